@@ -1,0 +1,49 @@
+# Everything runs from .venv, which `make install` makes out of a bare Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help install demo test test-slow test-gpu check serve bench clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Stillhouse needs Python 3.11 or newer; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) -e '.[api,worker,demo]'
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) -e '.[dev]'
+	touch $@
+
+install: .venv/installed ## the service, the worker and the demo's data, in .venv
+
+demo: install ## both modes on real images, from POST /jobs to a downloaded student
+	$(BIN)/python examples/demo.py
+
+test: .venv/installed-dev ## the whole suite, on SQLite and on real PostgreSQL and Valkey servers
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed-dev ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: .venv/installed-dev ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+check: .venv/installed-dev ## style, types and the walls between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+serve: install ## the server and one worker on SQLite
+	$(BIN)/kd serve
+
+bench: .venv/installed-dev ## the figures in benchmarks/README.md
+	$(BIN)/python benchmarks/service.py
+	$(BIN)/python benchmarks/engine.py
+
+clean: ## what `make` made
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

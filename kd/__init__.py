@@ -1,0 +1,1 @@
+"""Knowledge distillation from scratch: describe a run in `kd.spec`, start it with `kd.run.run`."""

@@ -1,0 +1,132 @@
+"""Files of a run: resume states and weights, complete on disk or not there at all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import safetensors.torch
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from kd import models
+from kd.errors import BadResume, BadWeights
+from kd.events import SavedFile
+
+State = dict[str, Tensor]
+
+
+@dataclass
+class Position:
+    """Where a run stands. `step` counts optimizer steps, labelling batches and finished phases of the whole run."""
+
+    step: int = 0
+    phase: str = ""
+    dataset: str = ""  # its digest
+    finished: dict[str, Any] = field(default_factory=dict)  # phase -> what came of it
+    current: dict[str, Any] | None = None  # the loop under way: weights, optimizer, epoch, batch
+    seconds: dict[str, float] = field(default_factory=dict)  # phase -> time spent, over all attempts
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a weights file says of itself, so that nobody has to remember it."""
+
+    arch: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]  # channels, height, width
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def save_position(position: Position, run_digest: str, out: Path) -> SavedFile:
+    """Write a resume state under `out`."""
+    content = {"run": run_digest, "position": vars(position)}
+    return _write(out, _folder(position.step) / "resume.pt", lambda file: torch.save(content, file))
+
+
+def load_position(path: Path, run_digest: str) -> Position:
+    """Read a resume state; `BadResume` when it is damaged or belongs to another spec."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        position = Position(**content["position"])
+    except Exception as error:  # torch.load raises half a dozen kinds for a file that is no checkpoint
+        raise BadResume(path, f"it cannot be read ({type(error).__name__})") from error
+    if content["run"] != run_digest:
+        raise BadResume(path, "it was saved by a run with another spec")
+    return position
+
+
+def save_student(state: State, facts: Facts, step: int, out: Path) -> SavedFile:
+    """Write a student's weights, with what one must know to use them."""
+    return save_weights(state, facts, out, _folder(step) / "student.safetensors")
+
+
+def save_weights(state: State, facts: Facts, out: Path, path: Path) -> SavedFile:
+    """Write weights as safetensors to `out / path`."""
+    metadata = {"format": "pt", "stillhouse": json.dumps(asdict(facts))}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    return _write(out, path, lambda file: file.write(safetensors.torch.save(tensors, metadata)))
+
+
+def load_model(path: Path) -> tuple[nn.Module, Facts]:
+    """The model in a weights file, in eval mode, and its facts. Inputs are (pixels / 255 - mean) / std."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+        facts = TypeAdapter(Facts).validate_json(metadata["stillhouse"])
+        model = models.build(facts.arch, len(facts.classes), facts.shape)
+        model.load_state_dict(state)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise BadWeights(path, str(error).splitlines()[0]) from error
+    return model.eval(), facts
+
+
+def copy_of(model: nn.Module) -> State:
+    """The model's weights as they are now, on the CPU, not shared with it."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+
+
+def write_text(text: str, out: Path, path: Path) -> SavedFile:
+    """Write a text file to `out / path`."""
+    return _write(out, path, lambda file: file.write(text.encode()))
+
+
+def _folder(step: int) -> Path:
+    return Path("checkpoints") / f"step-{step:09d}"
+
+
+def _write(out: Path, path: Path, fill: Callable[[IO[bytes]], object]) -> SavedFile:
+    with atomic(out / path) as file:
+        fill(file)
+    digest = hashlib.sha256()
+    with open(out / path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return SavedFile(name=path.name, path=path.as_posix(), size=(out / path).stat().st_size, sha256=digest.hexdigest())
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name only when it is whole and on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

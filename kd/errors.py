@@ -1,0 +1,47 @@
+"""What can go wrong in a run, in sentences that a user can act on."""
+
+from pathlib import Path
+
+
+class KdError(Exception):
+    """A run cannot go on."""
+
+
+class DataError(KdError):
+    """A data set is not there, or is not what its name promises."""
+
+    def __init__(self, name: str, why: str):
+        super().__init__(f"The data set {name} cannot be read: {why}")
+        self.name = name
+
+
+class Diverged(KdError):
+    """The loss is no longer a finite number."""
+
+    def __init__(self, step: int, lr: float, parts: dict[str, float]):
+        seen = ", ".join(f"{name} {value:g}" for name, value in parts.items())
+        super().__init__(f"The loss is not finite at step {step}: {seen}, at a learning rate of {lr:g}.")
+        self.step, self.lr, self.parts = step, lr, parts
+
+
+class BadResume(KdError):
+    """A resume state cannot be gone on from."""
+
+    def __init__(self, path: Path, why: str):
+        super().__init__(f"Cannot resume from {path.name}: {why}.")
+        self.path = path
+
+
+class BadWeights(KdError):
+    """A weights file does not hold a model that can be built."""
+
+    def __init__(self, path: Path, why: str):
+        super().__init__(f"{path.name} does not hold the weights of a model: {why}.")
+        self.path = path
+
+
+class DeviceMissing(KdError):
+    """The run asks for a device that this machine does not have."""
+
+    def __init__(self, name: str):
+        super().__init__(f"There is no {name} device here: torch does not see such a GPU.")

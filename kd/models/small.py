@@ -1,0 +1,57 @@
+"""Networks for small images that train in seconds on a CPU: a good teacher, and two students much smaller than it."""
+
+import math
+
+from torch import Tensor, nn
+
+Shape = tuple[int, int, int]
+
+
+def build(arch: str, classes: int, shape: Shape) -> nn.Module:
+    return {"mlp": mlp, "cnn": cnn, "cnn_small": cnn_small}[arch](classes, shape)
+
+
+def cnn(classes: int, shape: Shape) -> nn.Module:
+    """Five convolutions. On 28×28 pixels: 136,000 parameters, 4.8 M multiply-accumulates."""
+    return nn.Sequential(
+        *_convolution(shape[0], 16, stride=2),  # at full size the first layer would cost more than all others
+        *_convolution(16, 32),
+        nn.MaxPool2d(2, ceil_mode=True),
+        *_convolution(32, 64),
+        *_convolution(64, 64),
+        nn.MaxPool2d(2, ceil_mode=True),
+        *_convolution(64, 128),
+        Mean(),
+        nn.Linear(128, classes),
+    )
+
+
+def cnn_small(classes: int, shape: Shape) -> nn.Module:
+    """Two convolutions. On 28×28 pixels: 3,800 parameters, 0.07 M multiply-accumulates."""
+    channels, height, width = shape
+    return nn.Sequential(
+        *_convolution(channels, 8, stride=2),
+        nn.MaxPool2d(2, ceil_mode=True),
+        *_convolution(8, 16),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.Flatten(),
+        nn.Linear(16 * math.ceil(height / 8) * math.ceil(width / 8), classes),
+    )
+
+
+def mlp(classes: int, shape: Shape, *, hidden: int = 64) -> nn.Module:
+    """One hidden layer. On 28×28 pixels: 51,000 parameters, 0.05 M multiply-accumulates."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, classes))
+
+
+class Mean(nn.Module):
+    """The mean over height and width."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+
+def _convolution(inputs: int, width: int, *, stride: int = 1) -> list[nn.Module]:
+    """A 3×3 convolution, normalised and activated."""
+    convolution = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]

@@ -1,0 +1,51 @@
+"""torchvision's classifiers, made to accept small and grayscale images."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kd.models.torchvision_import import torchvision_models
+
+# Smaller images are enlarged to this, because the networks halve them up to five times. Three want more.
+SMALLEST = 32
+SMALLEST_OF = {"alexnet": 64, "inception_v3": 75, "maxvit_t": 224}
+VIT_PATCHES = 4  # a vision transformer sees at least 4×4 patches
+
+
+def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    """`torchvision/<name>` with fresh weights, behind what makes images fit it."""
+    name = arch.removeprefix("torchvision/")
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise ValueError(f"{arch} takes images of 1 or 3 channels, not {channels}")
+    options: dict[str, object] = {}
+    if name.startswith("vit_"):
+        patch = int(name.rpartition("_")[2])
+        side = patch * max(VIT_PATCHES, math.ceil(max(height, width) / patch))
+        options["image_size"], size = side, (side, side)
+    elif name == "maxvit_t":
+        size = (SMALLEST_OF[name],) * 2  # its windows of 7×7 fit into 224×224 only
+    else:
+        factor = max(1.0, SMALLEST_OF.get(name, SMALLEST) / min(height, width))
+        size = (math.ceil(height * factor), math.ceil(width * factor))
+    if name in ("googlenet", "inception_v3"):
+        options |= {"aux_logits": False, "init_weights": True}
+    network = getattr(torchvision_models(), name)(weights=None, num_classes=classes, **options)
+    return Fitted(network, size)
+
+
+class Fitted(nn.Module):
+    """A network for RGB images of `size`, behind a resize and a gray-to-RGB where they are needed."""
+
+    def __init__(self, network: nn.Module, size: tuple[int, int]):
+        super().__init__()
+        self.network = network
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        if tuple(x.shape[2:]) != self.size:
+            x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
+        return self.network(x)  # type: ignore[no-any-return]

@@ -1,0 +1,214 @@
+"""What a run is: a `mode` and its `config`, with every default visible and every number bounded.
+
+Pydantic and the standard library only. The API validates with these classes, the database stores what
+they print, and `kd.run.run` takes them as they are.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic.functional_validators import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from kd import catalog
+
+
+def _known_dataset(name: str) -> str:
+    if name not in catalog.DATASETS:
+        raise PydanticCustomError(
+            "unknown_dataset", "{why}", {"why": catalog.unknown("data set", name, catalog.DATASETS)}
+        )
+    return name
+
+
+def _known_model(name: str) -> str:
+    if name not in catalog.MODELS:
+        raise PydanticCustomError("unknown_model", "{why}", {"why": catalog.unknown("model", name, catalog.MODELS)})
+    return name
+
+
+DatasetName = Annotated[str, Field(max_length=200), AfterValidator(_known_dataset)]
+Arch = Annotated[str, Field(max_length=200), AfterValidator(_known_model)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+BatchSize = Annotated[int, Field(ge=2, le=65_536)]  # batch normalisation has no variance of a single image
+Weight = Annotated[float, Field(ge=0, le=1_000)]
+
+
+class Part(BaseModel):
+    """A piece of a spec: unknown fields and wrong types are refused, numbers are finite, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Optimizer(Part):
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(default=0.05, gt=0, le=10)
+    weight_decay: float = Field(default=5e-4, ge=0, le=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="SGD only")
+    nesterov: bool = Field(default=False, description="SGD only")
+    clip_norm: float | None = Field(default=None, gt=0, le=1e6, description="clip the gradient's norm to this")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.name == "sgd" and self.nesterov and self.momentum == 0:
+            raise PydanticCustomError("nesterov", "nesterov needs a momentum above 0")
+        return self
+
+
+class Schedule(Part):
+    """The learning rate over the run: a linear warm-up, then `name`."""
+
+    name: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_epochs: float = Field(default=0, ge=0, le=1_000)
+    milestones: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
+        default=(),
+        strict=False,  # JSON has lists, no tuples
+        max_length=20,
+        description="step only: epochs after which the rate is multiplied by gamma",
+    )
+    gamma: float = Field(default=0.1, gt=0, le=1, description="step only")
+
+    @model_validator(mode="after")
+    def _step_needs_milestones(self) -> Self:
+        if self.name == "step" and not self.milestones:
+            raise PydanticCustomError("milestones", "a step schedule needs milestones, such as [150, 180, 210]")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise PydanticCustomError("milestones", "milestones must rise, each epoch once")
+        return self
+
+
+class Augmentation(Part):
+    """What a view may change: a random crop after zero padding, and a mirror image."""
+
+    crop_padding: int = Field(ge=0, le=16, description="pixels of padding on each side before the crop")
+    flip: bool = Field(description="mirror half of the views")
+
+
+class Teacher(Part):
+    """A teacher trained in this run, with a recipe of its own."""
+
+    arch: Arch = "cnn"
+    epochs: Epochs = Field(default=12, description="at most; training stops early on a plateau")
+    patience: int = Field(default=4, ge=1, le=10_000, description="epochs without a better validation accuracy")
+    batch_size: BatchSize = 64
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+
+
+class Student(Part):
+    arch: Arch = "mlp"
+
+
+class Objective(Part):
+    """loss = hard_weight · CE(student, label) + soft_weight · D(student, teacher)"""
+
+    method: Literal["kd"] = "kd"
+    temperature: float = Field(default=4, gt=0, le=1_000)
+    hard_weight: Weight = 0.1
+    soft_weight: Weight = 0.9
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if self.hard_weight == 0 and self.soft_weight == 0:
+            raise PydanticCustomError("weights", "hard_weight and soft_weight are both 0: there is nothing to learn")
+        return self
+
+
+class Rounds(Part):
+    """How `guide` alternates: the teacher labels `views` fresh views, the student trains `epochs` on them."""
+
+    epochs: Epochs = Field(default=3, description="student epochs in a round")
+    views: int = Field(default=3, ge=1, le=1_000, description="fresh views of each image in a round")
+    teacher: Literal["fixed"] = Field(default="fixed", description="which teacher guides: its best checkpoint")
+
+    @model_validator(mode="after")
+    def _every_view_is_shown(self) -> Self:
+        if self.views > self.epochs:
+            raise PydanticCustomError(
+                "views", "a round of {epochs} epochs shows at most {epochs} views of an image", {"epochs": self.epochs}
+            )
+        return self
+
+
+class Config(Part):
+    """What both modes share: data, models and the student's recipe."""
+
+    dataset: DatasetName = "mnist5k"
+    validation_fraction: float = Field(
+        default=0.1, ge=0.01, le=0.5, description="share of the training images kept for choosing the best epoch"
+    )
+    teacher: Teacher = Teacher()
+    student: Student = Student()
+    objective: Objective = Objective()
+    epochs: Epochs = Field(default=15, description="student epochs; the control gets as many")
+    batch_size: BatchSize = 64
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    augmentation: Augmentation = Field(
+        default=None,  # type: ignore[assignment]  # filled below, from the data set
+        description="defaults to what suits the data set",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on CUDA, fp32 on CPU")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    control: bool = Field(default=True, description="also train the same student without a teacher")
+    checkpoint_seconds: float = Field(
+        default=10, ge=0, le=86_400, description="at most this much work is lost when a worker dies"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _augmentation_that_suits_the_data(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("augmentation") is not None:
+            return given
+        facts = catalog.DATASETS.get(str(given.get("dataset", "mnist5k")))
+        # An unknown data set is reported by its own field; here anything valid will do.
+        padding, flip = (facts.crop_padding, facts.flip) if facts else (0, False)
+        return {**given, "augmentation": {"crop_padding": padding, "flip": flip}}
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> Self:
+        for recipe, epochs, whose in (
+            (self.schedule, self.epochs, "schedule"),
+            (self.teacher.schedule, self.teacher.epochs, "teacher.schedule"),
+        ):
+            if recipe.warmup_epochs >= epochs and recipe.warmup_epochs > 0:
+                raise PydanticCustomError(
+                    "warmup", "{whose}: the warm-up must end before epoch {epochs}", {"whose": whose, "epochs": epochs}
+                )
+        return self
+
+
+class TrainConfig(Config):
+    views: Annotated[int, Field(ge=1, le=4_096)] | Literal["all"] = Field(
+        default=4,
+        description="distinct views labelled per image, as far as there are so many; 'all' is every crop and flip",
+    )
+
+
+class GuideConfig(Config):
+    rounds: Rounds = Rounds()
+
+
+class TrainSpec(Part):
+    """The teacher labels the data once; the student trains on the labels."""
+
+    mode: Literal["train"]
+    config: TrainConfig
+
+
+class GuideSpec(Part):
+    """The teacher guides: every few epochs it labels fresh views of the data at the student's side."""
+
+    mode: Literal["guide"]
+    config: GuideConfig
+
+
+Spec = Annotated[TrainSpec | GuideSpec, Field(discriminator="mode")]
+_SPEC: TypeAdapter[TrainSpec | GuideSpec] = TypeAdapter(Spec)
+
+
+def parse(given: dict[str, Any] | str | bytes) -> TrainSpec | GuideSpec:
+    """A spec from a mapping or from JSON text; pydantic's ValidationError names every problem."""
+    if isinstance(given, dict):
+        return _SPEC.validate_python(given)
+    return _SPEC.validate_json(given)

@@ -1,0 +1,53 @@
+"""The `train` pipeline: the teacher labels the data once, the student trains on the labels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kd import labels, teacher, training
+from kd.closing import control, evaluation
+from kd.events import Event
+from kd.spec import Objective, TrainConfig
+from kd.workbench import Workbench
+
+
+def train(bench: Workbench) -> Iterator[Event]:
+    """Teacher, label table, student, control, evaluation: each phase is skipped if it is finished already."""
+    config, finished = bench.config, bench.position.finished
+    assert isinstance(config, TrainConfig)
+
+    if "teacher" not in finished:
+        yield from teacher.obtain(bench)
+
+    if "student" not in finished:
+        guide = teacher.best(bench)
+        views = bench.plan.count if config.views == "all" else min(config.views, bench.plan.count)
+        table_NVC = yield from labels.obtain(bench, guide, views)
+        if "labelling" not in finished:
+            yield bench.finish({"views": views})
+        guidance = TableLabels(config.objective, teacher.validation_logits(bench, guide), table_NVC)
+        del guide  # the teacher is not run again, so its memory is the student's
+        student = bench.build(config.student.arch, "student")
+        yield from training.fit(bench, "student", student, config, guidance=guidance)
+
+    yield from control(bench)
+    yield from evaluation(bench)
+
+
+@dataclass(frozen=True)
+class TableLabels:
+    """Soft labels from a table: epoch e shows view e modulo V, the very view that was labelled."""
+
+    objective: Objective
+    validation_NC: Tensor
+    table_NVC: Tensor
+
+    def prepare(self, epoch: int) -> Iterator[Event]:
+        return iter(())
+
+    def view(self, epoch: int) -> int:
+        return epoch % self.table_NVC.shape[1]
+
+    def logits(self, image_B: Tensor, epoch: int) -> Tensor:
+        return self.table_NVC[image_B, self.view(epoch)].float()

@@ -1,0 +1,151 @@
+"""What every phase of a run has at hand: the data on the device, where the run stands, and how to save it."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from kd import checkpoint, models
+from kd.checkpoint import Facts, Position, State
+from kd.data import Dataset, Split
+from kd.events import Phase, Saved, SavedFile, Step
+from kd.progress import Progress
+from kd.seeds import derive, seed_torch
+from kd.spec import GuideConfig, TrainConfig
+from kd.views import Viewer, ViewPlan
+
+# How often a run speaks while it trains. Reading the device's counters makes the host wait for it.
+STEP_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A split on the device: its viewer, and its labels as int64 [N]."""
+
+    viewer: Viewer
+    labels_N: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+
+@dataclass
+class Workbench:
+    """One run's data, device, position and folders."""
+
+    config: TrainConfig | GuideConfig
+    dataset: Dataset
+    device: torch.device
+    autocast: torch.dtype | None  # None: fp32 throughout
+    position: Position
+    digest: str  # of the spec: a resume state belongs to exactly one
+    out: Path
+    labels: Path  # label tables, shared between runs
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        augmentation = self.config.augmentation
+        # The plan's seed is not the run's: runs that differ in their seed can then share labels.
+        self.plan = ViewPlan(augmentation.crop_padding, augmentation.flip)
+        self.train = self._show(self.dataset.train)
+        self.validation = self._show(self.dataset.validation)
+        self._spoke = self._saved = self._phase_began = time.monotonic()
+
+    def _show(self, split: Split) -> Shown:
+        viewer = Viewer(split.images, self.plan, self.dataset.mean, self.dataset.std, self.device)
+        return Shown(viewer, split.labels.to(self.device))
+
+    def test(self) -> Shown:
+        """The test split, put on the device only when it is read: once, at the end."""
+        return self._show(self.dataset.test)
+
+    def build(self, arch: str, role: str, state: State | None = None) -> nn.Module:
+        """A model on the device: as born from the run's seed for this role, or with the weights given."""
+        seed_torch(derive(self.config.seed, "weights", role))
+        model = models.build(arch, len(self.dataset.classes), self.dataset.shape)
+        if state is not None:
+            model.load_state_dict(state)
+        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def facts(self, arch: str) -> Facts:
+        return Facts(arch, self.dataset.classes, self.dataset.shape, self.dataset.mean, self.dataset.std)
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def enter(self, phase: Phase) -> None:
+        """A phase begins or goes on; its time counts from here."""
+        if self.position.phase:
+            self._count_seconds()
+        self.position.phase = phase
+
+    def time_to_speak(self) -> bool:
+        return time.monotonic() - self._spoke >= STEP_SECONDS
+
+    def time_to_save(self) -> bool:
+        return time.monotonic() - self._saved >= self.config.checkpoint_seconds
+
+    def step(
+        self, phase: Phase, share: float, images: int, metrics: dict[str, float], *, epoch: int = 0, epochs: int = 0
+    ) -> Step:
+        """What to say after showing `images` images since the last word; `share` of the phase is done."""
+        now = time.monotonic()
+        speed = images / max(now - self._spoke, 1e-9)
+        self._spoke = now
+        self.progress.done(phase, share)
+        return Step(
+            phase=phase,
+            step=self.position.step,
+            epoch=epoch,
+            epochs=epochs,
+            metrics=metrics,
+            images_per_second=round(speed, 1),
+            fraction=round(self.progress.fraction, 4),
+            eta_seconds=self.progress.eta_seconds,
+        )
+
+    def begin_counting(self) -> None:
+        """Images count from here: what went before (an evaluation, a save) is not the loop's speed."""
+        self._spoke = time.monotonic()
+
+    # -- saving --------------------------------------------------------------------------------------------------
+
+    def save(
+        self,
+        epoch: int = 0,
+        *,
+        student: State | None = None,
+        best: bool = False,
+        metrics: dict[str, float] | None = None,
+    ) -> Saved:
+        """Write the position down, and with it the student as it is now, if there is one to offer."""
+        self._count_seconds()
+        saved = Saved(
+            phase=self.position.phase,
+            step=self.position.step,
+            epoch=epoch,
+            resume=checkpoint.save_position(self.position, self.digest, self.out),
+            student=self._save_student(student) if student else None,
+            best=best,
+            metrics=metrics or {},
+        )
+        self._saved = time.monotonic()
+        return saved
+
+    def finish(self, outcome: dict[str, object], epoch: int = 0) -> Saved:
+        """A phase is over: keep what came of it. It counts as a step, so that its checkpoint is a later one."""
+        self.position.finished[self.position.phase] = outcome
+        self.position.current = None
+        self.position.step += 1
+        self.progress.done(self.position.phase, 1)
+        return self.save(epoch)
+
+    def _save_student(self, state: State) -> SavedFile:
+        return checkpoint.save_student(state, self.facts(self.config.student.arch), self.position.step, self.out)
+
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        phase, seconds = self.position.phase, self.position.seconds
+        seconds[phase] = seconds.get(phase, 0.0) + now - self._phase_began
+        self._phase_began = now

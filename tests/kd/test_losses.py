@@ -1,0 +1,182 @@
+"""What must be true of the objectives, whatever the logits."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kd import losses
+from kd.spec import Objective
+
+# The golden input of the design: B=4, C=6.
+I, J = torch.arange(4, dtype=torch.float64)[:, None], torch.arange(6, dtype=torch.float64)[None]
+STUDENT = 2 * torch.sin(1.7 * I + 0.9 * J + 0.3)
+TEACHER = 3 * torch.cos(0.8 * I - 1.1 * J + 0.5)
+LABELS = torch.tensor([0, 3, 5, 2])
+
+SAMPLE_WISE = {"kd"}
+
+every_loss = pytest.mark.parametrize("name", list(losses.LOSSES))
+
+
+def logits(seed: int, *, batch: int = 8, classes: int = 10, scale: float = 3) -> Tensor:
+    return scale * torch.randn(batch, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def apart(gap: float, *, batch: int = 4, classes: int = 10) -> tuple[Tensor, Tensor, Tensor]:
+    """A student and a teacher that are sure of different classes by `gap`, and the labels."""
+    student_BC, teacher_BC = torch.zeros(batch, classes), torch.zeros(batch, classes)
+    student_BC[:, 0], teacher_BC[:, 1] = gap, gap
+    return student_BC.requires_grad_(), teacher_BC, torch.full((batch,), 2)
+
+
+def test_kd_has_the_published_value():
+    value = losses.kd(STUDENT, TEACHER, LABELS, temperature=4)
+
+    assert value.item() == pytest.approx(2.439976679787, abs=1e-12)
+
+
+def test_kd_is_the_sum_that_defines_it():
+    temperature = 2.5
+    p_BC, q_BC = (TEACHER / temperature).softmax(1), (STUDENT / temperature).softmax(1)
+
+    by_hand = sum(
+        p_BC[i, c].item() * math.log(p_BC[i, c] / q_BC[i, c]) for i in range(len(p_BC)) for c in range(p_BC.shape[1])
+    )
+
+    value = losses.kd(STUDENT, TEACHER, LABELS, temperature=temperature)
+    assert value.item() == pytest.approx(temperature**2 * by_hand / len(p_BC), rel=1e-12)
+
+
+@every_loss
+@given(seed=st.integers(0, 1000), temperature=st.floats(0.1, 50))
+@settings(deadline=None, max_examples=30)
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name, seed, temperature):
+    same_BC = logits(seed)
+
+    assert losses.LOSSES[name](same_BC, same_BC.clone(), None, temperature=temperature).abs() <= 1e-6
+
+
+@given(seed=st.integers(0, 1000), temperature=st.floats(0.1, 50))
+@settings(deadline=None, max_examples=30)
+def test_kd_is_never_negative_and_does_not_see_a_shift_of_all_logits(seed, temperature):
+    student_BC, teacher_BC = logits(seed), logits(seed + 1)
+
+    value = losses.kd(student_BC, teacher_BC, LABELS, temperature=temperature)
+    shifted = losses.kd(student_BC + 5, teacher_BC - 7, LABELS, temperature=temperature)
+
+    assert value >= 0
+    torch.testing.assert_close(shifted, value)
+
+
+@every_loss
+def test_the_gradient_is_that_of_finite_differences(name):
+    student_BC = STUDENT.clone().requires_grad_()
+
+    def loss(student_BC: Tensor) -> Tensor:
+        return losses.LOSSES[name](student_BC, TEACHER, LABELS, temperature=4)
+
+    assert torch.autograd.gradcheck(loss, (student_BC,))
+
+
+@given(seed=st.integers(0, 1000), batch=st.integers(1, 16), temperature=st.floats(0.2, 50))
+@settings(deadline=None, max_examples=30)
+def test_the_gradient_of_kd_is_temperature_over_batch_times_the_difference(seed, batch, temperature):
+    student_BC, teacher_BC = logits(seed, batch=batch).requires_grad_(), logits(seed + 1, batch=batch)
+
+    losses.kd(student_BC, teacher_BC, LABELS, temperature=temperature).backward()
+
+    difference_BC = (student_BC.detach() / temperature).softmax(1) - (teacher_BC / temperature).softmax(1)
+    torch.testing.assert_close(student_BC.grad, temperature / batch * difference_BC)
+
+
+@every_loss
+@pytest.mark.parametrize("gap", [0, 1, 10, 100, 1e3, 1e4])
+@pytest.mark.parametrize("temperature", [0.5, 1, 4, 20])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_value_and_gradient_are_finite_however_far_apart_the_two_are(name, gap, temperature, autocast):
+    student_BC, teacher_BC, labels_B = apart(gap)
+    objective = Objective(method=name, temperature=temperature)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        parts = losses.distillation(student_BC, teacher_BC, labels_B, objective)
+    parts.total.backward()
+
+    assert all(part.isfinite() for part in parts)
+    assert student_BC.grad.isfinite().all()
+    if gap >= 10 * temperature:
+        assert parts.soft > 0
+        assert student_BC.grad.abs().sum() > 0
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_logits_are_taken_to_fp32_before_anything_is_computed(name, dtype):
+    student_BC, teacher_BC = STUDENT.to(dtype), TEACHER.to(dtype)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = losses.LOSSES[name](student_BC, teacher_BC, LABELS, temperature=4)
+        hard = losses.hard(student_BC, LABELS)
+
+    assert value.dtype == hard.dtype == torch.float32
+    assert torch.equal(value, losses.LOSSES[name](student_BC.float(), teacher_BC.float(), LABELS, temperature=4))
+    assert torch.equal(hard, F.cross_entropy(student_BC.float(), LABELS))
+
+
+@every_loss
+@given(seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_the_order_of_classes_or_images_does_not_matter(name, seed):
+    student_BC, teacher_BC = logits(seed), logits(seed + 1)
+    labels_B = torch.arange(8)
+    loss = losses.LOSSES[name]
+    value = loss(student_BC, teacher_BC, labels_B, temperature=4)
+
+    generator = torch.Generator().manual_seed(seed)
+    classes, batch = torch.randperm(10, generator=generator), torch.randperm(8, generator=generator)
+    of_classes = loss(student_BC[:, classes], teacher_BC[:, classes], classes.argsort()[labels_B], temperature=4)
+    of_batch = loss(student_BC[batch], teacher_BC[batch], labels_B[batch], temperature=4)
+
+    torch.testing.assert_close(of_classes, value)
+    torch.testing.assert_close(of_batch, value)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLE_WISE))
+@given(cut=st.integers(1, 7))
+@settings(deadline=None, max_examples=7)
+def test_a_batch_may_be_split_in_any_way(name, cut):
+    student_BC, teacher_BC, labels_B = logits(0), logits(1), torch.arange(8)
+    loss = losses.LOSSES[name]
+
+    first = loss(student_BC[:cut], teacher_BC[:cut], labels_B[:cut], temperature=4) * cut
+    second = loss(student_BC[cut:], teacher_BC[cut:], labels_B[cut:], temperature=4) * (8 - cut)
+
+    torch.testing.assert_close((first + second) / 8, loss(student_BC, teacher_BC, labels_B, temperature=4))
+
+
+@every_loss
+def test_the_teacher_is_never_trained(name):
+    student_BC, teacher_BC = STUDENT.clone().requires_grad_(), TEACHER.clone().requires_grad_()
+
+    losses.distillation(student_BC, teacher_BC, LABELS, Objective(method=name)).total.backward()
+
+    assert student_BC.grad is not None
+    assert teacher_BC.grad is None
+
+
+def test_the_total_is_the_weighted_sum_of_both_parts():
+    objective = Objective(temperature=4, hard_weight=0.25, soft_weight=2)
+
+    parts = losses.distillation(STUDENT, TEACHER, LABELS, objective)
+
+    assert parts.hard == F.cross_entropy(STUDENT, LABELS)
+    assert parts.soft == losses.kd(STUDENT, TEACHER, LABELS, temperature=4)
+    torch.testing.assert_close(parts.total, 0.25 * parts.hard + 2 * parts.soft)
+
+
+def test_every_method_that_a_spec_may_name_has_its_loss():
+    assert set(losses.LOSSES) == set(Objective.model_fields["method"].annotation.__args__)

@@ -1,0 +1,149 @@
+"""Every architecture builds, takes every shape of image, and costs what the literature says."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from kd import catalog, models
+from kd.evaluate import macs, parameters
+from kd.models.torchvision_import import torchvision_models
+
+SHAPES = ((1, 28, 28), (1, 8, 8), (3, 32, 32))
+OWN = (*catalog.SMALL, *catalog.CIFAR_RESNETS, *catalog.WIDE_RESNETS)
+
+
+class Weightless(TorchFunctionMode):
+    """Weights have a shape but no content, so that even the largest network is built at once."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if function is torch.empty:
+            kwargs["device"] = "meta"
+        return function(*args, **kwargs)
+
+
+def assert_it_sorts_images(arch, shape):
+    with Weightless():
+        model = models.build(arch, 7, shape).to("meta").eval()
+
+    logits_BC = model(torch.empty(2, *shape, device="meta"))
+
+    assert logits_BC.shape == (2, 7), (arch, shape)
+
+
+@pytest.mark.parametrize("arch", OWN)
+def test_our_own_networks_take_every_shape_of_image(arch):
+    for shape in SHAPES:
+        assert_it_sorts_images(arch, shape)
+
+
+def test_every_network_of_torchvision_takes_a_small_image():
+    for number, arch in enumerate(catalog.TORCHVISION):
+        assert_it_sorts_images(arch, SHAPES[number % len(SHAPES)])
+
+
+@pytest.mark.slow
+def test_every_network_of_torchvision_takes_every_shape_of_image():
+    for arch in catalog.TORCHVISION:
+        for shape in (*SHAPES, (3, 40, 33)):
+            assert_it_sorts_images(arch, shape)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "vit_b_16", "googlenet"])
+def test_networks_of_torchvision_learn_from_gray_images(arch):
+    model = models.build(f"torchvision/{arch}", 10, (1, 28, 28))
+
+    model(torch.rand(2, 1, 28, 28)).sum().backward()
+
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_catalog_lists_exactly_the_classifiers_of_torchvision():
+    offered = torchvision_models().list_models(module=torchvision_models())
+
+    assert sorted(catalog.TORCHVISION) == sorted(f"torchvision/{name}" for name in offered)
+
+
+def test_our_own_networks_do_without_torchvision():
+    code = "import sys; from kd import models; models.build('resnet8', 10, (3, 32, 32)); print('torchvision' in sys.modules)"
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert answer.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("arch", "millions"),
+    [
+        ("resnet32x4", 1083),
+        ("resnet8x4", 177),
+        ("wrn_40_2", 328),
+        ("wrn_16_2", 101),
+        ("resnet56", 126),
+        ("resnet20", 41),
+    ],
+)
+def test_the_networks_for_cifar_cost_what_the_literature_says(arch, millions):
+    with Weightless():
+        model = models.build(arch, 100, (3, 32, 32))
+
+    assert round(macs(model, (3, 32, 32)) / 1e6) == millions
+
+
+@pytest.mark.parametrize(
+    ("arch", "thousands"),
+    [
+        ("resnet8x4", 1233),
+        ("resnet32x4", 7434),
+        ("resnet20", 278),
+        ("resnet110", 1737),
+        ("wrn_16_2", 703),
+        ("wrn_40_2", 2256),
+    ],
+)
+def test_the_networks_for_cifar_have_as_many_weights_as_those_in_the_literature(arch, thousands):
+    with Weightless():
+        model = models.build(arch, 100, (3, 32, 32))
+
+    assert round(parameters(model) / 1000) == thousands
+
+
+def test_the_students_are_much_smaller_than_the_teacher():
+    cost = {arch: macs(models.build(arch, 10, (1, 28, 28)), (1, 28, 28)) for arch in catalog.SMALL}
+
+    assert max(cost["mlp"], cost["cnn_small"]) * 50 < cost["cnn"]
+
+
+@pytest.mark.parametrize("arch", [*catalog.SMALL, "resnet8", "wrn_16_1", "torchvision/mobilenet_v3_small"])
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(arch):
+    def born(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return nn.utils.parameters_to_vector(models.build(arch, 10, (1, 28, 28)).parameters())
+
+    assert torch.equal(born(1), born(1))
+    assert not torch.equal(born(1), born(2))
+
+
+def test_a_wide_residual_block_activates_before_the_shortcut_where_the_width_changes():
+    torch.manual_seed(0)
+    block = models.wrn.Block(4, 8, stride=2).eval()
+    x = torch.randn(2, 4, 6, 6)
+
+    activated = x.relu()  # a fresh normalisation in eval mode changes next to nothing
+    wanted = block.shortcut(activated) + block.conv2(block.conv1(activated).relu())
+
+    torch.testing.assert_close(block(x), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_ones():
+    with pytest.raises(ValueError, match="no model named 'resnet21'.*resnet20"):
+        models.build("resnet21", 10, (3, 32, 32))
+
+
+def test_networks_of_torchvision_refuse_images_that_are_neither_gray_nor_rgb():
+    with pytest.raises(ValueError, match="1 or 3 channels, not 4"):
+        models.build("torchvision/resnet18", 10, (4, 32, 32))

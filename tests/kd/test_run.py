@@ -1,0 +1,225 @@
+"""A run from spec to report, in both modes, on real digits; and what must survive a kill."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd import checkpoint, errors
+from kd.events import Evaluated, Finished, Noted, PhaseStarted, Saved, Started, Step, Wrote
+from kd.run import run
+from kd.spec import parse
+
+TINY = {
+    "dataset": "digits",
+    "teacher": {"arch": "cnn_small", "epochs": 3},
+    "epochs": 4,
+    "batch_size": 128,
+    "checkpoint_seconds": 0,
+}
+SPECS = {
+    "train": parse({"mode": "train", "config": {**TINY, "views": 2}}),
+    "guide": parse({"mode": "guide", "config": {**TINY, "rounds": {"epochs": 2, "views": 2}}}),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module", params=["train", "guide"])
+def whole(request, data, tmp_path_factory):
+    """An undisturbed run: its spec, its folder, everything it said."""
+    out = tmp_path_factory.mktemp(request.param)
+    return SPECS[request.param], out, list(run(SPECS[request.param], out, data_folder=data))
+
+
+def weights(out: Path, events: list) -> dict[str, torch.Tensor]:
+    """The last student a run saved."""
+    last = [event.student for event in events if isinstance(event, Saved) and event.student][-1]
+    model, _ = checkpoint.load_model(out / last.path)
+    return model.state_dict()
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_tells_its_story_from_started_to_finished(whole):
+    spec, _, events = whole
+
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Finished)
+    phases = [event.phase for event in events if isinstance(event, PhaseStarted)]
+    rounds = ["labelling"] if spec.mode == "train" else ["student", "labelling", "labelling"]
+    assert sorted(phases) == sorted(
+        ["teacher", *rounds, *(["student"] if spec.mode == "train" else []), "control", "evaluating"]
+    )
+    fractions = [event.fraction for event in events if isinstance(event, Step)]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] > 0.9
+    saved = [event.step for event in events if isinstance(event, Saved)]
+    assert saved == sorted(set(saved)), "every checkpoint is later than the one before"
+
+
+def test_teacher_student_and_control_are_reported_side_by_side(whole):
+    _, out, events = whole
+    metrics = events[-1].metrics
+
+    for role in ("teacher", "student", "control"):
+        assert 0.5 < metrics[f"{role}.test.top1"] <= 1, "ten classes of digits, so guessing would give 0.1"
+    assert metrics["gain"] == pytest.approx(metrics["student.test.top1"] - metrics["control.test.top1"])
+    report = json.loads((out / "report.json").read_text())
+    assert report["metrics"] == metrics
+    assert set(report["per_class"]) == set("0123456789")
+    assert [note for note in events if isinstance(note, Noted) and note.code == "verdict"]
+
+
+def test_files_are_what_the_events_say_they_are(whole):
+    _, out, events = whole
+
+    files = [event.file for event in events if isinstance(event, Wrote)]
+    files += [file for event in events if isinstance(event, Saved) for file in (event.resume, event.student) if file]
+    assert len(files) > 5
+    for file in files:
+        content = (out / file.path).read_bytes()
+        assert len(content) == file.size
+        assert checkpoint.hashlib.sha256(content).hexdigest() == file.sha256
+
+
+def test_the_saved_student_scores_what_the_report_says(whole, data):
+    from kd.data import load
+    from kd.evaluate import predict, score
+    from kd.views import Viewer, ViewPlan
+
+    spec, out, events = whole
+    best = [event.student for event in events if isinstance(event, Saved) and event.best][-1]
+
+    model, facts = checkpoint.load_model(out / best.path)
+
+    test = load("digits", data, spec.config.validation_fraction).test
+    viewer = Viewer(test.images, ViewPlan(0, False), facts.mean, facts.std, "cpu")
+    assert score(predict(model, viewer, 512), test.labels)["top1"] == events[-1].metrics["student.test.top1"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_that_is_stopped_anywhere_and_resumed_ends_with_the_same_weights(whole, data, tmp_path, seed):
+    spec, whole_out, whole_events = whole
+    checkpoints = [number for number, event in enumerate(whole_events) if isinstance(event, Saved)]
+    stop_at = random.Random(seed).choice(checkpoints)
+
+    first = []
+    for event in run(spec, tmp_path / "1", data_folder=data, label_folder=tmp_path / "labels"):
+        first.append(event)
+        if len([e for e in first if isinstance(e, Saved)]) > checkpoints.index(stop_at):
+            break
+    resume = tmp_path / "1" / first[-1].resume.path
+    second = list(run(spec, tmp_path / "2", resume, data_folder=data, label_folder=tmp_path / "labels"))
+
+    whole_position = checkpoint.torch.load(whole_out / last_resume(whole_events), weights_only=True)["position"]
+    position = checkpoint.torch.load(tmp_path / "2" / last_resume(second), weights_only=True)["position"]
+    for role in ("teacher", "student", "control"):
+        assert same(whole_position["finished"][role]["last"], position["finished"][role]["last"])
+        assert same(whole_position["finished"][role]["best"], position["finished"][role]["best"])
+    accuracies = [name for name in whole_events[-1].metrics if ".test." in name]
+    assert {name: second[-1].metrics[name] for name in accuracies} == {
+        name: whole_events[-1].metrics[name] for name in accuracies
+    }
+
+
+def last_resume(events: list) -> str:
+    return [event.resume.path for event in events if isinstance(event, Saved)][-1]
+
+
+def test_a_run_resumed_after_its_last_checkpoint_finishes(whole, data, tmp_path):
+    spec, out, events = whole
+
+    again = list(run(spec, tmp_path, out / last_resume(events), data_folder=data))
+
+    assert isinstance(again[-1], Finished)
+    assert again[-1].metrics["student.test.top1"] == events[-1].metrics["student.test.top1"]
+
+
+def test_a_second_run_with_the_same_teacher_labels_nothing(data, tmp_path):
+    for seed, out in ((1, "a"), (1, "b")):
+        spec = parse(
+            {
+                "mode": "train",
+                "config": {**TINY, "views": 2, "seed": seed, "objective": {"temperature": 2 if out == "a" else 8}},
+            }
+        )
+        events = list(run(spec, tmp_path / out, data_folder=data, label_folder=tmp_path / "labels"))
+
+    assert [event for event in events if isinstance(event, Noted) and event.code == "labels_reused"]
+    assert not [event for event in events if isinstance(event, Step) and event.phase == "labelling"]
+
+
+def test_a_damaged_label_table_is_written_again(data, tmp_path):
+    spec = SPECS["train"]
+    list(run(spec, tmp_path / "a", data_folder=data, label_folder=tmp_path / "labels"))
+    (table,) = (tmp_path / "labels").glob("*.npy")
+    content = bytearray(table.read_bytes())
+    content[-1] ^= 1
+    table.write_bytes(content)
+
+    events = list(run(spec, tmp_path / "b", data_folder=data, label_folder=tmp_path / "labels"))
+
+    assert [event for event in events if isinstance(event, Step) and event.phase == "labelling"]
+    assert not [event for event in events if isinstance(event, Noted) and event.code == "labels_reused"]
+
+
+def test_a_resume_state_of_another_spec_is_refused(whole, data, tmp_path):
+    spec, out, events = whole
+    other = parse({"mode": spec.mode, "config": {**TINY, "seed": 7}})
+
+    with pytest.raises(errors.BadResume, match="another spec"):
+        list(run(other, tmp_path, out / last_resume(events), data_folder=data))
+
+
+def test_a_truncated_resume_state_is_refused_in_words(whole, data, tmp_path):
+    spec, out, events = whole
+    broken = tmp_path / "resume.pt"
+    broken.write_bytes((out / last_resume(events)).read_bytes()[:-100])
+
+    with pytest.raises(errors.BadResume, match="cannot be read"):
+        list(run(spec, tmp_path, broken, data_folder=data))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_loss_that_is_not_finite_stops_the_run_with_the_facts(data, tmp_path):
+    wild = {"arch": "mlp", "epochs": 4, "optimizer": {"lr": 10, "momentum": 0.99, "weight_decay": 1}}
+    spec = parse({"mode": "train", "config": {**TINY, "teacher": wild}})
+
+    with pytest.raises(errors.Diverged, match=r"not finite at step \d+: loss nan.* at a learning rate of") as caught:
+        list(run(spec, tmp_path, data_folder=data))
+
+    assert caught.value.step > 0
+
+
+def test_without_a_control_the_run_says_that_nothing_was_compared(data, tmp_path):
+    spec = parse({"mode": "train", "config": {**TINY, "control": False}})
+
+    events = list(run(spec, tmp_path, data_folder=data))
+
+    assert "gain" not in events[-1].metrics
+    assert [note for note in events if isinstance(note, Noted) and note.code == "no_control"]
+
+
+def test_early_stopping_keeps_the_best_teacher(data, tmp_path):
+    teacher = {"arch": "cnn_small", "epochs": 60, "patience": 2}
+    spec = parse({"mode": "train", "config": {**TINY, "checkpoint_seconds": 60, "teacher": teacher, "epochs": 1}})
+
+    events = list(run(spec, tmp_path, data_folder=data))
+
+    scores = [event.metrics for event in events if isinstance(event, Evaluated) and event.phase == "teacher"]
+    assert len(scores) < 60
+    assert events[-1].metrics["teacher.validation.top1"] == max(score["top1"] for score in scores)
+    assert events[-1].metrics["teacher.epochs"] - events[-1].metrics["teacher.best_epoch"] == 2
+
+
+def test_a_cuda_device_that_is_not_there_is_said_in_words(tmp_path):
+    with pytest.raises(errors.DeviceMissing, match="no cuda:99 device here"):
+        list(run(SPECS["train"], tmp_path, device="cuda:99"))
