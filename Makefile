@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo test test-slow test-gpu check serve bench clean
+.PHONY: help install demo demo-production test test-slow test-gpu check serve bench clean
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Stillhouse needs Python 3.11 or newer; set PYTHON=")'
@@ -22,6 +22,9 @@ install: .venv/installed ## the service, the worker and the demo's data, in .ven
 
 demo: install ## both modes on real images, from POST /jobs to a downloaded student
 	$(BIN)/python examples/demo.py
+
+demo-production: .venv/installed-dev ## the same on PostgreSQL, Valkey and a Celery worker
+	$(BIN)/python examples/production.py
 
 test: .venv/installed-dev ## the whole suite, on SQLite and on real PostgreSQL and Valkey servers
 	$(BIN)/python -m pytest

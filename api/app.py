@@ -1,0 +1,75 @@
+"""Where the server is wired: settings, database, doorbell, routes, errors."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import Depends, FastAPI
+from fastapi_offline import FastAPIOffline
+
+from api import errors, openapi
+from api.dependencies import refuse_queries_nobody_reads
+from api.limits import BodyLimit
+from api.request_id import RequestId
+from api.routes import artifacts, jobs, system
+from api.upkeep import Upkeep
+from jobs import db
+from jobs.notifier import Notifier
+from jobs.settings import Settings
+
+DESCRIPTION = """Give it labelled images, a teacher and a student architecture; it gives back a small, verified student,
+and an honest answer to the question: was distillation worth it?
+
+Every error is `application/problem+json` (RFC 9457). Times are RFC 3339, in UTC."""
+
+
+def build_app(settings: Settings | None = None) -> FastAPI:
+    """The server as an ASGI app; it opens the database when it starts, not before."""
+    settings = settings or Settings()
+    app: FastAPI = FastAPIOffline(
+        title="Stillhouse",
+        version=_version(),
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,  # what generated clients call their methods
+        redirect_slashes=False,  # a redirect would repeat whatever Host the client claims
+        redoc_url=None,  # its page loads a logo from the network
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+    app.state.settings = settings
+    for routes in (jobs, artifacts, system):
+        app.include_router(routes.router, dependencies=[Depends(refuse_queries_nobody_reads)])
+    openapi.complete(app)
+    errors.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestId)  # the last one added is the first one to see a request
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    engine = db.connect(settings.url)
+    if engine.dialect.name == "sqlite":
+        # Nobody else manages the file of a single machine. PostgreSQL's tables change when its operator says so;
+        # until then /readyz tells.
+        db.upgrade(engine)
+    app.state.engine = engine
+    app.state.database = db.sessions(engine)
+    app.state.notifier = Notifier(settings.broker_url)
+    upkeep = Upkeep(app.state.database, app.state.notifier, max_stalls=settings.max_stalls)
+    upkeep.start()
+    try:
+        yield
+    finally:
+        upkeep.close()
+        app.state.notifier.close()
+        engine.dispose()
+
+
+def _version() -> str:
+    try:
+        return version("stillhouse")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return "0"

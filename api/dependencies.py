@@ -1,0 +1,60 @@
+"""What routes ask for, as Annotated types. Async, so that handing over what is there costs no thread."""
+
+from typing import Annotated
+
+import sqlalchemy
+from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict
+
+from api import errors
+from api.faults import Fault
+from jobs import ids, notifier, settings
+from jobs.db import Sessions
+from jobs.errors import JobNotFound
+
+
+async def _database(request: Request) -> Sessions:
+    database: Sessions = request.app.state.database
+    return database
+
+
+async def _engine(request: Request) -> sqlalchemy.Engine:
+    engine: sqlalchemy.Engine = request.app.state.engine
+    return engine
+
+
+async def _notifier(request: Request) -> notifier.Notifier:
+    doorbell: notifier.Notifier = request.app.state.notifier
+    return doorbell
+
+
+async def _settings(request: Request) -> settings.Settings:
+    found: settings.Settings = request.app.state.settings
+    return found
+
+
+async def _job_id(job_id: str) -> str:
+    """An id that we could have made; anything else never reaches the database."""
+    if not ids.is_id("job", job_id):
+        raise JobNotFound(job_id[:100])
+    return job_id
+
+
+Database = Annotated[Sessions, Depends(_database)]
+Engine = Annotated[sqlalchemy.Engine, Depends(_engine)]
+Notifier = Annotated[notifier.Notifier, Depends(_notifier)]
+Settings = Annotated[settings.Settings, Depends(_settings)]
+JobId = Annotated[str, Depends(_job_id)]
+
+
+class Query(BaseModel):
+    """The query parameters of a route: what is not listed is refused, like an unknown field."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+async def refuse_queries_nobody_reads(request: Request) -> None:
+    """A filter that is ignored looks like one that matched everything."""
+    route = request.scope["route"]
+    if request.query_params and not route.dependant.query_params:
+        raise errors.Invalid([Fault(f"/{name}", "takes no query parameters", "query") for name in request.query_params])

@@ -1,0 +1,130 @@
+"""What is wrong with a request, one sentence a place: pydantic's findings as JSON pointers (RFC 6901)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from inspect import isclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+Path = tuple[str | int, ...]
+Place = Literal["body", "query"]
+
+SHOWN = 50  # a body of a megabyte can hold a hundred thousand unknown fields
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`pointer` leads into the body, or into the query seen as an object; "" is the whole of it."""
+
+    pointer: str
+    message: str
+    place: Place = "body"
+
+
+def find(
+    found: Sequence[ErrorDetails], given: Any, *, model: type[BaseModel] | None = None, place: Place = "body"
+) -> list[Fault]:
+    """A fault for each place that pydantic complained about; what is wrong with alternatives is joined by "or".
+
+    `model` knows the names that an unknown field may have meant.
+    """
+    messages: dict[Path, list[str]] = {}
+    values: dict[Path, Any] = {}
+    for error in found[:SHOWN]:
+        path, value = _locate(error, given)
+        message = _message(error, path, model, place)
+        if message not in (said := messages.setdefault(path, [])):
+            said.append(message)
+        values[path] = value
+    faults = [
+        Fault(pointer(path), " or ".join(said) + _instead_of(values[path], said), place)
+        for path, said in messages.items()
+    ]
+    unsaid = len(found) - SHOWN
+    return [*faults, Fault("", f"has {unsaid} more problems", place)] if unsaid > 0 else faults
+
+
+def pointer(path: Path) -> str:
+    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in path)
+
+
+def quoted(value: Any) -> str:
+    """A JSON value, short enough for a sentence."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= 60 else shown[:60] + "…"
+
+
+_MISSING = object()
+
+
+def _locate(error: ErrorDetails, given: Any) -> tuple[Path, Any]:
+    """Where in `given` an error is. Pydantic's `loc` also names union members, which are nowhere in the body."""
+    path: list[str | int] = []
+    value = given
+    for key in error["loc"]:
+        if _holds(value, key):
+            value = value[key]
+        elif error["type"] == "missing" and key == error["loc"][-1]:
+            value = _MISSING
+        else:
+            continue
+        path.append(key)
+    return tuple(path), value
+
+
+def _holds(value: Any, key: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(key, int) and key < len(value)
+    return isinstance(value, dict) and key in value
+
+
+_SENTENCES: dict[str, str] = {
+    "missing": "is missing",
+    "int_type": "should be an integer",
+    "int_from_float": "should be an integer",
+    "int_parsing": "should be an integer",
+    "float_type": "should be a number",
+    "finite_number": "should be a finite number",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "string_type": "should be a string",
+    "model_type": "should be an object",
+    "dict_type": "should be an object",
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+}
+
+
+def _message(error: ErrorDetails, path: Path, model: type[BaseModel] | None, place: Place) -> str:
+    if error["type"] == "extra_forbidden":
+        what = "field" if place == "body" else "parameter"
+        return f"there is no such {what}" + _meant(str(path[-1]), _fields(model, path[:-1]))
+    sentence = _SENTENCES.get(error["type"], error["msg"])
+    # "Input should be greater than or equal to 1", "String should have at most 200 characters"
+    return sentence.removeprefix("Input ").removeprefix("String ").removeprefix("Value ")
+
+
+def _meant(name: str, known: list[str]) -> str:
+    if nearest := get_close_matches(name[:100], known, n=3, cutoff=0.6):
+        return f"; the nearest are {', '.join(nearest)}"
+    return f"; there are {', '.join(known)}" if known else ""
+
+
+def _fields(model: type[BaseModel] | None, path: Path) -> list[str]:
+    """The names of the fields at a place in the model."""
+    for key in path:
+        field = model.model_fields.get(str(key)) if model else None
+        inner = field.annotation if field else None
+        model = inner if isclass(inner) and issubclass(inner, BaseModel) else None
+    return list(model.model_fields) if model else []
+
+
+def _instead_of(value: Any, said: list[str]) -> str:
+    """What was there, where that helps."""
+    return f", not {quoted(value)}" if said[0].startswith("should") and value is not _MISSING else ""

@@ -1,0 +1,107 @@
+"""What a job leaves behind: checkpoints, other files, and what its trainer printed."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Query as InQuery
+from fastapi.responses import PlainTextResponse
+from pydantic import Field
+
+from api import download, views
+from api.dependencies import Database, JobId, Query, Settings
+from jobs import files, ids, store
+from jobs.errors import ArtifactNotFound, CheckpointNotFound, FileGone
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
+
+LOG_BYTES = 2**20
+
+BINARY: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the file", "content": {"application/octet-stream": {}}},
+    206: {"description": "the part that `Range` asked for", "content": {"application/octet-stream": {}}},
+    304: {"description": "`If-None-Match` names the digest of the file: you have it"},
+    410: {"description": "the file was replaced or removed"},
+    416: {"description": "`Range` begins behind the end"},
+}
+
+
+@router.get("/checkpoints")
+def list_checkpoints(job_id: JobId, db: Database) -> views.Page[views.Checkpoint]:
+    """The students to download: the best on the validation split, and the last."""
+    with db.read() as session:
+        found = store.checkpoints(session, job_id)
+    return views.page([views.checkpoint(row) for row in found])
+
+
+@router.get("/checkpoints/{checkpoint}")
+def get_checkpoint(job_id: JobId, checkpoint: str, db: Database) -> views.Checkpoint:
+    """One checkpoint, by its id, or `best` or `last`."""
+    _check_reference(job_id, checkpoint)
+    with db.read() as session:
+        found = store.checkpoint(session, job_id, checkpoint)
+    return views.checkpoint(found)
+
+
+@router.head("/checkpoints/{checkpoint}/download", include_in_schema=False)
+@router.get("/checkpoints/{checkpoint}/download", response_class=Response, responses=BINARY)
+def download_checkpoint(job_id: JobId, checkpoint: str, request: Request, db: Database, settings: Settings) -> Response:
+    """The student's weights. The ETag is their SHA-256; `Range` resumes a download that broke off."""
+    _check_reference(job_id, checkpoint)
+    with db.read() as session:
+        student = views.student(store.checkpoint(session, job_id, checkpoint))
+    path, _ = files.open_for_download(settings.data_dir, student.path)
+    return download.serve(request, path, name=student.name, size=student.size, sha256=student.sha256)
+
+
+@router.get("/artifacts")
+def list_artifacts(job_id: JobId, db: Database) -> views.Page[views.Artifact]:
+    """Files besides the checkpoints: the report, the teacher's weights."""
+    with db.read() as session:
+        found = store.files(session, job_id)
+    return views.page([views.artifact(row) for row in found])
+
+
+@router.head("/artifacts/{name}", include_in_schema=False)
+@router.get("/artifacts/{name}", response_class=Response, responses=BINARY)
+def download_artifact(job_id: JobId, name: str, request: Request, db: Database, settings: Settings) -> Response:
+    """One of these files."""
+    if not files.is_name(name):
+        raise ArtifactNotFound(job_id, name[:100])
+    with db.read() as session:
+        found = store.file(session, job_id, name)
+    path, _ = files.open_for_download(settings.data_dir, found.path)
+    return download.serve(request, path, name=found.name, size=found.size, sha256=found.sha256)
+
+
+class LogTail(Query):
+    tail: int = Field(default=1_000, ge=1, le=10_000, description="at most so many lines, from the end")
+    attempt: int | None = Field(default=None, ge=1, le=1_000_000, description="default: the newest")
+
+
+@router.get("/logs", response_class=PlainTextResponse)
+def read_log(
+    job_id: JobId, wanted: Annotated[LogTail, InQuery()], db: Database, settings: Settings
+) -> PlainTextResponse:
+    """What the trainer printed; at most the last megabyte of it."""
+    with db.read() as session:
+        attempt = store.get_job(session, job_id).attempt
+    return PlainTextResponse(_tail(settings.data_dir, job_id, wanted.attempt or attempt, wanted.tail))
+
+
+def _tail(data_dir: Path, job_id: str, attempt: int, lines: int) -> str:
+    if attempt == 0:
+        return ""
+    log = files.attempt_folder(data_dir, job_id, attempt) / "trainer.log"
+    try:
+        path, size = files.open_for_download(data_dir, str(log.relative_to(data_dir)))
+    except FileGone:  # it printed nothing, or nothing yet
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(size - LOG_BYTES, 0))
+        return b"".join(file.readlines()[-lines:]).decode(errors="replace")
+
+
+def _check_reference(job_id: str, checkpoint: str) -> None:
+    if checkpoint not in ("best", "last") and not ids.is_id("ckpt", checkpoint):
+        raise CheckpointNotFound(job_id, checkpoint[:100])

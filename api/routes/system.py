@@ -1,0 +1,44 @@
+"""What there is to choose from, and whether the server lives and can serve."""
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from api import views
+from api.dependencies import Engine
+from api.errors import NoSuchMode, NotReady
+from api.submission import SUBMISSIONS
+from jobs import db
+from kd import catalog
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/models")
+def list_models() -> views.Page[views.Model]:
+    """Every architecture, for `teacher.arch` and `student.arch`."""
+    return views.page([views.model(name) for name in catalog.MODELS])
+
+
+@router.get("/schemas/{mode}", response_class=JSONResponse)
+def get_schema(mode: str) -> JSONResponse:
+    """The JSON Schema (2020-12) of what POST /jobs takes for a mode, with every default and bound."""
+    if mode not in SUBMISSIONS:
+        raise NoSuchMode(mode, list(SUBMISSIONS))
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **SUBMISSIONS[mode].model_json_schema()}
+    return JSONResponse(schema, media_type="application/schema+json")
+
+
+@router.head("/healthz", include_in_schema=False)
+@router.get("/healthz")
+def is_alive() -> views.Health:
+    """Whether the process answers; touches nothing else."""
+    return views.Health(status="ok")
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", responses={503: {"description": "the database is away or its tables are of another version"}})
+def is_ready(engine: Engine) -> views.Health:
+    """Whether jobs can be taken: the database answers and has the tables of this version."""
+    if not db.is_current(engine):
+        raise NotReady("The database's tables are not those of this version: run `alembic upgrade head`.")
+    return views.Health(status="ready")

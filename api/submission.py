@@ -1,0 +1,103 @@
+"""What POST /jobs takes: a mode and its config (`kd.spec`) in an envelope that the library never sees."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends
+from pydantic import Field, ValidationError
+from pydantic.functional_validators import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from api import faults, json_body
+from api.errors import Invalid
+from api.faults import Fault
+from kd import spec
+
+# In the dialect that Python and JSON Schema share.
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+LABEL_KEY = r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$"
+
+
+def printable(text: str) -> str:
+    """Text that any terminal, log and database can hold."""
+    if not re.fullmatch(PRINTABLE, text):
+        raise PydanticCustomError("printable", "must not hold control characters, such as line ends")
+    return text
+
+
+def label_key(key: str) -> str:
+    if not re.fullmatch(LABEL_KEY, key):
+        raise PydanticCustomError(
+            "label_key", "is no key for a label: 1 to 63 letters, digits and . _ / -, a letter or digit at both ends"
+        )
+    return key
+
+
+# The patterns are for readers of the schema; the validators say in words what is wrong.
+SHOWN = {"pattern": PRINTABLE}
+Name = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra=SHOWN), AfterValidator(printable)]
+LabelKey = Annotated[str, AfterValidator(label_key)]
+LabelValue = Annotated[str, Field(max_length=255, json_schema_extra=SHOWN), AfterValidator(printable)]
+
+
+class Envelope(spec.Part):
+    name: Name | None = Field(default=None, description="what people call the job")
+    labels: dict[LabelKey, LabelValue] = Field(
+        default={},
+        max_length=32,
+        description="to find jobs by, as in GET /jobs?label=team=vision",
+        json_schema_extra={"propertyNames": {"pattern": LABEL_KEY}},
+    )
+    priority: int = Field(default=0, ge=-100, le=100, description="higher starts first")
+
+
+class TrainSubmission(Envelope, spec.TrainSpec):
+    """The teacher labels the data once; the student trains on the labels."""
+
+
+class GuideSubmission(Envelope, spec.GuideSpec):
+    """The teacher guides: every few epochs it labels fresh views of the data at the student's side."""
+
+
+SUBMISSIONS: dict[str, type[TrainSubmission] | type[GuideSubmission]] = {
+    "train": TrainSubmission,
+    "guide": GuideSubmission,
+}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A body that was understood. `given` is its mode and config as they came, before defaults."""
+
+    spec: spec.TrainSpec | spec.GuideSpec
+    given: dict[str, Any]
+    name: str | None
+    labels: dict[str, str]
+    priority: int
+
+
+def parse(body: json_body.Body) -> Submission:
+    """The submission in a body, or an error that names every problem and its place."""
+    given = json_body.parse(body)
+    if not isinstance(given, dict):
+        raise Invalid([Fault("", 'should be an object, such as {"mode": "train", "config": {}}')])
+    mode = given.get("mode")
+    if not isinstance(mode, str) or mode not in SUBMISSIONS:
+        wrong = f"there is no mode {faults.quoted(mode)}" if "mode" in given else "is missing"
+        raise Invalid([Fault("/mode", f"{wrong}; the modes are {', '.join(SUBMISSIONS)}")])
+    try:
+        found = SUBMISSIONS[mode].model_validate(given)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+        raise Invalid(faults.find(details, given, model=SUBMISSIONS[mode])) from None
+    return Submission(
+        spec=spec.parse({"mode": mode, "config": given["config"]}),
+        given={"mode": mode, "config": given["config"]},
+        name=found.name,
+        labels=found.labels,
+        priority=found.priority,
+    )
+
+
+Submitted = Annotated[Submission, Depends(parse)]

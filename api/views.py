@@ -1,0 +1,310 @@
+"""What clients are shown of the rows. No field has a default: a view says all of it, or does not exist."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, Field
+
+from jobs import models
+from jobs.states import FINAL, State
+from kd import catalog
+
+# JSON has no NaN: a diverged loss reads "NaN", and "Infinity" or "-Infinity".
+Number = int | float | Literal["NaN", "Infinity", "-Infinity"]
+Numbers = dict[str, Number]
+
+
+class Progress(BaseModel):
+    fraction: Annotated[float, Field(ge=0, le=1)]
+    phase: str | None
+    epoch: int | None
+    epochs: int | None
+    step: int | None
+    images_per_second: Number | None
+    eta_seconds: Number | None
+
+
+class JobError(BaseModel):
+    code: str
+    message: str
+    hint: str | None
+    retryable: bool
+
+
+class Result(BaseModel):
+    metrics: Numbers
+    best_checkpoint: str | None
+    seconds: Numbers
+
+
+class JobUrls(BaseModel):
+    self: str
+    cancel: str
+    events: str
+    metrics: str
+    logs: str
+    checkpoints: str
+    artifacts: str
+
+
+class Job(BaseModel):
+    id: str
+    object: Literal["job"]
+    status: State
+    phase: str | None
+    is_terminal: bool
+    mode: str
+    name: str | None
+    labels: dict[str, str]
+    spec: dict[str, Any]
+    resolved_spec: dict[str, Any]
+    priority: int
+    progress: Progress
+    latest_metrics: Numbers
+    attempt: int
+    worker: str | None
+    error: JobError | None
+    result: Result | None
+    parent_job_id: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+    cancel_requested_at: datetime | None
+    urls: JobUrls
+
+
+class Event(BaseModel):
+    seq: int
+    type: str
+    attempt: int
+    at: datetime
+    data: dict[str, Any]
+
+
+class Series(BaseModel):
+    """One curve, column by column: the i-th value was measured at the i-th step."""
+
+    step: list[int]
+    value: list[Number]
+
+
+class Metrics(BaseModel):
+    object: Literal["metrics"]
+    job_id: str
+    series: dict[str, Series]
+
+
+class CheckpointUrls(BaseModel):
+    self: str
+    download: str
+
+
+class Checkpoint(BaseModel):
+    id: str
+    object: Literal["checkpoint"]
+    job_id: str
+    attempt: int
+    phase: str
+    step: int
+    epoch: int
+    best: bool
+    metrics: Numbers
+    file: str
+    size: int
+    sha256: str
+    created_at: datetime
+    urls: CheckpointUrls
+
+
+class ArtifactUrls(BaseModel):
+    download: str
+
+
+class Artifact(BaseModel):
+    object: Literal["artifact"]
+    job_id: str
+    name: str
+    size: int
+    sha256: str
+    created_at: datetime
+    urls: ArtifactUrls
+
+
+class Model(BaseModel):
+    object: Literal["model"]
+    name: str
+    family: str
+
+
+class Health(BaseModel):
+    status: Literal["ok", "ready"]
+
+
+Item = TypeVar("Item")
+
+
+class Page(BaseModel, Generic[Item]):
+    """A part of a list. With `has_more`, ask again with `after` = `next_cursor`."""
+
+    object: Literal["list"]
+    data: list[Item]
+    has_more: bool
+    next_cursor: str | None
+
+
+# -- from rows --------------------------------------------------------------------------------------------
+
+
+def page(data: Sequence[Item], next_cursor: str | None = None) -> Page[Item]:
+    return Page(object="list", data=list(data), has_more=next_cursor is not None, next_cursor=next_cursor)
+
+
+def job(row: models.Job) -> Job:
+    here = job_url(row.id)
+    return Job(
+        id=row.id,
+        object="job",
+        status=row.state,
+        phase=row.phase,
+        is_terminal=row.state in FINAL,
+        mode=row.mode,
+        name=row.name,
+        labels=row.labels,
+        spec=row.spec,
+        resolved_spec=row.resolved_spec,
+        priority=row.priority,
+        progress=_progress(row.progress),
+        latest_metrics=row.latest_metrics,
+        attempt=row.attempt,
+        worker=row.lease_owner,
+        error=_error(row.error),
+        result=_result(row.result),
+        parent_job_id=row.parent_job_id,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        updated_at=row.updated_at,
+        cancel_requested_at=row.cancel_requested_at,
+        urls=JobUrls(
+            self=here,
+            cancel=f"{here}/cancel",
+            events=f"{here}/events",
+            metrics=f"{here}/metrics",
+            logs=f"{here}/logs",
+            checkpoints=f"{here}/checkpoints",
+            artifacts=f"{here}/artifacts",
+        ),
+    )
+
+
+def job_url(job_id: str) -> str:
+    return f"/jobs/{job_id}"
+
+
+def _progress(said: Mapping[str, Any]) -> Progress:
+    return Progress(
+        fraction=said.get("fraction", 0),
+        phase=said.get("phase"),
+        epoch=said.get("epoch"),
+        epochs=said.get("epochs"),
+        step=said.get("step"),
+        images_per_second=said.get("images_per_second"),
+        eta_seconds=said.get("eta_seconds"),
+    )
+
+
+def _error(said: Mapping[str, Any] | None) -> JobError | None:
+    if said is None:
+        return None
+    return JobError(
+        code=said["code"],
+        message=said["message"],
+        hint=said.get("hint"),
+        retryable=said.get("retryable", False),
+    )
+
+
+def _result(said: Mapping[str, Any] | None) -> Result | None:
+    if said is None:
+        return None
+    return Result(
+        metrics=said.get("metrics", {}),
+        best_checkpoint=said.get("best_checkpoint"),
+        seconds=said.get("seconds", {}),
+    )
+
+
+def event(row: models.Event) -> Event:
+    return Event(seq=row.seq, type=row.type, attempt=row.attempt, at=row.at, data=row.data)
+
+
+def number(value: float) -> Number:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def metrics(job_id: str, found: Mapping[str, Sequence[tuple[int, float]]]) -> Metrics:
+    return Metrics(
+        object="metrics",
+        job_id=job_id,
+        series={
+            name: Series(step=[step for step, _ in curve], value=[number(value) for _, value in curve])
+            for name, curve in found.items()
+        },
+    )
+
+
+def student(row: models.Checkpoint) -> models.File:
+    assert row.student, "only checkpoints with a student are shown"
+    return row.student
+
+
+def checkpoint(row: models.Checkpoint) -> Checkpoint:
+    weights = student(row)
+    here = f"{job_url(row.job_id)}/checkpoints/{row.id}"
+    return Checkpoint(
+        id=row.id,
+        object="checkpoint",
+        job_id=row.job_id,
+        attempt=row.attempt,
+        phase=row.phase,
+        step=row.step,
+        epoch=row.epoch,
+        best=row.best,
+        metrics=row.metrics,
+        file=weights.name,
+        size=weights.size,
+        sha256=weights.sha256,
+        created_at=row.created_at,
+        urls=CheckpointUrls(self=here, download=f"{here}/download"),
+    )
+
+
+def artifact(row: models.File) -> Artifact:
+    return Artifact(
+        object="artifact",
+        job_id=row.job_id,
+        name=row.name,
+        size=row.size,
+        sha256=row.sha256,
+        created_at=row.created_at,
+        urls=ArtifactUrls(download=f"{job_url(row.job_id)}/artifacts/{row.name}"),
+    )
+
+
+FAMILIES = {
+    "small": catalog.SMALL,
+    "cifar_resnet": catalog.CIFAR_RESNETS,
+    "wide_resnet": catalog.WIDE_RESNETS,
+    "torchvision": catalog.TORCHVISION,
+}
+
+
+def model(name: str) -> Model:
+    return Model(object="model", name=name, family=next(family for family, known in FAMILIES.items() if name in known))

@@ -1,0 +1,147 @@
+"""What one asks of a server about its jobs: `kd ls`, `show`, `cancel`, `logs`, `download`."""
+
+import itertools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from cli import results, words
+from cli.console import console, print_json, table
+from cli.display import described
+from cli.story import heard
+from cli.url import DEFAULT_URL, Url
+from cli.watch import conclude
+
+if TYPE_CHECKING:
+    from client.http import Json
+
+Job = Annotated[str, typer.Argument(help="The job's id.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def ls(
+    status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
+    mode: Annotated[str | None, typer.Option(help="train or guide.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="KEY=VALUE", help="Jobs with this label.")] = None,
+    query: Annotated[str | None, typer.Option("--query", "-q", help="Part of an id or a name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
+    json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """List jobs, newest first."""
+    from client import Client
+
+    with Client(url) as client:
+        found = client.list(status=status, mode=mode, label=label, q=query, page_size=min(limit, 100))
+        jobs = list(itertools.islice(found, limit))
+    if json:
+        print_json(jobs)
+        return
+    shown = table(
+        "id", "status", "mode", "name", "progress", "student", "gain", "age", right=("student", "gain", "age")
+    )
+    for job in jobs:
+        metrics = (job["result"] or {}).get("metrics", {})
+        progress = job["progress"]
+        going = job["status"] == "running"
+        shown.add_row(
+            job["id"],
+            job["status"],
+            job["mode"],
+            escape(job["name"] or ""),
+            f"{job['phase'] or 'starting'} {(progress['fraction'] or 0) * 100:.0f} %" if going else "",
+            words.per_cent(metrics["student.test.top1"]) if "student.test.top1" in metrics else "",
+            words.points(metrics["gain"]) if "gain" in metrics else "",
+            words.age(job["created_at"]),
+        )
+    console().print(shown)
+
+
+def show(job: Job, json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Show a job: its state, what it was asked for, and what came of it."""
+    from client import Client
+
+    with Client(url) as client:
+        found = client.get(job)
+        if json:
+            print_json(found)
+            return
+        to = console()
+        grid = Table.grid(padding=(0, 2))
+        for name, value in facts(found).items():
+            grid.add_row(name, escape(value))
+        to.print(grid)
+        if found["is_terminal"]:
+            conclude(client, found, heard(client.events(job)))
+
+
+def facts(job: "Json") -> dict[str, str]:
+    """What there is to say of a job, in words."""
+    config, progress = job["resolved_spec"]["config"], job["progress"]
+    who = results.archs(config)
+    ending = ", to be cancelled" if job["cancel_requested_at"] and not job["is_terminal"] else ""
+    said = {
+        "job": job["id"],
+        "name": job["name"],
+        "status": f"{job['status']}{ending}",
+        "run": f"{job['mode']} on {config['dataset']}: {who['teacher']} teaches {who['student']}",
+        "labels": ", ".join(f"{key}={value}" for key, value in job["labels"].items()),
+        "priority": str(job["priority"]) if job["priority"] else None,
+        "progress": f"{(progress['fraction'] or 0) * 100:.0f} %, {described(progress, None)}" if job["phase"] else None,
+        "attempt": str(job["attempt"]) if job["attempt"] > 1 else None,
+        "worker": job["worker"],
+    }
+    for moment in ("created", "started", "finished"):
+        said[moment] = job[f"{moment}_at"] and f"{words.age(job[f'{moment}_at'])} ago"
+    return {name: value for name, value in said.items() if value}
+
+
+def cancel(job: Job, json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Ask for a job's end. What it has saved stays."""
+    from client import Client
+
+    with Client(url) as client:
+        found = client.cancel(job)
+    if json:
+        print_json(found)
+    elif found["is_terminal"]:
+        console().print(f"{job} is {found['status']}.")
+    else:
+        console().print(f"{job} will be cancelled in a moment.")
+
+
+def logs(
+    job: Job,
+    tail: Annotated[int | None, typer.Option(min=1, help="Only the last lines.")] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Print what a job's trainer printed."""
+    from client import Client
+
+    with Client(url) as client:
+        sys.stdout.write(client.logs(job, tail))
+
+
+def download(
+    job: Job,
+    checkpoint: Annotated[str, typer.Option(help="best, last, or a checkpoint's id.")] = "best",
+    artifact: Annotated[
+        str | None, typer.Option(help="Instead: a file beside the checkpoints, as in teacher.safetensors.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", "-o", help="A file or a folder.", show_default=False)] = None,
+    json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Fetch a job's student. Goes on from a partial file, and checks its sha256."""
+    from client import Client
+
+    with Client(url) as client:
+        path = client.download(job, checkpoint, to) if artifact is None else client.download_artifact(job, artifact, to)
+    if json:
+        print_json({"path": str(path), "size": path.stat().st_size})
+    else:
+        console().print(f"{path} ({words.size(path.stat().st_size)}; sha256 as the server promised)", markup=False)

@@ -1,0 +1,60 @@
+"""What a run came to: teacher, student and control side by side, and whether distillation was worth it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from cli import words
+from cli.console import table
+from cli.words import Number
+
+
+@dataclass
+class Outcome:
+    """A finished run, from a job's result or from the last event of `kd.run`."""
+
+    metrics: Mapping[str, Number]
+    seconds: Mapping[str, Number]
+    archs: Mapping[str, str]
+    sizes: Mapping[str, int] = field(default_factory=dict)  # bytes of the weights file
+    verdict: str | None = None
+
+
+def archs(config: Mapping[str, Any]) -> dict[str, str]:
+    """Who is who in a resolved config."""
+    student = config["student"]["arch"]
+    return {"teacher": config["teacher"]["arch"], "student": student, "control": student}
+
+
+def show(outcome: Outcome, to: Console) -> None:
+    metrics = outcome.metrics
+    numbers = ("test accuracy", "parameters", "size", "training")
+    shown = table("", "model", *numbers, right=numbers)
+    for role, arch in outcome.archs.items():
+        if f"{role}.test.top1" not in metrics:
+            continue
+        twin = "student" if role == "control" else role  # the control is the student without a teacher
+        shown.add_row(
+            role,
+            arch,
+            words.per_cent(metrics[f"{role}.test.top1"]),
+            words.count(metrics.get(f"{twin}.parameters")),
+            words.size(outcome.sizes.get(twin)),
+            words.clock(outcome.seconds.get(role)),
+        )
+    to.print(shown)
+    in_all = sum(words.known(seconds) or 0 for seconds in outcome.seconds.values())
+    to.print(f"gain {words.points(metrics.get('gain'))}; {words.clock(in_all)} in all")
+    to.print(outcome.verdict or verdict(metrics), markup=False)
+
+
+def verdict(metrics: Mapping[str, Number]) -> str:
+    """Did the student beat the control? The run's own verdict also knows the error of the gain."""
+    gain = words.known(metrics.get("gain"))
+    if gain is None:
+        return "There was no control, so nobody can say what the teacher was worth."
+    if gain > 0:
+        return "The student is better than the control: the teacher helped."
+    return "The student is no better than the control: the teacher did not help."

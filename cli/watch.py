@@ -1,0 +1,132 @@
+"""`kd watch`: a job's live progress, until it is over and its result is on the table."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from cli import results
+from cli.console import console, print_json
+from cli.display import Display, Standing, display
+from cli.results import Outcome
+from cli.story import Story
+from cli.url import DEFAULT_URL, Url
+
+if TYPE_CHECKING:
+    from client import Client
+    from client.http import Json
+
+POLL_SECONDS = 0.5
+QUEUED_SECONDS = 10.0  # after that a reader wants to know why
+SILENCE_SECONDS = 600.0  # a server that is gone for so long is not being restarted
+
+
+def watch(
+    job: Annotated[str, typer.Argument(help="The job's id.", show_default=False)],
+    json: Annotated[bool, typer.Option("--json", help="Say nothing but the finished job, as JSON.")] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Follow a job to its end. Exits with 0 only if it succeeded."""
+    from client import Client
+
+    with Client(url) as client:
+        raise typer.Exit(follow(client, job, json=json))
+
+
+def follow(client: "Client", job_id: str, *, json: bool = False) -> int:
+    """Show a job's progress until it is over, then its result; answers with the exit code."""
+    story = Story()
+    with display(quiet=json) as shown:
+        try:
+            job = look_on(client, job_id, story, shown)
+        except KeyboardInterrupt:
+            shown.say(f"The job goes on without you: `kd watch {job_id}` looks again, `kd cancel {job_id}` ends it.")
+            return 130
+    if json:
+        print_json(job)
+    else:
+        conclude(client, job, story)
+    return 0 if job["status"] == "succeeded" else 1
+
+
+def look_on(client: "Client", job_id: str, story: Story, shown: Display) -> "Json":
+    """Show what happens until the job is over."""
+    began, told_of_queue = time.monotonic(), False
+    for job, events in glances(client, job_id, shown):
+        for event in events:
+            if event["type"] == "claimed" and event["attempt"] > 1:
+                shown.say(f"Attempt {event['attempt']} begins: the one before was interrupted.")
+            for line in story.hear(event["type"], event["data"]):
+                shown.say(line)
+        if job["is_terminal"]:
+            return job
+        if job["status"] == "queued" and not told_of_queue and time.monotonic() - began > QUEUED_SECONDS:
+            shown.say("The job waits for a worker; `kd work` starts one.")
+            told_of_queue = True
+        shown.show(standing(job), story.accuracy.get(job["phase"]))
+    raise AssertionError("the last glance is at a finished job")
+
+
+def standing(job: "Json") -> Standing:
+    """A job's progress; where a phase has only begun, without the numbers of the one before."""
+    progress, phase = job["progress"], job["phase"] or job["status"]
+    if progress["phase"] == phase:
+        return cast(Standing, progress)
+    return {"fraction": progress["fraction"], "phase": phase}
+
+
+def glances(client: "Client", job_id: str, shown: Display) -> "Iterator[tuple[Json, list[Json]]]":
+    """The job and its new events, twice a second. A server that is being restarted is waited for."""
+    from client import ClientError
+
+    seen, answered, silent = 0, 0.0, False
+    while True:
+        try:
+            # The job first: one that is over has no events after these.
+            job = client.get(job_id)
+            events = list(client.events(job_id, after=seen))
+        except ClientError as error:
+            if not error.passing or not answered or time.monotonic() - answered > SILENCE_SECONDS:
+                raise
+            if not silent:
+                shown.say(f"{client.url} does not answer; trying again. Jobs go on meanwhile.")
+            silent = True
+        else:
+            if silent:
+                shown.say("The server is back.")
+            answered, silent = time.monotonic(), False
+            seen = events[-1]["seq"] if events else seen
+            yield job, events
+        time.sleep(POLL_SECONDS)
+
+
+def conclude(client: "Client", job: "Json", story: Story) -> None:
+    """How it ended: the result, or why there is none."""
+    to = console()
+    if job["status"] == "succeeded":
+        results.show(outcome(client, job, story), to)
+        to.print(f"`kd download {job['id']}` fetches the student.")
+    elif job["status"] == "failed":
+        error = job["error"] or {}
+        to.print(f"The job failed: {error.get('message', 'nobody knows why')}", markup=False)
+        if error.get("hint"):
+            to.print(error["hint"], markup=False)
+        to.print(f"`kd logs {job['id']}` shows what the trainer printed.")
+    else:
+        to.print(f"The job was {job['status']}.")
+
+
+def outcome(client: "Client", job: "Json", story: Story) -> Outcome:
+    """A succeeded job's result, with the sizes of its files."""
+    artifacts = {artifact["name"]: artifact["size"] for artifact in client.artifacts(job["id"])}
+    sizes = {"student": client.checkpoint(job["id"], "best")["size"]}
+    if "teacher.safetensors" in artifacts:
+        sizes["teacher"] = artifacts["teacher.safetensors"]
+    return Outcome(
+        metrics=job["result"]["metrics"],
+        seconds=job["result"]["seconds"],
+        archs=results.archs(job["resolved_spec"]["config"]),
+        sizes=sizes,
+        verdict=story.verdict,
+    )

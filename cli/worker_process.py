@@ -1,0 +1,82 @@
+"""The worker that `kd serve` keeps: started, started again when it dies, and gone when the server is.
+
+Its stdin is a lifeline. However the server ends, kill -9 included, the kernel closes the pipe, and the worker
+puts its job back into the queue and ends.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+# Waits between a death and the next start; a worker that lived for a while begins at the first again.
+PAUSES_SECONDS = (1, 2, 5, 15, 30)
+HEALTHY_SECONDS = 60
+# A worker that drains saves nothing, it only ends its trainer and puts the job back.
+DRAIN_SECONDS = 15
+
+
+class WorkerProcess:
+    """A context in which a worker runs."""
+
+    def __enter__(self) -> Self:
+        self._leaving = threading.Event()
+        self._process = self._start()
+        self._keeper = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leaving.set()
+        self._keeper.join()
+
+    def _keep(self) -> None:
+        deaths = 0
+        while True:
+            began = time.monotonic()
+            if self._outlives_us():
+                return
+            deaths = 1 if time.monotonic() - began > HEALTHY_SECONDS else deaths + 1
+            pause = PAUSES_SECONDS[min(deaths, len(PAUSES_SECONDS)) - 1]
+            print(
+                f"The worker ended ({how(self._process.returncode)}); starting another in {pause} s.",
+                file=sys.stderr,
+                flush=True,
+            )
+            if self._leaving.wait(pause):
+                return
+            self._process = self._start()
+
+    def _outlives_us(self) -> bool:
+        """Until the worker is dead, or we leave and see it out: was it the latter?"""
+        while self._process.poll() is None:
+            if self._leaving.wait(0.2):
+                self._see_out()
+                return True
+        return False
+
+    def _see_out(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(DRAIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "worker.loop", "--lifeline"],
+            stdin=subprocess.PIPE,
+            process_group=0,  # Ctrl-C at our terminal is for us; we tell the worker
+            env={**os.environ, "PYTHONSAFEPATH": "1"},  # a folder named `kd` or `worker` where we are is not ours
+        )
+
+
+def how(exit_code: int) -> str:
+    return f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"

@@ -1,0 +1,82 @@
+"""What can go wrong between a client and its server, as sentences that name the next thing to do."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class ClientError(Exception):
+    """Any of the errors below. `passing`: asking again a moment later may help."""
+
+    passing = False
+
+
+class BadUrl(ClientError):
+    def __init__(self, url: str):
+        super().__init__(f"{url!r} is not the url of a server; one looks like http://127.0.0.1:8000.")
+
+
+class Unreachable(ClientError):
+    """No answer at all: nothing is known of what the server did with the request."""
+
+    passing = True
+
+    def __init__(self, url: str, reason: str):
+        super().__init__(f"No answer from {url} ({reason}). Is the server running? `kd serve` starts one.")
+        self.url = url
+
+
+class NotAServer(ClientError):
+    def __init__(self, url: str):
+        super().__init__(f"What answers at {url} is not a Stillhouse server.")
+
+
+class FieldError(NamedTuple):
+    """One problem of a request: a JSON pointer to where it is, and what it is."""
+
+    pointer: str
+    message: str
+
+
+class Refused(ClientError):
+    """The server said no, and why: its problem+json (RFC 9457)."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]):
+        self.status = status
+        self.problem = dict(problem)
+        self.code = str(problem.get("code") or f"http_{status}")
+        self.detail = str(problem.get("detail") or problem.get("title") or f"The server answered with status {status}.")
+        self.errors = tuple(
+            FieldError(str(error.get("pointer", "")), str(error.get("message", "")))
+            for error in problem.get("errors") or ()
+        )
+        places = [f"  {error.pointer or '(the whole)'}: {error.message}" for error in self.errors]
+        super().__init__("\n".join(["The server refused this:", *places]) if places else self.detail)
+        self.passing = status in (502, 503, 504)
+
+
+class StillRunning(ClientError):
+    """`wait` ran out of time; the job goes on."""
+
+    def __init__(self, job: dict[str, Any], seconds: float):
+        super().__init__(f"Job {job['id']} is still {job['status']} after {seconds:g} seconds.")
+        self.job = job
+
+
+class NoSuchArtifact(ClientError):
+    def __init__(self, job_id: str, name: str):
+        super().__init__(f"Job {job_id} has no artifact {name}.")
+
+
+class BadDownload(ClientError):
+    """What arrived is not what the server promised; nothing was put in its place."""
+
+    def __init__(self, name: str, expected: str, found: str):
+        super().__init__(
+            f"{name} arrived with sha256 {found[:12]}…, the server promised {expected[:12]}…. It was thrown away; "
+            "try again, and check the server's disk if it happens twice."
+        )
+
+
+class DownloadBusy(ClientError):
+    def __init__(self, part: str):
+        super().__init__(f"Another process is downloading to {part}.")

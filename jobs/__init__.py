@@ -1,0 +1,1 @@
+"""What a job is: rows, states, leases and files. No web, no torch."""

@@ -1,0 +1,160 @@
+"""From a URL to sessions: SQLite by default, PostgreSQL in production, both with the same promises.
+
+db = sessions(connect(settings.url))
+with db.begin() as session: ...  # one transaction that may write; leaving the block commits
+with db.read() as session: ...   # one snapshot; never waits for a writer, commits nothing
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from jobs import plain
+
+BUSY_SECONDS = 5
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 15
+MIGRATION_LOCK = 7_455_110_468  # any number that no one else on the server uses
+
+
+class Sessions(sessionmaker[Session]):
+    """`begin()` for a transaction that may write, `read()` for one that only looks."""
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A read-only snapshot: on SQLite without the write lock that `begin()` takes."""
+        engine = self.kw["bind"]
+        with self(bind=engine.execution_options(read_only=True)) as session:
+            yield session
+
+
+def sessions(engine: Engine) -> Sessions:
+    # Rows stay readable after their transaction: routes show what they committed.
+    return Sessions(engine, expire_on_commit=False)
+
+
+def connect(url: str | URL) -> Engine:
+    """An engine; no connection is made before it is needed."""
+    url = make_url(url)
+    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+
+
+def _sqlite(url: URL) -> Engine:
+    assert url.database, "SQLite needs a file"
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, json_serializer=plain.to_json)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver begins nothing; `begin` below does
+        _switch_to_wal(connection)
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads and then writes fails at once, whatever the timeout, if another one wrote
+        # in between. Taking the write lock first makes it wait its turn instead.
+        reads = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """The file remembers WAL. The first switch fails at once, not after the timeout, beside another process's."""
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+
+
+def _postgresql(url: URL) -> Engine:
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        json_serializer=plain.to_json,
+        pool_pre_ping=True,
+        pool_timeout=CONNECT_SECONDS,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            # A host that vanished is noticed within seconds, not after TCP's quarter of an hour.
+            "tcp_user_timeout": STATEMENT_SECONDS * 1000,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_SECONDS}s"
+            f" -c idle_in_transaction_session_timeout={2 * STATEMENT_SECONDS}s",
+        },
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("read_only", False):
+            # As on SQLite: one snapshot for all that the transaction reads.
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+    return engine
+
+
+def upgrade(database: Engine | URL | str, revision: str = "head") -> None:
+    """Bring the tables up to date; safe when several processes do it at once."""
+    _migrate(command.upgrade, database, revision)
+
+
+def downgrade(database: Engine | URL | str, revision: str) -> None:
+    """Go back to an older revision; "base" removes everything."""
+    _migrate(command.downgrade, database, revision)
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the tables are those that this code was written for."""
+    with engine.execution_options(read_only=True).connect() as connection:
+        there = set(MigrationContext.configure(connection).get_current_heads())
+    return there == set(ScriptDirectory.from_config(alembic_config()).get_heads())
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration without its ini file, so that an installed package can migrate too."""
+    config = Config()
+    config.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
+    return config
+
+
+def _migrate(step: Callable[[Config, str], None], database: Engine | URL | str, revision: str) -> None:
+    engine = database if isinstance(database, Engine) else connect(database)
+    try:
+        config = alembic_config()
+        # Everything in one transaction under a lock; whoever waited for it finds nothing left to do.
+        with engine.begin() as connection:
+            lock_out_other_migrations(connection)
+            config.attributes["connection"] = connection
+            step(config, revision)
+    finally:
+        if engine is not database:
+            engine.dispose()
+
+
+def lock_out_other_migrations(connection: Connection) -> None:
+    """Held until the transaction ends. On SQLite its BEGIN IMMEDIATE has done it already."""
+    if connection.dialect.name == "postgresql":
+        # A migration may take, and wait for, as long as it needs.
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")

@@ -1,0 +1,66 @@
+"""What can go wrong with a job: facts in, a sentence out."""
+
+from collections.abc import Collection
+
+
+class JobError(Exception):
+    """The base of everything that this package raises on purpose."""
+
+
+class JobNotFound(JobError):
+    def __init__(self, job_id: str):
+        self.job_id = job_id
+        super().__init__(f"There is no job {job_id!r}.")
+
+
+class CheckpointNotFound(JobError):
+    def __init__(self, job_id: str, which: str):
+        self.job_id, self.which = job_id, which
+        super().__init__(f"Job {job_id} has no checkpoint {which!r} to download.")
+
+
+class ArtifactNotFound(JobError):
+    def __init__(self, job_id: str, name: str):
+        self.job_id, self.name = job_id, name
+        super().__init__(f"Job {job_id} has no artifact {name!r}.")
+
+
+class FileGone(JobError):
+    """The row is there, the file is not: deleted behind our back, or superseded a moment ago."""
+
+    def __init__(self, path: str):
+        self.path = path
+        super().__init__(f"The file {path!r} is no longer there.")
+
+
+class NotAllowed(JobError):
+    def __init__(self, job_id: str, state: str, action: str, allowed: Collection[str]):
+        self.job_id, self.state, self.action, self.allowed = job_id, state, action, tuple(allowed)
+        instead = f"It allows: {', '.join(allowed)}." if allowed else "It allows no further change."
+        super().__init__(f"Job {job_id} is {state}; it is too late to {action}. {instead}")
+
+
+class LeaseLost(JobError):
+    def __init__(self, job_id: str, attempt: int):
+        self.job_id, self.attempt = job_id, attempt
+        super().__init__(f"Job {job_id} has moved on from attempt {attempt}; drop this work.")
+
+
+class NotStorable(JobError, ValueError):
+    """A value that no database column may hold."""
+
+    def __init__(self, field: str, why: str):
+        self.field, self.why = field, why
+        super().__init__(f"{field} {why}.")
+
+
+class UnsafePath(JobError, ValueError):
+    def __init__(self, path: str):
+        self.path = path
+        super().__init__(f"{path!r} is not a path inside the data folder.")
+
+
+class BadSettings(JobError, ValueError):
+    def __init__(self, problems: Collection[str]):
+        self.problems = tuple(problems)
+        super().__init__("These settings are wrong:\n" + "\n".join(f"  {problem}" for problem in problems))

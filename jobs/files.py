@@ -1,0 +1,70 @@
+"""Where files live: one folder per attempt under the data folder, and no way out of it.
+
+Every path is made by the server; what a request brings is only ever compared with rows. The checks here
+are the second wall.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from jobs import ids
+from jobs.errors import FileGone, JobNotFound, UnsafePath
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
+
+
+def is_name(name: str) -> bool:
+    """Whether a file of a job may have this name: no separators, no leading dot, nothing to escape."""
+    return _NAME.fullmatch(name) is not None
+
+
+def job_folder(data_dir: Path, job_id: str) -> Path:
+    if not ids.is_id("job", job_id):
+        raise JobNotFound(job_id)
+    return data_dir / "jobs" / job_id
+
+
+def attempt_folder(data_dir: Path, job_id: str, attempt: int) -> Path:
+    """Where this attempt writes, and no other one does."""
+    assert attempt > 0, "attempts count from 1"
+    return job_folder(data_dir, job_id) / f"attempt-{attempt}"
+
+
+def check(path: str) -> PurePosixPath:
+    """A path relative to the data folder, in the one form that rows hold: plain names joined by slashes."""
+    relative = PurePosixPath(path)
+    if not path or str(relative) != path or not all(is_name(part) for part in relative.parts):
+        raise UnsafePath(path)
+    return relative
+
+
+def open_for_download(data_dir: Path, path: str) -> tuple[Path, int]:
+    """The file's real path and size. A link anywhere below the data folder is refused."""
+    relative = check(path)
+    folder = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in relative.parts[:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        facts = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
+    except OSError:  # gone, a link, or a file where a folder should be
+        raise FileGone(path) from None
+    finally:
+        os.close(folder)
+    if not stat.S_ISREG(facts.st_mode):
+        raise FileGone(path)
+    return data_dir / relative, facts.st_size
+
+
+def remove(data_dir: Path, paths: Iterable[str]) -> None:
+    """Delete superseded files, after the commit that gave them up. What is gone already is fine."""
+    for path in paths:
+        try:
+            found, _ = open_for_download(data_dir, path)
+            found.unlink()
+        except (FileGone, FileNotFoundError):
+            continue

@@ -1,0 +1,43 @@
+"""A job's events: numbered by the very UPDATE that made them true, so that no number is missing or given twice.
+
+Whoever changes a job adds the count of new events to `events_seq` in that UPDATE, and hands the row it
+returned to `append`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from jobs import plain
+from jobs.models import Event, Job
+
+COLUMNS = (Job.id, Job.attempt, Job.events_seq, Job.updated_at)
+"""What `append` needs of the row; updated_at must have been set to the same moment."""
+
+
+class Said(NamedTuple):
+    type: str
+    data: dict[str, Any]
+
+
+def append(session: Session, row: Any, events: Sequence[Said]) -> None:
+    """Write the events that took the last numbers of `row.events_seq`."""
+    if not events:
+        return
+    first = row.events_seq - len(events) + 1
+    session.execute(
+        insert(Event),
+        [
+            {
+                "job_id": row.id,
+                "seq": seq,
+                "type": plain.clean(event.type),
+                "attempt": row.attempt,
+                "at": row.updated_at,
+                "data": event.data,
+            }
+            for seq, event in enumerate(events, first)
+        ],
+    )

@@ -1,0 +1,23 @@
+"""Identifiers made by the server: a kind and a ULID, `job_01J…`. They sort by the time they were made."""
+
+import re
+from datetime import datetime
+from typing import Literal
+
+from ulid import LaxMonotonicPolicy, ULIDGenerator
+
+Kind = Literal["job", "ckpt", "file"]
+
+# Ids of one process keep their order within a millisecond too.
+_GENERATOR = ULIDGenerator(policy=LaxMonotonicPolicy())
+_SHAPE = re.compile(r"(job|ckpt|file)_[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
+
+
+def new(kind: Kind, at: datetime | None = None) -> str:
+    """A fresh id; `at` is the time it carries (default: this machine's clock)."""
+    return f"{kind}_{_GENERATOR.generate(at)}"
+
+
+def is_id(kind: Kind, text: str) -> bool:
+    """Whether we could have made this: anything else never reaches a query or a path."""
+    return text.startswith(f"{kind}_") and _SHAPE.fullmatch(text) is not None

@@ -1,0 +1,490 @@
+"""All that a worker may write, and every write of it fenced.
+
+A claim is the right to work on one attempt of one job. The fence is (attempt, owner, running): a worker that
+slept through its lease matches no row any more, gets LeaseLost and drops its work.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, case, delete, exists, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session, aliased
+
+from jobs import clock, history, ids, plain
+from jobs.errors import LeaseLost, NotStorable
+from jobs.files import check as check_path
+from jobs.files import is_name
+from jobs.history import Said
+from jobs.models import Checkpoint, File, FileKind, Job, MetricPoint
+from jobs.states import FINAL, State
+
+RESUMES_KEPT = 2
+"""The newest could be damaged; the one before it serves then."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a worker got: the job's resolved spec, and where to go on from."""
+
+    job_id: str
+    attempt: int
+    worker: str
+    spec: dict[str, Any] = field(repr=False)
+    resume: str | None
+    """The newest resume file, relative to the data folder."""
+    checkpoint_step: int
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A file that is complete on disk."""
+
+    kind: FileKind
+    name: str
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Published:
+    checkpoint_id: str
+    superseded: list[str]
+    """Paths to delete after the commit."""
+
+
+# -- claiming ---------------------------------------------------------------------------------------------
+
+
+def claim(
+    session: Session, *, worker: str, ttl: timedelta, job_id: str | None = None, now: datetime | None = None
+) -> Claim | None:
+    """Take the first job that waits (or `job_id`, if it still does); None if there is none.
+
+    A stall is counted in advance, and taken back by the first new checkpoint: nobody can count it for a
+    worker that is dead.
+    """
+    waiting = aliased(Job)
+    first = select(waiting.id).where(waiting.state == State.QUEUED)
+    if job_id is not None:
+        if not ids.is_id("job", job_id):
+            return None
+        first = first.where(waiting.id == job_id)
+    first = first.order_by(waiting.priority.desc(), waiting.created_at, waiting.id).limit(1)
+    at = clock.now_or(now)
+    row = session.execute(
+        update(Job)
+        # PostgreSQL: workers that claim at the same moment pass by each other's rows instead of queueing up.
+        .where(Job.id == first.with_for_update(skip_locked=True).scalar_subquery(), Job.state == State.QUEUED)
+        .values(
+            state=State.RUNNING,
+            attempt=Job.attempt + 1,
+            stalls=Job.stalls + 1,
+            lease_owner=worker,
+            lease_expires_at=clock.after(ttl, now),
+            started_at=case((Job.started_at.is_(None), at), else_=Job.started_at),
+            events_seq=Job.events_seq + 2,
+            updated_at=at,
+        )
+        .returning(*history.COLUMNS, Job.resolved_spec, Job.checkpoint_step)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        return None
+
+    step = row.checkpoint_step
+    history.append(
+        session,
+        row,
+        [Said("state", {"state": State.RUNNING}), Said("claimed", {"worker": worker, "checkpoint_step": step})],
+    )
+    _cut_metrics_back(session, row.id, step)
+    return Claim(row.id, row.attempt, worker, row.resolved_spec, _newest_resume(session, row.id), step)
+
+
+def _cut_metrics_back(session: Session, job_id: str, step: int) -> None:
+    """What came after the checkpoint is about to happen again."""
+    session.execute(
+        delete(MetricPoint)
+        .where(MetricPoint.job_id == job_id, MetricPoint.step > step)
+        .execution_options(synchronize_session=False)
+    )
+
+
+# -- the fence --------------------------------------------------------------------------------------------
+
+
+def _fence(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Job.id == claim.job_id,
+        Job.attempt == claim.attempt,
+        Job.lease_owner == claim.worker,
+        Job.state == State.RUNNING,
+    )
+
+
+def _change(session: Session, claim: Claim, values: Mapping[str, Any]) -> Row[Any]:
+    """The one door through which a worker changes a job: a conditional UPDATE that matches, or LeaseLost.
+
+    It also locks the row, so whatever else the transaction writes about the job is fenced by it.
+    """
+    row = session.execute(
+        update(Job)
+        .where(*_fence(claim))
+        .values(**values)
+        .returning(*history.COLUMNS, Job.state, Job.cancel_requested_at, Job.error)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        raise LeaseLost(claim.job_id, claim.attempt)
+    return row
+
+
+# -- while it runs ----------------------------------------------------------------------------------------
+
+
+def renew(session: Session, claim: Claim, *, ttl: timedelta, now: datetime | None = None) -> bool:
+    """Keep the lease for another `ttl`; True if somebody asked to cancel."""
+    row = _change(session, claim, {"lease_expires_at": clock.after(ttl, now)})
+    return row.cancel_requested_at is not None
+
+
+def record(
+    session: Session,
+    claim: Claim,
+    *,
+    events: Sequence[Mapping[str, Any]] = (),
+    metrics: Iterable[tuple[str, int, float]] = (),
+    phase: str | None = None,
+    progress: Mapping[str, Any] | None = None,
+    latest_metrics: Mapping[str, float] | None = None,
+    now: datetime | None = None,
+) -> None:
+    """Write down what the trainer said: events ({"type", "data"}), points of curves, where it is."""
+    given = {"phase": phase, "progress": progress, "latest_metrics": latest_metrics}
+    changes = {name: value for name, value in given.items() if value is not None}
+    said = [Said(event["type"], dict(event["data"])) for event in events]
+    row = _change(session, claim, changes | {"events_seq": Job.events_seq + len(said), "updated_at": clock.now_or(now)})
+    history.append(session, row, said)
+    _write_metrics(session, row, metrics)
+
+
+def _write_metrics(session: Session, row: Row[Any], metrics: Iterable[tuple[str, int, float]]) -> None:
+    # One value for each (name, step); the last one said wins, in this batch as in the table.
+    points = {(plain.clean(name), step): float(value) for name, step, value in metrics}
+    if not points:
+        return
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(MetricPoint)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[MetricPoint.job_id, MetricPoint.name, MetricPoint.step],
+            set_={"value": statement.excluded.value, "at": statement.excluded.at},
+        ),
+        [
+            {"job_id": row.id, "name": name, "step": step, "value": value, "at": row.updated_at}
+            for (name, step), value in points.items()
+        ],
+    )
+
+
+# -- files ------------------------------------------------------------------------------------------------
+
+
+def publish(
+    session: Session,
+    claim: Claim,
+    *,
+    phase: str,
+    step: int,
+    epoch: int,
+    best: bool,
+    metrics: Mapping[str, float],
+    files: Sequence[NewFile],
+    now: datetime | None = None,
+) -> Published:
+    """Make a checkpoint visible. A new one (a later step than any before) ends the row of stalls.
+
+    Kept are the best student, the last student and the newest two resume files.
+    """
+    assert files, "a checkpoint without a file is a metric"
+    _check(files)
+    is_new = Job.checkpoint_step < step
+    checkpoint_id = ids.new("ckpt")
+    facts = {"phase": phase, "step": step, "epoch": epoch, "best": best, "metrics": dict(metrics)}
+    row = _change(
+        session,
+        claim,
+        {
+            "checkpoint_step": case((is_new, step), else_=Job.checkpoint_step),
+            "stalls": case((is_new, 0), else_=Job.stalls),
+            "events_seq": Job.events_seq + 1,
+            "updated_at": clock.now_or(now),
+        },
+    )
+    history.append(session, row, [Said("checkpoint", {"checkpoint_id": checkpoint_id, **facts})])
+
+    if best:
+        session.execute(
+            update(Checkpoint)
+            .where(Checkpoint.job_id == claim.job_id, Checkpoint.best)
+            .values(best=False)
+            .execution_options(synchronize_session=False)
+        )
+    session.execute(
+        insert(Checkpoint),
+        [
+            {
+                "id": checkpoint_id,
+                "job_id": claim.job_id,
+                "attempt": claim.attempt,
+                "created_at": row.updated_at,
+                **facts,
+            }
+        ],
+    )
+    _add_files(session, row, files, checkpoint_id=checkpoint_id)
+    superseded = _superseded(session, claim.job_id)
+    _forget(session, superseded)
+    return Published(checkpoint_id, _unreferenced(session, claim.job_id, superseded))
+
+
+def publish_file(session: Session, claim: Claim, file: NewFile, *, now: datetime | None = None) -> list[str]:
+    """Make an artifact visible; one of the same name is replaced. Returns paths to delete after the commit."""
+    _check([file])
+    row = _change(session, claim, {"updated_at": clock.now_or(now)})
+    same_name = select(File).where(File.job_id == claim.job_id, File.kind == FileKind.ARTIFACT, File.name == file.name)
+    replaced = list(session.execute(same_name).scalars())
+    _forget(session, replaced)
+    _add_files(session, row, [file], checkpoint_id=None)
+    return _unreferenced(session, claim.job_id, replaced)
+
+
+def discard_resume(session: Session, claim: Claim, *, now: datetime | None = None) -> Claim:
+    """The claim's resume file is damaged: forget it and go on from the one before, or from the start.
+
+    The caller deletes the old claim's `resume` after the commit.
+    """
+    row = _change(session, claim, {"updated_at": clock.now_or(now)})
+    damaged = select(File).where(File.job_id == claim.job_id, File.kind == FileKind.RESUME, File.path == claim.resume)
+    _forget(session, list(session.execute(damaged).scalars()))
+    step = session.execute(
+        select(Checkpoint.step)
+        .join(File, File.checkpoint_id == Checkpoint.id)
+        .where(Checkpoint.job_id == claim.job_id, File.kind == FileKind.RESUME)
+        .order_by(*_NEWEST_FIRST)
+        .limit(1)
+    ).scalar_one_or_none()
+    step = -1 if step is None else step
+    _change(session, claim, {"checkpoint_step": step})
+    _cut_metrics_back(session, row.id, step)
+    return replace(claim, resume=_newest_resume(session, claim.job_id), checkpoint_step=step)
+
+
+def _check(new: Sequence[NewFile]) -> None:
+    for file in new:
+        check_path(file.path)
+        if not is_name(file.name):
+            raise NotStorable("A file's name", f"cannot be {file.name!r}")
+
+
+def _add_files(session: Session, row: Row[Any], new: Sequence[NewFile], *, checkpoint_id: str | None) -> None:
+    session.execute(
+        insert(File),
+        [
+            {
+                "id": ids.new("file"),
+                "job_id": row.id,
+                "checkpoint_id": checkpoint_id,
+                "kind": file.kind,
+                "name": file.name,
+                "path": file.path,
+                "size": file.size,
+                "sha256": file.sha256,
+                "created_at": row.updated_at,
+            }
+            for file in new
+        ],
+    )
+
+
+# An attempt that resumed comes after all that an earlier attempt did, whatever the step.
+_NEWEST_FIRST = (Checkpoint.attempt.desc(), Checkpoint.step.desc(), Checkpoint.id.desc())
+
+
+def _checkpoint_files(session: Session, job_id: str) -> list[tuple[File, bool]]:
+    """The files of a job's checkpoints, newest first, each with whether its checkpoint is the best."""
+    rows = session.execute(
+        select(File, Checkpoint.best)
+        .join(Checkpoint, Checkpoint.id == File.checkpoint_id)
+        .where(File.job_id == job_id)
+        .order_by(*_NEWEST_FIRST)
+    )
+    return [(file, best) for file, best in rows]
+
+
+def _newest_resume(session: Session, job_id: str) -> str | None:
+    found = _checkpoint_files(session, job_id)
+    return next((file.path for file, _ in found if file.kind is FileKind.RESUME), None)
+
+
+def _superseded(session: Session, job_id: str) -> list[File]:
+    """All but the best student, the last student and the newest resume files."""
+    found = _checkpoint_files(session, job_id)
+    students = [(file, best) for file, best in found if file.kind is FileKind.STUDENT]
+    resumes = [file for file, _ in found if file.kind is FileKind.RESUME]
+    return [file for file, best in students[1:] if not best] + resumes[RESUMES_KEPT:]
+
+
+def _forget(session: Session, gone: Sequence[File]) -> None:
+    """Delete the rows, and every checkpoint that is left without a file."""
+    if not gone:
+        return
+    without_loading = {"synchronize_session": False}
+    session.execute(delete(File).where(File.id.in_([file.id for file in gone])), execution_options=without_loading)
+    session.execute(
+        delete(Checkpoint).where(
+            Checkpoint.job_id == gone[0].job_id, ~exists().where(File.checkpoint_id == Checkpoint.id)
+        ),
+        execution_options=without_loading,
+    )
+
+
+def _unreferenced(session: Session, job_id: str, gone: Sequence[File]) -> list[str]:
+    """Which of the forgotten files may be deleted: a path written anew belongs to its new row."""
+    there = set(session.execute(select(File.path).where(File.job_id == job_id)).scalars())
+    return [file.path for file in gone if file.path not in there]
+
+
+# -- the end of an attempt --------------------------------------------------------------------------------
+
+
+def release(
+    session: Session,
+    claim: Claim,
+    state: State,
+    *,
+    error: Mapping[str, Any] | None = None,
+    result: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> list[str]:
+    """The last word: the job ends in `state`. A finish that comes first wins over a request to cancel.
+
+    Returns paths to delete after the commit: a job that succeeded needs no resume files.
+    """
+    assert state in FINAL, "to put a job back, use requeue"
+    at = clock.now_or(now)
+    row = _change(
+        session,
+        claim,
+        _SET_DOWN
+        | {
+            "state": state,
+            "error": None if error is None else dict(error),
+            "result": None if result is None else dict(result),
+            "finished_at": at,
+            "updated_at": at,
+        },
+    )
+    history.append(session, row, [_moved(row)])
+    if state is not State.SUCCEEDED:
+        return []
+    resumes = [file for file, _ in _checkpoint_files(session, claim.job_id) if file.kind is FileKind.RESUME]
+    _forget(session, resumes)
+    return _unreferenced(session, claim.job_id, resumes)
+
+
+def requeue(
+    session: Session,
+    claim: Claim,
+    *,
+    keep_stall: bool,
+    max_stalls: int,
+    error: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> State:
+    """Put the job back: `keep_stall` after a crash, not when the worker merely drains.
+
+    It ends instead if somebody asked to cancel, or if this was one crash too many. Returns the new state.
+    """
+    crash = dict(error) if error else _crashed(max_stalls)
+    changes = _give_up(max_stalls if keep_stall else None, crash, clock.now_or(now))
+    if not keep_stall:
+        changes["stalls"] = case((Job.stalls > 0, Job.stalls - 1), else_=0)
+    row = _change(session, claim, changes)
+    history.append(session, row, [_moved(row, error=None if row.state is State.CANCELLED else error)])
+    return State(row.state)
+
+
+def rescue_expired(session: Session, *, max_stalls: int, now: datetime | None = None) -> list[tuple[str, State]]:
+    """Take every job whose lease ran out from its silent worker. Anybody may call this at any time."""
+    late = aliased(Job)
+    at = clock.to_compare(now)
+    expired = (
+        select(late.id)
+        .where(late.state == State.RUNNING, late.lease_expires_at < at)
+        .with_for_update(skip_locked=True)  # two rescuers share the work
+    )
+    rows = session.execute(
+        update(Job)
+        .where(Job.id.in_(expired), Job.state == State.RUNNING, Job.lease_expires_at < at)
+        .values(**_give_up(max_stalls, _worker_lost(max_stalls), clock.now_or(now)))
+        .returning(*history.COLUMNS, Job.state, Job.error)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for row in rows:
+        history.append(session, row, [_moved(row, reason="lease_expired")])
+    return [(row.id, State(row.state)) for row in rows]
+
+
+# What every move out of `running` does: nobody holds the job, and it says so.
+_SET_DOWN: dict[str, Any] = {
+    "lease_owner": None,
+    "lease_expires_at": None,
+    "phase": None,
+    "events_seq": Job.events_seq + 1,
+}
+
+
+def _give_up(max_stalls: int | None, error: dict[str, Any], at: ColumnElement[datetime]) -> dict[str, Any]:
+    """Cancelled if somebody asked, failed after `max_stalls` stalls (None: never), else queued again."""
+    asked = Job.cancel_requested_at.is_not(None)
+    stalled = literal(False) if max_stalls is None else Job.stalls >= max_stalls
+    ends = asked | stalled
+    return _SET_DOWN | {
+        "state": case(
+            (asked, literal(State.CANCELLED, Job.state.type)),
+            (stalled, literal(State.FAILED, Job.state.type)),
+            else_=literal(State.QUEUED, Job.state.type),
+        ),
+        "error": case((~asked & stalled, literal(error, Job.error.type)), else_=Job.error),
+        "finished_at": case((ends, at), else_=Job.finished_at),
+        "updated_at": at,
+    }
+
+
+def _moved(row: Row[Any], **facts: Any) -> Said:
+    """The event of a change of state; `error` is the job's, unless another one is told."""
+    told = {"error": row.error} | facts
+    return Said("state", {"state": row.state} | {name: fact for name, fact in told.items() if fact is not None})
+
+
+def _crashed(max_stalls: int) -> dict[str, Any]:
+    return {
+        "code": "crashed",
+        "message": f"The trainer crashed in {max_stalls} attempts in a row without a new checkpoint.",
+        "hint": "The job's log shows what it printed last.",
+        "retryable": True,
+    }
+
+
+def _worker_lost(max_stalls: int) -> dict[str, Any]:
+    return {
+        "code": "worker_lost",
+        "message": f"Workers fell silent in {max_stalls} attempts in a row without a new checkpoint.",
+        "hint": "Look for a worker that was killed or ran out of memory, then submit the job again.",
+        "retryable": True,
+    }

@@ -1,0 +1,222 @@
+"""The tables. Only rows are described here; what may happen to them is in leases.py and store.py."""
+
+import math
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Dialect,
+    Double,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from jobs.clock import UtcDateTime
+from jobs.states import State
+
+
+class _SqliteReal(Double[float]):
+    """A REAL column of SQLite, which turns a NaN into NULL but keeps any text that is no number: 'NaN'."""
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        return lambda value: "NaN" if value is not None and math.isnan(value) else value
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        return lambda value: None if value is None else float(value)
+
+
+class Measured(TypeDecorator[float]):
+    """A float that may be NaN or infinite, on both databases."""
+
+    impl = Double
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(_SqliteReal() if dialect.name == "sqlite" else Double())
+
+
+class FileKind(StrEnum):
+    STUDENT = "student"
+    """The weights of a checkpoint: what users download."""
+
+    RESUME = "resume"
+    """What training goes on from; nobody's business but the worker's."""
+
+    ARTIFACT = "artifact"
+    """The report, the teacher, exports: what a run leaves behind."""
+
+
+def _words(enum: type[StrEnum], length: int) -> Enum:
+    """The enum's values as plain text: a new member needs no migration."""
+    return Enum(enum, native_enum=False, length=length, values_callable=lambda kind: [str(member) for member in kind])
+
+
+class Base(DeclarativeBase):
+    # SQLite changes a constraint by copying its table, and finds it by its name.
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(none_as_null=True),
+        dict[str, str]: JSON(none_as_null=True),
+        dict[str, float | str]: JSON(none_as_null=True),
+        str: Text(),
+    }
+
+
+class Job(Base):
+    """One run that somebody asked for, from the request to its result."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(30), primary_key=True)
+    mode: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str | None]
+    labels: Mapped[dict[str, str]]
+    spec: Mapped[dict[str, Any]]
+    """As it was asked for."""
+    resolved_spec: Mapped[dict[str, Any]]
+    """With every default filled in: what runs."""
+    priority: Mapped[int] = mapped_column(default=0)
+    parent_job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+
+    state: Mapped[State] = mapped_column(_words(State, 16), default=State.QUEUED)
+    phase: Mapped[str | None] = mapped_column(String(32))
+    progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    latest_metrics: Mapped[dict[str, float | str]] = mapped_column(default=dict)
+    """The newest value of each; NaN and infinities as strings."""
+    error: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    """Counts claims; together with lease_owner it is the fence."""
+    stalls: Mapped[int] = mapped_column(default=0)
+    """Attempts in a row that made no new checkpoint."""
+    checkpoint_step: Mapped[int] = mapped_column(BigInteger, default=-1)
+    events_seq: Mapped[int] = mapped_column(default=0)
+    """The number of the newest event."""
+    lease_owner: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime]
+    cancel_requested_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("priority BETWEEN -100 AND 100", name="priority_in_range"),
+        Index(
+            "jobs_to_claim",
+            "priority",
+            "created_at",
+            "id",
+            sqlite_where=text("state = 'queued'"),
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "jobs_to_rescue",
+            "lease_expires_at",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index("jobs_by_state", "state", "id"),
+        Index("jobs_by_parent", "parent_job_id"),
+    )
+
+
+class Event(Base):
+    """Something that happened to a job; `seq` counts 1, 2, 3 … without a gap."""
+
+    __tablename__ = "events"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(32))
+    attempt: Mapped[int]
+    at: Mapped[datetime]
+    data: Mapped[dict[str, Any]]
+
+
+class MetricPoint(Base):
+    """One value of one curve."""
+
+    __tablename__ = "metric_points"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    value: Mapped[float] = mapped_column(Measured)
+    at: Mapped[datetime]
+
+
+class Checkpoint(Base):
+    """A moment of a run of which files are kept."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (Index("checkpoints_by_job", "job_id", "attempt", "step"),)
+
+    id: Mapped[str] = mapped_column(String(31), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    attempt: Mapped[int]
+    phase: Mapped[str] = mapped_column(String(32))
+    step: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[int]
+    best: Mapped[bool]
+    metrics: Mapped[dict[str, float | str]]
+    created_at: Mapped[datetime]
+
+    files: Mapped[list["File"]] = relationship(lazy="selectin", viewonly=True)
+
+    @property
+    def student(self) -> "File | None":
+        """The weights to download, if this checkpoint has any."""
+        return next((file for file in self.files if file.kind is FileKind.STUDENT), None)
+
+
+class File(Base):
+    """A file that is complete on disk: the row is written after it."""
+
+    __tablename__ = "files"
+
+    id: Mapped[str] = mapped_column(String(31), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id", ondelete="CASCADE"))
+    kind: Mapped[FileKind] = mapped_column(_words(FileKind, 16))
+    name: Mapped[str] = mapped_column(String(200))
+    path: Mapped[str]
+    """Relative to the data folder; made by the server."""
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        Index("files_by_job", "job_id", "kind"),
+        Index("files_by_checkpoint", "checkpoint_id"),
+        Index(
+            "artifacts_by_name",
+            "job_id",
+            "name",
+            unique=True,
+            sqlite_where=text("kind = 'artifact'"),
+            postgresql_where=text("kind = 'artifact'"),
+        ),
+    )

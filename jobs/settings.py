@@ -1,0 +1,118 @@
+"""Every environment variable, its default, and why one would change it."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from jobs.errors import BadSettings
+
+PREFIX = "STILLHOUSE_"
+
+DATABASES = ("sqlite", "sqlite+pysqlite", "postgres", "postgresql", "postgresql+psycopg")
+BROKERS = ("redis", "rediss", "redis+socket", "sentinel")
+
+
+class Settings(BaseSettings):
+    """Read once, when a process starts. Each is the environment variable STILLHOUSE_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    data_dir: Path = Field(default=Path("data"), validate_default=True)
+    """Checkpoints, logs and, by default, the database. Put it on the disk that has room."""
+
+    database_url: str | None = Field(default=None, repr=False)
+    """`postgresql://user:password@host/name` once there is more than one machine. Default: SQLite in data_dir."""
+
+    broker_url: str | None = Field(default=None, repr=False)
+    """`redis://host:6379/0` starts jobs at once on many machines. Without it workers poll."""
+
+    lease_seconds: float = Field(default=30, ge=1, le=3600)
+    """How long a silent worker keeps its job. Longer where workers or the database pause for long."""
+
+    heartbeat_seconds: float = Field(default=2, gt=0, le=600)
+    """How often a worker renews its lease, and so how fast a cancel reaches it."""
+
+    poll_seconds: float = Field(default=0.25, gt=0, le=60)
+    """How often an idle worker looks for work. Longer with many workers and a broker."""
+
+    max_stalls: int = Field(default=3, ge=1, le=100)
+    """Attempts in a row without a new checkpoint before a job fails."""
+
+    max_body_bytes: int = Field(default=1_000_000, ge=1_000, le=1_000_000_000)
+    """The largest request body."""
+
+    standby: bool = True
+    """Keep a trainer warm (torch imported): jobs start seconds earlier for some 300 MB of memory."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """How much the logs say."""
+
+    def __init__(self, **values: Any):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise BadSettings([_sentence(problem) for problem in error.errors()]) from None
+
+    @field_validator("database_url", "broker_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, given: Any) -> Any:
+        return None if given == "" else given
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, given: Any) -> Any:
+        return given.upper() if isinstance(given, str) else given
+
+    @field_validator("data_dir")
+    @classmethod
+    def _stays_when_the_working_folder_changes(cls, given: Path) -> Path:
+        return given.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        try:
+            url = make_url(given)
+        except (ArgumentError, ValueError):  # ValueError: a port that is no number
+            raise PydanticCustomError("database_url", "not a database URL; give postgresql://user@host/name") from None
+        if url.drivername not in DATABASES:
+            raise PydanticCustomError(
+                "database_url", "cannot use {driver}; give postgresql:// or sqlite:///", {"driver": url.drivername}
+            )
+        if url.drivername.startswith("sqlite") and url.database in (None, "", ":memory:"):
+            raise PydanticCustomError("database_url", "SQLite needs a file, as in sqlite:////var/lib/stillhouse.db")
+        return given
+
+    @field_validator("broker_url")
+    @classmethod
+    def _known_broker(cls, given: str | None) -> str | None:
+        if given is not None and given.partition("://")[0] not in BROKERS:
+            raise PydanticCustomError("broker_url", "not a broker URL; give redis://host:6379/0")
+        return given
+
+    @model_validator(mode="after")
+    def _a_lease_outlives_some_heartbeats(self) -> Self:
+        if self.heartbeat_seconds > self.lease_seconds / 3:
+            raise PydanticCustomError(
+                "heartbeat",
+                "STILLHOUSE_HEARTBEAT_SECONDS must be at most a third of STILLHOUSE_LEASE_SECONDS ({lease})",
+                {"lease": self.lease_seconds},
+            )
+        return self
+
+    @property
+    def url(self) -> str:
+        """The database's URL, also when none was given."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'stillhouse.db'}"
+
+
+def _sentence(problem: Any) -> str:
+    name = "".join(f"{PREFIX}{part}".upper() for part in problem["loc"][:1])
+    return f"{name}: {problem['msg']}" if name else str(problem["msg"])

@@ -1,0 +1,1 @@
+"""The tables' history, told by Alembic; `jobs.db.upgrade` runs it."""

@@ -1,0 +1,43 @@
+"""How Alembic reaches the database: on the connection that `jobs.db` locked, or on one made from the settings."""
+
+from typing import Any, Literal
+
+from alembic import context
+from sqlalchemy import Connection
+from sqlalchemy.types import TypeDecorator
+
+from jobs import db
+from jobs.models import Base
+from jobs.settings import Settings
+
+
+def run(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        # SQLite changes a table by copying it.
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+        render_item=_frozen,
+    )
+    context.run_migrations()
+
+
+def _frozen(kind: str, item: Any, _: Any) -> str | Literal[False]:
+    """A revision names plain column types, so that our own may change after it."""
+    return f"sa.{item.impl!r}" if kind == "type" and isinstance(item, TypeDecorator) else False
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    run(given)
+elif context.is_offline_mode():
+    context.configure(url=Settings().url, target_metadata=Base.metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+else:  # the `alembic` command
+    engine = db.connect(Settings().url)
+    with engine.begin() as connection:
+        db.lock_out_other_migrations(connection)
+        run(connection)
+    engine.dispose()

@@ -1,0 +1,140 @@
+"""A real server on a real database, on both of them; and a worker's hand to give jobs a past."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import Response
+from starlette.testclient import TestClient
+
+from api.app import build_app
+from jobs import files, leases
+from jobs.leases import Claim, NewFile
+from jobs.models import FileKind
+from jobs.settings import Settings
+from jobs.states import State
+
+TTL = timedelta(seconds=30)
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", database_url=database_url)
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    return build_app(settings)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def lone_app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    """A server of the module's own on SQLite, for what has nothing to do with databases."""
+    return build_app(Settings(data_dir=tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="module")
+def lone_client(lone_app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(lone_app) as client:
+        yield client
+
+
+@pytest.fixture
+def submit(client: TestClient) -> Callable[..., dict[str, Any]]:
+    def submit(mode: str = "train", config: dict[str, Any] | None = None, **envelope: Any) -> dict[str, Any]:
+        answer = client.post("/jobs", json={"mode": mode, "config": config or {}, **envelope})
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    return submit
+
+
+@dataclass
+class Worker:
+    """Does to a job what a worker does, through the same doors."""
+
+    app: FastAPI
+
+    def claim(self, job: dict[str, Any]) -> Claim:
+        with self.app.state.database.begin() as session:
+            claim = leases.claim(session, worker="w1", ttl=TTL, job_id=job["id"])
+        assert claim is not None
+        return claim
+
+    def record(self, claim: Claim, **said: Any) -> None:
+        with self.app.state.database.begin() as session:
+            leases.record(session, claim, **said)
+
+    def write(self, claim: Claim, kind: FileKind, name: str, content: bytes, stored_as: str | None = None) -> NewFile:
+        data_dir = self.app.state.settings.data_dir
+        path = files.attempt_folder(data_dir, claim.job_id, claim.attempt) / (stored_as or name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        return NewFile(kind, name, str(path.relative_to(data_dir)), len(content), sha256)
+
+    def publish(self, claim: Claim, content: bytes, *, step: int, best: bool = True) -> str:
+        """A checkpoint with this student."""
+        student = self.write(claim, FileKind.STUDENT, "student.safetensors", content, f"student-{step}.safetensors")
+        resume = self.write(claim, FileKind.RESUME, "resume.pt", b"resume", f"resume-{step}.pt")
+        with self.app.state.database.begin() as session:
+            published = leases.publish(
+                session,
+                claim,
+                phase="student",
+                step=step,
+                epoch=1,
+                best=best,
+                metrics={"student.validation.top1": 0.9},
+                files=[student, resume],
+            )
+        return published.checkpoint_id
+
+    def publish_artifact(self, claim: Claim, name: str, content: bytes) -> None:
+        file = self.write(claim, FileKind.ARTIFACT, name, content)
+        with self.app.state.database.begin() as session:
+            leases.publish_file(session, claim, file)
+
+    def release(self, claim: Claim, state: State, **outcome: Any) -> None:
+        with self.app.state.database.begin() as session:
+            leases.release(session, claim, state, **outcome)
+
+
+@pytest.fixture
+def worker(app: FastAPI, client: TestClient) -> Worker:
+    return Worker(app)
+
+
+@pytest.fixture(scope="module")
+def lone_worker(lone_app: FastAPI, lone_client: TestClient) -> Worker:
+    return Worker(lone_app)
+
+
+@pytest.fixture(scope="session")
+def problem_in() -> Callable[..., dict[str, Any]]:
+    """What every error must look like, as one assertion."""
+
+    def problem_in(answer: Response, status: int, code: str | None = None) -> dict[str, Any]:
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem: dict[str, Any] = answer.json()
+        assert problem["type"] == "about:blank"
+        assert problem["title"]
+        assert problem["status"] == status
+        assert problem["detail"]
+        assert problem["request_id"] == answer.headers["x-request-id"] != ""
+        assert code is None or problem["code"] == code
+        return problem
+
+    return problem_in

@@ -1,0 +1,207 @@
+"""Checkpoints, artifacts and logs: whole, in part, not at all, and never anything else."""
+
+import base64
+import hashlib
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+Submit = Callable[..., dict[str, Any]]
+
+CONTENT = random.Random(0).randbytes(700_001)
+SHA256 = hashlib.sha256(CONTENT)
+ETAG = f'"{SHA256.hexdigest()}"'
+
+
+@pytest.fixture(scope="module")
+def url(lone_client: TestClient, lone_worker: Any) -> str:
+    """The last of a job's two checkpoints; the best one is empty."""
+    job = lone_client.post("/jobs", json={"mode": "train", "config": {}}).json()
+    claim = lone_worker.claim(job)
+    lone_worker.publish(claim, b"", step=1)
+    lone_worker.publish(claim, CONTENT, step=2, best=False)
+    return f"{job['urls']['checkpoints']}/last/download"
+
+
+def test_a_checkpoint_is_found_by_its_id_and_by_its_aliases(client: TestClient, submit: Submit, worker: Any) -> None:
+    job = submit()
+    claim = worker.claim(job)
+    best = worker.publish(claim, b"good", step=1, best=True)
+    last = worker.publish(claim, b"less so", step=2, best=False)
+    url = job["urls"]["checkpoints"]
+
+    listed = client.get(url).json()["data"]
+
+    assert {shown["id"]: shown["best"] for shown in listed} == {best: True, last: False}
+    assert {shown["file"] for shown in listed} == {"student.safetensors"}
+    for name, known in (("best", best), ("last", last), (best, best), (last, last)):
+        shown = client.get(f"{url}/{name}").json()
+        assert shown["id"] == known
+        assert shown in listed
+    shown = client.get(f"{url}/best").json()
+    assert shown["metrics"] == {"student.validation.top1": 0.9}
+    assert client.get(shown["urls"]["download"]).content == b"good"
+    assert shown["sha256"] == hashlib.sha256(b"good").hexdigest()
+
+
+def test_what_is_no_checkpoint_is_not_found(client: TestClient, submit: Submit, worker: Any, problem_in: Any) -> None:
+    other = submit()
+    elsewhere = worker.publish(worker.claim(other), b"x", step=1)
+    job = submit()
+
+    for name in ("best", "last", "worst", elsewhere, "ckpt_01J00000000000000000000000", "%00", "x" * 3_000):
+        problem_in(client.get(f"{job['urls']['checkpoints']}/{name}"), 404, "checkpoint_not_found")
+        problem_in(client.get(f"{job['urls']['checkpoints']}/{name}/download"), 404, "checkpoint_not_found")
+
+
+def test_a_download_carries_its_digest_and_its_name(lone_client: TestClient, url: str) -> None:
+    answer = lone_client.get(url)
+
+    assert answer.status_code == 200
+    assert answer.content == CONTENT
+    assert answer.headers["etag"] == ETAG
+    assert answer.headers["repr-digest"] == f"sha-256=:{base64.b64encode(SHA256.digest()).decode()}:"
+    assert answer.headers["content-length"] == str(len(CONTENT))
+    assert answer.headers["content-disposition"] == 'attachment; filename="student.safetensors"'
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-type"] == "application/octet-stream"
+
+
+def test_head_says_the_same_without_the_content(lone_client: TestClient, url: str) -> None:
+    whole, head = lone_client.get(url), lone_client.head(url, headers={"Range": "bytes=0-9"})
+
+    assert head.status_code == 200
+    assert head.content == b""
+    named = ("etag", "repr-digest", "content-length", "content-type", "accept-ranges", "content-disposition")
+    assert {name: head.headers[name] for name in named} == {name: whole.headers[name] for name in named}
+
+
+SIZE = len(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=0-299999", 0, 300_000),
+        ("bytes=300000-", 300_000, SIZE),
+        ("bytes=-5", SIZE - 5, SIZE),
+        ("bytes=5-99999999999", 5, SIZE),
+        ("Bytes = 5-6", 5, 7),
+        (f"bytes={SIZE - 1}-", SIZE - 1, SIZE),
+    ],
+)
+def test_a_part_may_be_asked_for(lone_client: TestClient, url: str, wanted: str, start: int, stop: int) -> None:
+    answer = lone_client.get(url, headers={"Range": wanted})
+
+    assert answer.status_code == 206
+    assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{SIZE}"
+    assert answer.headers["content-length"] == str(stop - start)
+    assert answer.headers["etag"] == ETAG
+    assert answer.content == CONTENT[start:stop]
+
+
+def test_a_broken_download_goes_on_only_if_the_file_is_the_same(lone_client: TestClient, url: str) -> None:
+    same = lone_client.get(url, headers={"Range": "bytes=700000-", "If-Range": ETAG})
+    other = lone_client.get(url, headers={"Range": "bytes=700000-", "If-Range": '"other"'})
+    weak = lone_client.get(url, headers={"Range": "bytes=700000-", "If-Range": f"W/{ETAG}"})
+
+    assert (same.status_code, same.content) == (206, CONTENT[700_000:])
+    assert (other.status_code, other.content) == (200, CONTENT)
+    assert weak.status_code == 200
+
+
+@pytest.mark.parametrize("wanted", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}", "bytes=-0"])
+def test_a_part_behind_the_end_cannot_be_had(lone_client: TestClient, url: str, problem_in: Any, wanted: str) -> None:
+    answer = lone_client.get(url, headers={"Range": wanted})
+
+    problem_in(answer, 416, "range_not_satisfiable")
+    assert answer.headers["content-range"] == f"bytes */{SIZE}"
+
+
+@pytest.mark.parametrize(
+    "wanted", ["bytes=5-3", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", "", "bytes=" + "9" * 5_000 + "-"]
+)
+def test_a_range_that_makes_no_sense_here_gets_the_whole_file(lone_client: TestClient, url: str, wanted: str) -> None:
+    answer = lone_client.get(url, headers={"Range": wanted})
+
+    assert (answer.status_code, len(answer.content)) == (200, SIZE)
+
+
+def test_an_empty_file_can_be_downloaded(lone_client: TestClient, url: str, problem_in: Any) -> None:
+    best = url.replace("/last/", "/best/")
+
+    assert (lone_client.get(best).status_code, lone_client.get(best).content) == (200, b"")
+    problem_in(lone_client.get(best, headers={"Range": "bytes=0-"}), 416)
+
+
+@pytest.mark.parametrize("known", [ETAG, f'"other", {ETAG}', f"W/{ETAG}", "*"])
+def test_a_client_that_has_the_file_is_sent_nothing(lone_client: TestClient, url: str, known: str) -> None:
+    for method in ("GET", "HEAD"):
+        answer = lone_client.request(method, url, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", ETAG)
+    assert lone_client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_a_file_that_is_not_as_its_row_says_is_never_sent(
+    client: TestClient, worker: Any, submit: Submit, problem_in: Any
+) -> None:
+    job = submit()
+    claim = worker.claim(job)
+    worker.publish(claim, b"whole", step=1)
+    url = f"{job['urls']['checkpoints']}/best/download"
+    [path] = worker.app.state.settings.data_dir.rglob("student-1.safetensors")
+
+    path.write_bytes(b"who")
+    problem_in(client.get(url), 410, "file_gone")
+    assert client.head(url).status_code == 410
+    path.unlink()
+    problem_in(client.get(url), 410, "file_gone")
+    path.symlink_to("/etc/hostname")
+    problem_in(client.get(url), 410, "file_gone")
+
+
+def test_artifacts_are_listed_and_downloaded_by_name(
+    client: TestClient, submit: Submit, worker: Any, problem_in: Any
+) -> None:
+    job = submit()
+    claim = worker.claim(job)
+    worker.publish(claim, b"student", step=1)
+    worker.publish_artifact(claim, "report.json", b"{}")
+    url = job["urls"]["artifacts"]
+
+    [listed] = client.get(url).json()["data"]
+    answer = client.get(listed["urls"]["download"])
+
+    assert (listed["name"], listed["size"], listed["sha256"]) == ("report.json", 2, hashlib.sha256(b"{}").hexdigest())
+    assert (answer.content, answer.headers["content-type"]) == (b"{}", "application/json")
+    assert answer.headers["content-disposition"] == 'attachment; filename="report.json"'
+    for name in ("resume.pt", "student.safetensors", "other", "%2e%2e", "%2e%2e%2fstillhouse.db", "%00", "a" * 300):
+        problem_in(client.get(f"{url}/{name}"), 404)
+
+
+def test_the_log_ends_with_the_newest_lines_of_the_newest_attempt(
+    client: TestClient, submit: Submit, worker: Any, problem_in: Any
+) -> None:
+    job = submit()
+    url = job["urls"]["logs"]
+    assert client.get(url).text == ""
+
+    claim = worker.claim(job)
+    assert client.get(url).text == ""
+    folder = worker.app.state.settings.data_dir / "jobs" / job["id"] / "attempt-1"
+    folder.mkdir(parents=True)
+    (folder / "trainer.log").write_bytes(b"".join(b"line %d\n" % n for n in range(200_000)) + b"caf\xe9\n")
+
+    answer = client.get(url, params={"tail": 3})
+    assert answer.text == "line 199998\nline 199999\ncaf\ufffd\n"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert len(client.get(url).text.splitlines()) == 1_000
+    assert len(client.get(url, params={"tail": 10_000}).text.splitlines()) == 10_000
+    assert client.get(url, params={"attempt": claim.attempt + 1}).text == ""
+    for query in ("tail=0", "tail=10001", "attempt=0", "attempt=x", "lines=3"):
+        problem_in(client.get(f"{url}?{query}"), 422)

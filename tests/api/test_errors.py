@@ -1,0 +1,80 @@
+"""Every error is a problem: also the router's, the server's own, and those of a database that went away."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from api.app import build_app
+from jobs.settings import Settings
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/jobs/", "/jobs/a/b/c", "/static-offline-docs/nothing.js", "/%00", "//"]
+)
+def test_an_unknown_path_is_a_problem(lone_client: TestClient, problem_in: Any, path: str) -> None:
+    problem_in(lone_client.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/jobs", "GET, POST"),
+        ("PUT", "/jobs/job_01J00000000000000000000000", "GET"),
+        ("GET", "/jobs/job_01J00000000000000000000000/cancel", "POST"),
+        ("POST", "/jobs/job_01J00000000000000000000000/checkpoints/best/download", "GET, HEAD"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("BREW", "/models", "GET"),
+        ("DELETE", "/static-offline-docs/favicon.png", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_told_the_ones_that_there_are(
+    lone_client: TestClient, problem_in: Any, method: str, path: str, allowed: str
+) -> None:
+    answer = lone_client.request(method, path)
+
+    problem_in(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == allowed
+
+
+def test_a_request_keeps_its_id_if_that_is_fit_to_log(lone_client: TestClient, problem_in: Any) -> None:
+    assert lone_client.get("/healthz", headers={"X-Request-ID": "a.b-C_1"}).headers["x-request-id"] == "a.b-C_1"
+    for unfit in ("", "a b", "<script>", "x" * 65):
+        answer = lone_client.get("/nothing", headers={"X-Request-ID": unfit})
+        assert problem_in(answer, 404)["request_id"] != unfit
+    assert lone_client.get("/healthz").headers["x-request-id"] != lone_client.get("/healthz").headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/jobs/job_01J00000000000000000000000", "/healthz", "/models", "/schemas/train"])
+def test_a_query_that_nobody_reads_is_refused(lone_client: TestClient, problem_in: Any, path: str) -> None:
+    problem = problem_in(lone_client.get(f"{path}?limit=1"), 422, "invalid")
+
+    assert problem["errors"] == [{"in": "query", "pointer": "/limit", "message": "takes no query parameters"}]
+
+
+def test_an_unforeseen_error_says_no_more_than_its_id(tmp_path: Path, problem_in: Any) -> None:
+    app = build_app(Settings(data_dir=tmp_path))
+
+    @app.get("/broken")
+    def broken() -> None:
+        raise RuntimeError("the password is hunter2")
+
+    with TestClient(app, raise_server_exceptions=False) as client:
+        problem = problem_in(client.get("/broken"), 500, "internal")
+    assert "hunter2" not in str(problem)
+
+
+def test_a_database_that_is_away_is_a_problem_that_passes(tmp_path: Path, problem_in: Any) -> None:
+    app = build_app(Settings(data_dir=tmp_path, database_url="postgresql://nobody@127.0.0.1:1/nothing"))
+
+    with TestClient(app) as client:
+        assert client.get("/healthz").status_code == 200
+        for answer in (
+            client.get("/readyz"),
+            client.get("/jobs"),
+            client.post("/jobs", json={"mode": "train", "config": {}}),
+        ):
+            problem_in(answer, 503, "database_unavailable")
+            assert answer.headers["retry-after"] == "2"
+            assert "nobody" not in answer.text

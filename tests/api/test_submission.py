@@ -1,0 +1,220 @@
+"""POST /jobs: what is accepted, and what every kind of bad input is told."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as fuzz
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+JSON = {"Content-Type": "application/json"}
+
+
+def test_a_submitted_job_is_queued_with_every_default_visible(client: TestClient) -> None:
+    answer = client.post("/jobs", json={"mode": "train", "config": {}})
+
+    job = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/jobs/{job['id']}"
+    assert job["status"] == "queued"
+    assert job["spec"] == {"mode": "train", "config": {}}
+    assert job["resolved_spec"]["config"]["teacher"]["arch"] == "cnn"
+    assert job["created_at"].endswith("Z")
+    assert client.get(answer.headers["location"]).json() == job
+
+
+def test_both_modes_are_accepted(client: TestClient) -> None:
+    for mode in ("train", "guide"):
+        answer = client.post("/jobs", json={"mode": mode, "config": {}})
+        assert (answer.status_code, answer.json()["mode"]) == (201, mode)
+
+
+def test_the_envelope_is_kept_apart_from_the_spec(client: TestClient) -> None:
+    envelope = {"name": "naïve 日本", "labels": {"team": "vision", "a/b": ""}, "priority": 7}
+
+    job = client.post("/jobs", json={"mode": "guide", "config": {"epochs": 3}, **envelope}).json()
+
+    assert {key: job[key] for key in envelope} == envelope
+    assert job["spec"] == {"mode": "guide", "config": {"epochs": 3}}
+    assert set(job["resolved_spec"]) == {"mode", "config"}
+
+
+BAD_BODIES: list[tuple[Any, str, str]] = [
+    # the body, where the problem is, what the sentence holds
+    ({"mode": "train"}, "/config", "missing"),
+    ({"config": {}}, "/mode", "train, guide"),
+    ({"mode": "trian", "config": {}}, "/mode", "train, guide"),
+    ({"mode": ["train"], "config": {}}, "/mode", "train, guide"),
+    ([], "", "object"),
+    ("train", "", "object"),
+    ({"mode": "train", "config": []}, "/config", "object"),
+    ({"mode": "train", "config": None}, "/config", "object"),
+    ({"mode": "train", "config": {}, "limits": {}}, "/limits", "no such field"),
+    ({"mode": "train", "config": {}, "prioritiy": 1}, "/prioritiy", "priority"),
+    ({"mode": "train", "config": {"epoch": 3}}, "/config/epoch", "epochs"),
+    ({"mode": "train", "config": {"train": {"a": 1}}}, "/config/train", "no such field"),
+    ({"mode": "train", "config": {"rounds": {}}}, "/config/rounds", "no such field"),
+    ({"mode": "guide", "config": {"views": 3}}, "/config/views", "no such field"),
+    ({"mode": "train", "config": {"teacher": {"art": "cnn"}}}, "/config/teacher/art", "arch"),
+    ({"mode": "train", "config": {"a/b~c": 1}}, "/config/a~1b~0c", "no such field"),
+    ({"mode": "train", "config": {"epochs": 0}}, "/config/epochs", "greater than or equal to 1, not 0"),
+    ({"mode": "train", "config": {"epochs": "3"}}, "/config/epochs", 'should be an integer, not "3"'),
+    ({"mode": "train", "config": {"epochs": 3.5}}, "/config/epochs", "integer"),
+    ({"mode": "train", "config": {"epochs": True}}, "/config/epochs", "integer"),
+    ({"mode": "train", "config": {"epochs": None}}, "/config/epochs", "integer"),
+    ({"mode": "train", "config": {"epochs": 10**30}}, "/config/epochs", "less than or equal to 10000"),
+    ({"mode": "train", "config": {"views": 0}}, "/config/views", "or should be 'all', not 0"),
+    ({"mode": "train", "config": {"views": {"constrained": 1}}}, "/config/views", "should be an integer or"),
+    ({"mode": "train", "config": {"control": 1}}, "/config/control", "true or false"),
+    ({"mode": "train", "config": {"batch_size": 1}}, "/config/batch_size", "greater than or equal to 2"),
+    (
+        {"mode": "train", "config": {"objective": {"temperature": 0}}},
+        "/config/objective/temperature",
+        "should be greater than",
+    ),
+    ({"mode": "train", "config": {"objective": {"temperature": -1}}}, "/config/objective/temperature", "greater than"),
+    ({"mode": "train", "config": {"optimizer": {"lr": 11}}}, "/config/optimizer/lr", "less than or equal to 10"),
+    ({"mode": "train", "config": {"optimizer": {"name": "lion"}}}, "/config/optimizer/name", "'sgd' or 'adamw'"),
+    ({"mode": "train", "config": {"schedule": {"milestones": [1, "2"]}}}, "/config/schedule/milestones/1", "integer"),
+    ({"mode": "train", "config": {"dataset": "mnist5"}}, "/config/dataset", "mnist5k"),
+    ({"mode": "train", "config": {"dataset": "x" * 100_000}}, "/config/dataset", "at most 200 characters"),
+    ({"mode": "train", "config": {"student": {"arch": "resnet21"}}}, "/config/student/arch", "resnet20"),
+    ({"mode": "train", "config": {"teacher": {"arch": "../../etc/passwd"}}}, "/config/teacher/arch", "no model named"),
+    ({"mode": "train", "config": {}, "name": ""}, "/name", "at least 1 character"),
+    ({"mode": "train", "config": {}, "name": "x" * 201}, "/name", "at most 200 characters"),
+    ({"mode": "train", "config": {}, "name": "a\x00b"}, "/name", "control characters"),
+    ({"mode": "train", "config": {}, "name": "a\nb"}, "/name", "control characters"),
+    ({"mode": "train", "config": {}, "priority": 101}, "/priority", "less than or equal to 100"),
+    ({"mode": "train", "config": {}, "labels": {f"k{n}": "" for n in range(33)}}, "/labels", "32"),
+    ({"mode": "train", "config": {}, "labels": {"-": ""}}, "/labels/-", "key"),
+    ({"mode": "train", "config": {}, "labels": {"k": "x" * 256}}, "/labels/k", "255"),
+    ({"mode": "train", "config": {}, "labels": {"k": 1}}, "/labels/k", "string"),
+]
+
+
+@pytest.mark.parametrize(("body", "pointer", "words"), BAD_BODIES, ids=lambda value: str(value)[:60])
+def test_a_wrong_field_is_refused_with_its_place_and_the_reason(
+    lone_client: TestClient, problem_in: Any, body: Any, pointer: str, words: str
+) -> None:
+    answer = lone_client.post("/jobs", content=json.dumps(body), headers=JSON)
+
+    problem = problem_in(answer, 422, "invalid")
+    assert [(fault["in"], fault["pointer"]) for fault in problem["errors"]] == [("body", pointer)]
+    assert words in problem["errors"][0]["message"]
+    assert words in problem["detail"]
+
+
+def test_every_problem_is_named_at_once(lone_client: TestClient, problem_in: Any) -> None:
+    config = {"epochs": 0, "views": "some", "seed": -1, "student": {"arch": "mpl"}}
+
+    problem = problem_in(lone_client.post("/jobs", json={"mode": "train", "config": config, "nam": "x"}), 422)
+
+    pointers = {fault["pointer"] for fault in problem["errors"]}
+    assert pointers == {"/config/epochs", "/config/views", "/config/seed", "/config/student/arch", "/nam"}
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_refused_where_it_stands(
+    lone_client: TestClient, problem_in: Any, number: str
+) -> None:
+    body = '{"mode": "train", "config": {"optimizer": {"lr": ' + number + "}}}"
+
+    problem = problem_in(lone_client.post("/jobs", content=body, headers=JSON), 422)
+
+    assert problem["errors"][0]["pointer"] == "/config/optimizer/lr"
+
+
+NOT_JSON: list[tuple[bytes, str]] = [
+    (b"", "empty"),
+    (b"  \n", "empty"),
+    (b"{", "line 1 column 1"),
+    (b'{"mode": "train", "config": {}} x', "trailing"),
+    (b"{'mode': 'train'}", "line 1 column 2"),
+    (b"\xff\xfe{}", "line 1 column 1"),
+    (b'{"mode": "\xff"}', "unicode"),
+    (b'{"mode": "\\ud800"}', "escape"),
+    (b"[" * 100_000, "recursion"),
+    (b'{"a":' * 100_000, "recursion"),
+    (b'{"mode": "train", "config": {}, "priority": ' + b"9" * 5_000 + b"}", "out of range"),
+    (b'{"mode": "train", "mode": "guide", "config": {}}', '"mode" occurs twice'),
+    (b'{"mode": "train", "config": {"epochs": 1, "epochs": 900}}', '"epochs" occurs twice'),
+]
+
+
+@pytest.mark.parametrize(("body", "words"), NOT_JSON, ids=lambda value: str(value)[:40])
+def test_what_is_not_json_is_refused_with_the_position(
+    lone_client: TestClient, problem_in: Any, body: bytes, words: str
+) -> None:
+    answer = lone_client.post("/jobs", content=body, headers=JSON)
+
+    problem = problem_in(answer, 400, "not_json")
+    assert problem["errors"][0]["pointer"] == ""
+    assert words in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"]
+)
+def test_another_content_type_is_refused(lone_client: TestClient, problem_in: Any, kind: str | None) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+
+    answer = lone_client.post("/jobs", content=b'{"mode": "train", "config": {}}', headers=headers)
+
+    problem = problem_in(answer, 415, "wrong_content_type")
+    assert "application/json" in problem["detail"]
+
+
+def test_bad_input_stores_nothing(client: TestClient) -> None:
+    for body, _, _ in BAD_BODIES:
+        assert client.post("/jobs", content=json.dumps(body), headers=JSON).status_code == 422
+    for raw, _ in NOT_JSON:
+        assert client.post("/jobs", content=raw, headers=JSON).status_code == 400
+
+    assert client.get("/jobs").json()["data"] == []
+
+
+def test_a_flood_of_unknown_fields_gets_a_short_answer(lone_client: TestClient, problem_in: Any) -> None:
+    body = {"mode": "train", "config": {f"k{n}": 0 for n in range(50_000)}}
+
+    answer = lone_client.post("/jobs", json=body)
+
+    assert problem_in(answer, 422)["errors"][-1]["message"] == "has 49950 more problems"
+    assert len(answer.content) < 50_000
+
+
+# -- fuzz -------------------------------------------------------------------------------------------------
+
+NAMES = ["mode", "config", "name", "labels", "priority", "epochs", "teacher", "student", "arch", "views", "rounds"]
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | st.sampled_from(["train", "guide"])
+)
+KEYS = st.sampled_from(NAMES) | st.text(max_size=10)
+ANY_JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=20
+)
+ALMOST_JOBS = st.builds(
+    lambda mode, config, more: {**more, "mode": mode, "config": config},
+    st.sampled_from(["train", "guide", "other"]),
+    st.dictionaries(KEYS, ANY_JSON, max_size=5),
+    st.dictionaries(KEYS, ANY_JSON, max_size=3),
+)
+
+
+@fuzz(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=ALMOST_JOBS | ANY_JSON)
+def test_no_json_at_all_breaks_the_server(lone_client: TestClient, body: Any) -> None:
+    answer = lone_client.post("/jobs", content=json.dumps(body), headers=JSON)
+
+    assert answer.status_code in (201, 400, 422)
+    if answer.status_code == 422:
+        assert answer.json()["errors"]
+
+
+@fuzz(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(max_size=200))
+def test_no_bytes_at_all_break_the_server(lone_client: TestClient, body: bytes) -> None:
+    answer = lone_client.post("/jobs", content=body, headers=JSON)
+
+    assert answer.status_code in (400, 422)

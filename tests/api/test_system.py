@@ -1,0 +1,135 @@
+"""What there is to choose from, health, the OpenAPI document and its pages."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from starlette.testclient import TestClient
+
+from api.app import build_app
+from jobs import db
+from jobs.settings import Settings
+from kd import catalog
+
+
+def test_every_model_is_listed_with_its_family(lone_client: TestClient) -> None:
+    models = lone_client.get("/models").json()["data"]
+
+    assert [model["name"] for model in models] == list(catalog.MODELS)
+    assert {model["family"] for model in models} == {"small", "cifar_resnet", "wide_resnet", "torchvision"}
+
+
+@pytest.mark.parametrize("mode", ["train", "guide"])
+def test_the_schema_of_a_mode_accepts_what_the_server_accepts(lone_client: TestClient, mode: str) -> None:
+    answer = lone_client.get(f"/schemas/{mode}")
+    schema = answer.json()
+
+    assert answer.headers["content-type"] == "application/schema+json"
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid({"mode": mode, "config": {}, "name": "x", "labels": {"a": "b"}, "priority": 3})
+    assert not validator.is_valid({"mode": mode, "config": {"epochs": 0}})
+    assert not validator.is_valid({"mode": mode, "config": {"nothing": 0}})
+    assert not validator.is_valid({"mode": mode, "config": {}, "name": "a\nb"})
+    assert not validator.is_valid({"mode": mode, "config": {}, "labels": {"-": "b"}})
+
+
+def test_a_mode_that_is_none_is_told_the_modes(lone_client: TestClient, problem_in: Any) -> None:
+    assert "train, guide" in problem_in(lone_client.get("/schemas/trian"), 404, "mode_not_found")["detail"]
+
+
+def test_a_server_is_ready_once_its_tables_are_there(empty_database_url: str, tmp_path: Path, problem_in: Any) -> None:
+    settings = Settings(data_dir=tmp_path / "data", database_url=empty_database_url)
+
+    with TestClient(build_app(settings)) as client:
+        assert client.get("/healthz").json() == {"status": "ok"}
+        if empty_database_url.startswith("postgresql"):
+            assert "alembic upgrade head" in problem_in(client.get("/readyz"), 503, "not_ready")["detail"]
+            db.upgrade(empty_database_url)
+        assert client.get("/readyz").json() == {"status": "ready"}
+        assert client.post("/jobs", json={"mode": "train", "config": {}}).status_code == 201
+
+
+# -- OpenAPI ----------------------------------------------------------------------------------------------
+
+
+def references(node: Any) -> set[str]:
+    if isinstance(node, dict):
+        own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return own.union(*(references(inner) for inner in node.values()))
+    return set().union(*(references(inner) for inner in node)) if isinstance(node, list) else set()
+
+
+def test_the_openapi_document_is_whole(lone_client: TestClient) -> None:
+    document = lone_client.get("/openapi.json").json()
+
+    assert document["openapi"].startswith("3.1")
+    for reference in references(document):
+        found = document
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part]
+    for schema in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert len(set(names)) == len(names)
+    # For /schemas/{mode} and the like: every parameter of a path is described.
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            described = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+            assert described == set(re.findall(r"{(\w+)}", path)), path
+
+
+def test_every_operation_says_what_its_errors_look_like(lone_client: TestClient) -> None:
+    document = lone_client.get("/openapi.json").json()
+
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            errors = {
+                status: it for status, it in operation["responses"].items() if status == "default" or status >= "400"
+            }
+            assert {"422", "default"} <= set(errors), path
+            for response in errors.values():
+                assert response["content"] == {
+                    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                }
+    assert {"400", "413", "415", "422"} <= set(document["paths"]["/jobs"]["post"]["responses"])
+    assert "409" in document["paths"]["/jobs/{job_id}/cancel"]["post"]["responses"]
+
+
+def test_real_answers_are_as_the_document_says(lone_client: TestClient) -> None:
+    document = lone_client.get("/openapi.json").json()
+
+    def check(schema: dict[str, Any], answer: Any) -> None:
+        jsonschema.validate(answer, schema | {"components": document["components"]}, jsonschema.Draft202012Validator)
+
+    job = lone_client.post("/jobs", json={"mode": "guide", "config": {}}).json()
+    for path in document["paths"]:
+        if "get" not in document["paths"][path] or "{checkpoint}" in path or "{name}" in path or path.endswith("/logs"):
+            continue
+        answer = lone_client.get(path.format(job_id=job["id"], mode="guide"))
+        assert answer.status_code == 200, path
+        [content] = document["paths"][path]["get"]["responses"]["200"]["content"].values()
+        check(content["schema"], answer.json())
+    check({"$ref": "#/components/schemas/Problem"}, lone_client.get("/jobs?limit=0").json())
+
+
+def test_the_documentation_loads_nothing_from_elsewhere(lone_client: TestClient) -> None:
+    page = lone_client.get("/docs").text
+
+    assert "http://" not in page
+    assert "https://" not in page
+    for asset in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert asset.startswith("/"), asset
+        assert lone_client.get(asset).status_code == 200
+    assert '"validatorUrl": null' in page
+
+
+def test_the_server_loads_neither_torch_nor_numpy() -> None:
+    heavy = "{'torch', 'torchvision', 'numpy'}"
+    check = f"import sys, api.app; loaded = {heavy} & set(sys.modules); assert not loaded, loaded"
+
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(__file__).parents[2])

@@ -1,0 +1,174 @@
+"""The commands that speak to a server: what they print, their exit codes, and no traceback ever."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from served import FAILURE, RESULT
+from typer.testing import CliRunner
+
+from cli.main import app
+from jobs.states import State
+
+
+@pytest.fixture
+def kd(server):
+    """Run a command against the server."""
+
+    def kd(*arguments: str, input: str | None = None):
+        return CliRunner(env={"STILLHOUSE_URL": server.url}).invoke(app, list(arguments), input=input)
+
+    return kd
+
+
+def test_submit_prints_nothing_but_the_id_into_a_pipe(kd, client, tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("mode: train\nname: from the file\nlabels: {team: vision}\nconfig: {dataset: digits}\n")
+
+    result = kd("submit", str(spec), "--set", "config.epochs=3", "--label", "run=7", "--priority", "2")
+
+    job = client.get(result.stdout.strip())
+    assert job["spec"] == {"mode": "train", "config": {"dataset": "digits", "epochs": 3}}
+    assert (job["name"], job["labels"], job["priority"]) == ("from the file", {"team": "vision", "run": "7"}, 2)
+
+
+def test_submit_reads_stdin_and_answers_in_json(kd):
+    result = kd("submit", "-", "--json", "--name", "piped", input='{"mode": "guide", "config": {}}')
+
+    assert json.loads(result.stdout)["name"] == "piped"
+
+
+def test_submit_prints_every_problem_with_its_place(kd):
+    result = kd("submit", "--mode", "train", "--set", "config.epochs=0", "--set", "config.techer.arch=cnn")
+
+    assert result.exit_code == 1
+    assert "/config/epochs: should be greater than or equal to 1" in result.stderr
+    assert "/config/techer: there is no such field; the nearest are teacher" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["submit"], 2, "Give a spec file, or --mode"),
+        (["submit", "nowhere.yaml"], 2, "No such file"),
+        (["submit", "--mode", "magic"], 2, "magic"),
+        (["show", "job_x"], 1, "There is no job 'job_x'"),
+        (["watch", "job_x"], 1, "There is no job 'job_x'"),
+        (["cancel", "job_x"], 1, "There is no job 'job_x'"),
+        (["download", "job_x"], 1, "There is no job 'job_x'"),
+        (["ls", "--status", "asleep"], 1, "/status"),
+        (["ls", "--url", "nonsense"], 1, "not the url of a server"),
+        (["ls", "--url", "http://127.0.0.1:1"], 1, "`kd serve` starts one"),
+        (["watch", "job_x", "--url", "http://127.0.0.1:1"], 1, "`kd serve` starts one"),
+        (["run", "--mode", "train", "--resume"], 2, "--resume needs --out"),
+        (["run", "--mode", "train", "--set", "config.epochs=0"], 1, "/config/epochs: should be"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_an_exit_code(kd, arguments, code, says):
+    result = kd(*arguments)
+
+    assert result.exit_code == code
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_ls_shows_the_newest_first_with_ages_and_accuracies(kd, client, worker):
+    older = client.submit("train", name="older [red]", labels={"shelf": "ls"})["id"]
+    newer = client.submit("guide", labels={"shelf": "ls"})["id"]
+    claim = worker.claim(older)
+    worker.release(claim, State.SUCCEEDED, result=RESULT)
+
+    lines = kd("ls", "--label", "shelf=ls").stdout.splitlines()
+
+    assert [line.split()[0] for line in lines] == ["id", newer, older]
+    assert "older [red]" in lines[2]
+    assert re.search(r"93\.00 % +\+1\.50 points +\d+ s", lines[2])
+    assert [job["id"] for job in json.loads(kd("ls", "--label", "shelf=ls", "--json", "--limit", "1").stdout)] == [
+        newer
+    ]
+
+
+def test_show_says_what_a_job_is_and_how_it_ended(kd, client, worker):
+    job_id = client.submit("train", {"dataset": "digits"})["id"]
+    claim = worker.claim(job_id)
+    assert "running" in kd("show", job_id).stdout
+
+    worker.release(claim, State.FAILED, error=FAILURE)
+    shown = kd("show", job_id).stdout
+
+    assert "train on digits: cnn teaches mlp" in shown
+    assert "The loss is not finite." in shown
+    assert "Use a smaller rate." in shown
+    assert json.loads(kd("show", job_id, "--json").stdout)["error"]["code"] == "diverged"
+
+
+def test_cancel_says_what_will_happen(kd, client, worker):
+    waiting, running = client.submit("train")["id"], client.submit("train")["id"]
+    worker.claim(running)
+
+    assert "is cancelled" in kd("cancel", waiting).stdout
+    assert "will be cancelled" in kd("cancel", running).stdout
+
+
+def test_download_puts_the_student_where_it_was_asked_to(kd, client, worker, tmp_path):
+    job_id = client.submit("train")["id"]
+    claim = worker.claim(job_id)
+    stored = worker.publish(claim, b"weights")
+
+    result = kd("download", job_id, "--to", str(tmp_path / "s.safetensors"))
+    assert (tmp_path / "s.safetensors").read_bytes() == b"weights"
+    assert "sha256" in result.stdout
+
+    stored.write_bytes(b"damaged")
+    result = kd("download", job_id, "--to", str(tmp_path / "t.safetensors"))
+    assert result.exit_code == 1
+    assert "thrown away" in result.stderr
+    assert not (tmp_path / "t.safetensors").exists()
+
+
+def test_logs_are_printed_as_they_are(kd, client, worker):
+    job_id = client.submit("train")["id"]
+    worker.write(worker.claim(job_id), "artifact", "trainer.log", b"[bold]one[/bold]\ntwo\n")
+
+    assert kd("logs", job_id).stdout == "[bold]one[/bold]\ntwo\n"
+    assert kd("logs", job_id, "--tail", "1").stdout == "two\n"
+
+
+def test_looking_at_jobs_loads_neither_torch_nor_a_server(server):
+    script = (
+        "import sys; from cli.main import app; app(['ls'], standalone_mode=False);"
+        "print([name for name in ('torch', 'fastapi', 'sqlalchemy', 'celery') if name in sys.modules])"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "STILLHOUSE_URL": server.url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert said.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("missing", "command", "says"),
+    [
+        ("torch", "['run', '--mode', 'train']", '`kd run` needs torch: pip install "stillhouse[kd]"'),
+        ("torch", "['work']", '`kd work` needs torch: pip install "stillhouse[worker]"'),
+        ("fastapi", "['serve']", '`kd serve` needs fastapi: pip install "stillhouse[api]"'),
+        ("sqlalchemy", "['serve']", '`kd serve` needs sqlalchemy: pip install "stillhouse[api]"'),
+    ],
+)
+def test_a_missing_extra_is_a_sentence(missing, command, says, tmp_path):
+    script = f"import sys; sys.modules[{missing!r}] = None; from cli.main import app; app({command})"
+
+    said = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+
+    assert said.returncode == 1
+    assert said.stderr.strip() == says
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,117 @@
+"""`kd serve`: where it listens, what it refuses, and the worker that lives exactly as long as it does."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from served import KD
+
+from client import Client
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+
+
+def serve(*options: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **environment}
+    return subprocess.run([*KD, "serve", *options], cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
+
+
+def test_a_port_in_use_is_one_sentence_and_leaves_nothing_behind(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+
+        said = serve("--port", port, cwd=tmp_path)
+
+    assert said.returncode == 1
+    assert said.stderr == f"Cannot listen on 127.0.0.1:{port}: address already in use. --port 0 takes a free port.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_an_address_that_others_can_reach_is_refused_without_a_word_of_consent(tmp_path, host):
+    said = serve("--host", host, "--port", "0", cwd=tmp_path)
+
+    assert said.returncode == 2
+    assert "--allow-unauthenticated" in said.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_setting_is_named(tmp_path):
+    said = serve("--port", "0", cwd=tmp_path, STILLHOUSE_LEASE_SECONDS="soon")
+
+    assert said.returncode == 1
+    assert "STILLHOUSE_LEASE_SECONDS" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path):
+    url = "postgresql://someone:secret@127.0.0.1:1/nowhere"
+
+    said = serve("--port", "0", cwd=tmp_path, STILLHOUSE_DATABASE_URL=url)
+
+    assert said.returncode == 1
+    assert "127.0.0.1:1/nowhere cannot be used" in said.stderr
+    assert "secret" not in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_fresh_folder_becomes_a_server_that_takes_jobs(server):
+    with Client(server.url) as client:
+        assert client.is_ready()
+        assert client.submit("train")["status"] == "queued"
+
+
+def test_a_server_ends_in_peace_on_sigterm_and_on_ctrl_c(own_server):
+    assert own_server.end(by=signal.SIGTERM) == 0
+    own_server.start()
+    assert own_server.end(by=signal.SIGINT) == 0
+
+
+# -- the worker beside it -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_worker_ends_with_the_server_however_that_ends(server_with_worker, how):
+    worker = pid_of_worker(server_with_worker)
+    assert is_alive(worker)
+
+    server_with_worker.end(by=how)
+
+    wait_until_gone(worker)
+
+
+def test_a_worker_that_dies_is_started_again(server_with_worker):
+    first = pid_of_worker(server_with_worker)
+
+    os.kill(first, signal.SIGKILL)
+
+    server_with_worker.wait_for(server_with_worker.err, r"The worker ended \(signal 9\); starting another in 1 s")
+    server_with_worker.wait_for(server_with_worker.err, r"(?s)worker_started.*worker_started")
+    second = pid_of_worker(server_with_worker)
+    assert second != first
+    assert is_alive(second)
+
+
+def pid_of_worker(server) -> int:
+    """The newest worker's: it says its name, host:pid:random, when it starts."""
+    server.wait_for(server.err, "worker_started")
+    return int(re.findall(r'"worker": "[^"]*:(\d+):\w+"[^\n]*worker_started', server.err.read_text())[-1])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_gone(pid: int, seconds: float = 10) -> None:
+    give_up = time.monotonic() + seconds
+    while is_alive(pid):
+        assert time.monotonic() < give_up, f"process {pid} is still there"
+        time.sleep(0.05)

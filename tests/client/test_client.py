@@ -1,0 +1,183 @@
+"""The client against a real server: what it asks, what it answers, and how its errors read."""
+
+import math
+import socket
+import threading
+import time
+
+import pytest
+from served import FAILURE, Worker
+
+from client import Client, ClientError
+from client.errors import BadUrl, NotAServer, Refused, StillRunning, Unreachable
+from jobs.states import State
+from kd.spec import TrainConfig, TrainSpec
+
+
+def test_a_mode_and_a_config_become_a_job(client):
+    job = client.submit("train", {"dataset": "digits"}, name="first", labels={"team": "vision"}, priority=3)
+
+    found = client.get(job["id"])
+    assert (found["status"], found["name"], found["labels"], found["priority"]) == (
+        "queued", "first", {"team": "vision"}, 3,
+    )  # fmt: skip
+    assert found["spec"] == {"mode": "train", "config": {"dataset": "digits"}}
+    assert found["resolved_spec"]["config"]["student"] == {"arch": "mlp"}
+
+
+def test_a_spec_says_the_same_as_a_dictionary_and_as_an_object(client):
+    as_dictionary = client.submit({"mode": "train", "config": {"epochs": 2}})
+    as_object = client.submit(TrainSpec(mode="train", config=TrainConfig(epochs=2)))
+
+    assert as_dictionary["resolved_spec"] == as_object["resolved_spec"]
+    with pytest.raises(ValueError, match="not both"):
+        client.submit({"mode": "train", "config": {}}, {"epochs": 2})
+
+
+def test_a_refusal_names_every_problem_and_its_place(client):
+    with pytest.raises(Refused) as refused:
+        client.submit("train", {"epochs": "three", "teacher": {"epoch": 3}})
+
+    error = refused.value
+    assert (error.status, error.code) == (422, "invalid")
+    assert {problem.pointer for problem in error.errors} == {"/config/epochs", "/config/teacher/epoch"}
+    assert "/config/epochs: should be an integer" in str(error)
+
+
+def test_an_unknown_job_is_a_sentence(client):
+    with pytest.raises(Refused, match="There is no job") as refused:
+        client.get("job_x")
+
+    assert refused.value.status == 404
+
+
+def test_nobody_listening_is_a_sentence_that_names_the_url_and_what_to_do():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+        with Client(url) as client:
+            with pytest.raises(Unreachable) as unreachable:
+                client.get("job_x")
+            assert not client.is_ready()
+
+    assert url in str(unreachable.value)
+    assert "kd serve" in str(unreachable.value)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://", "http://[::1", ""])
+def test_a_url_that_is_none_is_refused_at_once(url):
+    with pytest.raises(BadUrl):
+        Client(url)
+
+
+def test_a_server_of_another_kind_is_recognised():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer_once, args=(listener, b"<html>hello</html>"), daemon=True).start()
+
+        with Client(f"http://127.0.0.1:{listener.getsockname()[1]}") as client, pytest.raises(NotAServer):
+            client.get("job_x")
+
+
+def answer_once(listener: socket.socket, body: bytes) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+def test_the_list_goes_on_over_its_pages(client):
+    jobs = [client.submit("train", labels={"many": "yes"})["id"] for _ in range(7)]
+
+    found = [job["id"] for job in client.list(label="many=yes", page_size=3)]
+
+    assert found == jobs[::-1]
+    assert list(client.list(label="many=no")) == []
+
+
+def test_events_come_in_order_and_go_on_after_the_last_one_seen(client, worker):
+    job = client.submit("train")
+    claim = worker.claim(job["id"])
+    worker.say(claim, "noted", code="a", message="first")
+
+    seen = list(client.events(job["id"]))
+    worker.say(claim, "noted", code="b", message="second")
+    later = list(client.events(job["id"], after=seen[-1]["seq"]))
+
+    assert [event["seq"] for event in seen + later] == list(range(1, len(seen) + 2))
+    assert [event["data"]["message"] for event in later] == ["second"]
+
+
+def test_following_events_ends_with_the_job(client, worker):
+    job = client.submit("train")
+    claim = worker.claim(job["id"])
+
+    heard = []
+    for event in client.events(job["id"], follow=True, poll=0.02):
+        heard.append(event["type"])
+        if heard[-1] == "claimed":
+            worker.say(claim, "noted", code="c", message="late news")
+            worker.release(claim, State.FAILED, error=FAILURE)
+
+    assert heard[-2:] == ["noted", "state"]
+
+
+def test_waiting_ends_when_the_job_does_or_when_time_is_up(client):
+    job = client.submit("train")
+    with pytest.raises(StillRunning, match="is still queued"):
+        client.wait(job["id"], timeout=0.1, poll=0.02)
+
+    client.cancel(job["id"])
+
+    assert client.wait(job["id"], timeout=5)["status"] == "cancelled"
+    with pytest.raises(ClientError, match=job["id"]):
+        client.download(job["id"])
+
+
+def test_waiting_survives_a_restart_of_the_server(own_server):
+    with Client(own_server.url) as client:
+        job = client.submit("train")
+        claim = Worker(own_server).claim(job["id"])
+        finished: list[dict] = []
+        waiting = threading.Thread(target=lambda: finished.append(client.wait(job["id"], timeout=30, poll=0.05)))
+        waiting.start()
+        time.sleep(0.2)
+
+        own_server.end()
+        time.sleep(0.5)
+        own_server.start()
+        Worker(own_server).release(claim, State.FAILED, error=FAILURE)
+        waiting.join(20)
+
+    assert finished[0]["status"] == "failed"
+
+
+def test_cancelling_a_finished_job_is_refused_with_the_reason(client, worker):
+    job = client.submit("train")
+    claim = worker.claim(job["id"])
+    worker.release(claim, State.SUCCEEDED, result={"metrics": {}, "best_checkpoint": None, "seconds": {}})
+
+    with pytest.raises(Refused, match="too late") as refused:
+        client.cancel(job["id"])
+
+    assert refused.value.code == "not_allowed"
+
+
+def test_numbers_that_json_lacks_come_back_as_floats(client, worker):
+    job = client.submit("train")
+    claim = worker.claim(job["id"])
+    worker.record(claim, metrics=[("loss", 1, 0.5), ("loss", 2, math.inf), ("loss", 3, math.nan)])
+
+    values = client.metrics(job["id"], names="loss")["series"]["loss"]["value"]
+
+    assert values[:2] == [0.5, math.inf]
+    assert math.isnan(values[2])
+
+
+def test_logs_are_text(client, worker):
+    job = client.submit("train")
+    claim = worker.claim(job["id"])
+    worker.write(claim, "artifact", "trainer.log", b"one\ntwo\nthree\n")
+
+    assert client.logs(job["id"]) == "one\ntwo\nthree\n"
+    assert client.logs(job["id"], tail=1) == "three\n"

@@ -1,0 +1,82 @@
+"""A user's and a worker's hand on the database, each call one transaction."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from jobs import leases, store
+from jobs.leases import Claim, NewFile, Published
+from jobs.models import FileKind, Job
+from kd.spec import parse
+
+
+@pytest.fixture
+def add(db, NOON: datetime) -> Callable[..., str]:
+    """Queue a job; returns its id."""
+
+    def add(mode: str = "train", *, now: datetime = NOON, **envelope: object) -> str:
+        with db.begin() as session:
+            return store.add_job(session, parse({"mode": mode, "config": {}}), now=now, **envelope).id
+
+    return add
+
+
+@pytest.fixture
+def claim(db, NOON: datetime, TTL: timedelta) -> Callable[..., Claim | None]:
+    def claim(worker: str = "w1", *, now: datetime = NOON, ttl: timedelta = TTL, job_id: str | None = None):
+        with db.begin() as session:
+            return leases.claim(session, worker=worker, ttl=ttl, job_id=job_id, now=now)
+
+    return claim
+
+
+@pytest.fixture
+def job(db) -> Callable[[str], Job]:
+    def job(job_id: str) -> Job:
+        with db.read() as session:
+            return store.get_job(session, job_id)
+
+    return job
+
+
+@pytest.fixture
+def rescue(db) -> Callable[..., list]:
+    def rescue(now: datetime, max_stalls: int = 3) -> list:
+        with db.begin() as session:
+            return leases.rescue_expired(session, max_stalls=max_stalls, now=now)
+
+    return rescue
+
+
+@pytest.fixture
+def publish(db) -> Callable[..., Published]:
+    """A checkpoint at this step: a resume file, and a student unless told otherwise."""
+
+    def publish(claim: Claim, step: int, *, best: bool = False, student: bool = True, **facts: object) -> Published:
+        files = [a_file(claim, FileKind.RESUME, f"resume-{step}.pt")]
+        if student:
+            files.append(a_file(claim, FileKind.STUDENT, f"student-{step}.safetensors"))
+        told = {"phase": "student", "epoch": step // 10, "metrics": {"top1": 0.5}, "files": files} | facts
+        with db.begin() as session:
+            return leases.publish(session, claim, step=step, best=best, **told)
+
+    return publish
+
+
+def a_file(claim: Claim, kind: FileKind, name: str) -> NewFile:
+    return NewFile(kind, name, f"jobs/{claim.job_id}/attempt-{claim.attempt}/{name}", size=3, sha256="ab" * 32)
+
+
+@pytest.fixture
+def new_file() -> Callable[..., NewFile]:
+    return a_file
+
+
+@pytest.fixture
+def events(db) -> Callable[[str], list[tuple[str, dict]]]:
+    def events(job_id: str) -> list[tuple[str, dict]]:
+        with db.read() as session:
+            return [(event.type, event.data) for event in store.events_after(session, job_id, 0, 10_000)]
+
+    return events

@@ -1,0 +1,266 @@
+"""Who gets which job, and for how long."""
+
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from jobs import leases, store
+from jobs.states import State
+
+ROOT = Path(__file__).parents[2]
+SECOND = timedelta(seconds=1)
+
+
+def test_the_highest_priority_goes_first_and_then_the_oldest(add, claim, NOON):
+    late = add(now=NOON + 2 * SECOND)
+    early = add(now=NOON + SECOND)
+    urgent = add(now=NOON + 3 * SECOND, priority=10)
+    whenever = add(now=NOON, priority=-10)
+
+    claimed = [claim().job_id for _ in range(4)]
+
+    assert claimed == [urgent, early, late, whenever]
+    assert claim() is None
+
+
+def test_jobs_of_the_same_moment_go_in_the_order_of_submission(add, claim):
+    submitted = [add() for _ in range(5)]
+
+    assert [claim().job_id for _ in range(5)] == submitted
+
+
+def test_a_claim_says_who_works_on_what_and_until_when(add, claim, job, events, NOON, TTL):
+    job_id = add()
+
+    first = claim("w1")
+
+    row = job(job_id)
+    assert (first.job_id, first.attempt, first.worker) == (job_id, 1, "w1")
+    assert (first.resume, first.checkpoint_step) == (None, -1)
+    assert first.spec == row.resolved_spec
+    assert first.spec["config"]["objective"]["temperature"] == 4  # defaults and all
+    assert (row.state, row.lease_owner, row.attempt) == (State.RUNNING, "w1", 1)
+    assert (row.lease_expires_at, row.started_at, row.updated_at) == (NOON + TTL, NOON, NOON)
+    assert events(job_id) == [
+        ("state", {"state": "queued"}),
+        ("state", {"state": "running"}),
+        ("claimed", {"worker": "w1", "checkpoint_step": -1}),
+    ]
+
+
+def test_a_claim_by_name_takes_that_job_or_none(add, claim):
+    other, wanted = add(), add()
+
+    assert claim(job_id=wanted).job_id == wanted
+    assert claim(job_id=wanted) is None
+    assert claim(job_id="job_01ARZ3NDEKTSV4RRFFQ69G5FAV") is None
+    assert claim(job_id="job_\x00") is None
+    assert claim().job_id == other
+
+
+def test_a_second_attempt_keeps_the_time_of_the_first_start(add, claim, rescue, job, NOON, TTL):
+    job_id = add()
+    claim()
+    rescue(NOON + 2 * TTL)
+
+    second = claim(now=NOON + 3 * TTL)
+
+    assert second.attempt == 2
+    assert job(job_id).started_at == NOON
+
+
+def test_without_a_time_given_the_clock_is_the_databases(db, add, TTL):
+    add()
+    before = datetime.now(UTC)
+
+    with db.begin() as session:
+        claim = leases.claim(session, worker="w1", ttl=TTL)
+    with db.read() as session:
+        row = store.get_job(session, claim.job_id)
+
+    # The database runs on this machine here, so its clock must agree with ours (SQLite's counts milliseconds).
+    assert abs(row.started_at - before) < 5 * SECOND
+    assert abs(row.lease_expires_at - row.started_at - TTL) < SECOND / 1000
+    assert row.lease_expires_at.tzinfo is UTC
+
+
+CLAIMERS = """
+import os
+import sys
+from datetime import timedelta
+from jobs import db, leases
+from jobs.states import State
+
+url, processes = sys.argv[1], int(sys.argv[2])
+start, go = os.pipe()
+name = next((f"w{number}" for number in range(processes) if os.fork() == 0), None)
+if name is None:  # the parent starts them all at once, by closing the pipe
+    os.close(go)
+    codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(processes)]
+    sys.exit(max(codes))
+
+sessions = db.sessions(db.connect(url))
+with sessions.read() as session:
+    session.connection()
+os.close(go)
+os.read(start, 1)
+while True:
+    with sessions.begin() as session:
+        claim = leases.claim(session, worker=name, ttl=timedelta(seconds=60))
+    if claim is None:
+        break
+    with sessions.begin() as session:
+        leases.record(session, claim, events=[{"type": "noted", "data": {"by": name}}], metrics=[("loss", 1, 0.5)])
+    with sessions.begin() as session:
+        leases.release(session, claim, State.SUCCEEDED)
+    os.write(1, f"{name} {claim.job_id} {claim.attempt}\\n".encode())
+"""
+
+
+def test_eight_processes_share_200_jobs_without_taking_one_twice(db, database_url, add):
+    submitted = {add() for _ in range(200)}
+
+    claimers = subprocess.run(
+        [sys.executable, "-c", CLAIMERS, database_url, "8"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+    assert (claimers.returncode, claimers.stderr) == (0, "")
+    said = [line.split() for line in claimers.stdout.splitlines()]
+    assert Counter(job_id for _, job_id, _ in said) == dict.fromkeys(submitted, 1)
+    assert {attempt for _, _, attempt in said} == {"1"}
+    assert len({worker for worker, _, _ in said}) > 1, "one process did it all: nothing was shown"
+    with db.read() as session:
+        for job_id in submitted:
+            row = store.get_job(session, job_id)
+            history = store.events_after(session, job_id, 0, 100)
+            assert (row.state, row.events_seq) == (State.SUCCEEDED, 5)
+            assert [event.seq for event in history] == [1, 2, 3, 4, 5]
+
+
+def test_a_lease_is_renewed_from_the_moment_of_the_heartbeat(db, add, claim, job, rescue, NOON, TTL):
+    job_id = add()
+    held = claim()
+
+    with db.begin() as session:
+        assert leases.renew(session, held, ttl=TTL, now=NOON + 20 * SECOND) is False
+
+    assert job(job_id).lease_expires_at == NOON + 20 * SECOND + TTL
+    assert job(job_id).updated_at == NOON, "a heartbeat is no change that anybody wants to see"
+    assert rescue(NOON + TTL + SECOND) == []
+    assert rescue(NOON + 20 * SECOND + TTL + SECOND) == [(job_id, State.QUEUED)]
+
+
+@pytest.mark.parametrize("seconds", [29, 30])
+def test_a_lease_is_safe_to_its_last_moment(add, claim, rescue, NOON, seconds):
+    add()
+    claim()
+
+    assert rescue(NOON + seconds * SECOND) == []
+
+
+def test_a_rescued_job_goes_back_to_the_queue_and_says_why(add, claim, rescue, job, events, NOON, TTL):
+    job_id = add()
+    claim()
+
+    assert rescue(NOON + 2 * TTL) == [(job_id, State.QUEUED)]
+
+    row = job(job_id)
+    assert (row.state, row.lease_owner, row.lease_expires_at, row.phase) == (State.QUEUED, None, None, None)
+    assert (row.stalls, row.error, row.finished_at) == (1, None, None)
+    assert events(job_id)[-1] == ("state", {"state": "queued", "reason": "lease_expired"})
+    assert rescue(NOON + 2 * TTL) == [], "a second rescuer finds nothing to do"
+
+
+def test_three_attempts_in_a_row_without_a_checkpoint_fail_the_job(add, claim, rescue, job, events, NOON, TTL):
+    job_id = add()
+    outcomes = []
+
+    for number in range(3):
+        start = NOON + 10 * number * TTL
+        claim(now=start)
+        outcomes += rescue(start + 2 * TTL)
+
+    row = job(job_id)
+    assert [state for _, state in outcomes] == [State.QUEUED, State.QUEUED, State.FAILED]
+    assert (row.error["code"], row.error["retryable"], row.stalls) == ("worker_lost", True, 3)
+    assert row.finished_at == NOON + 22 * TTL
+    assert events(job_id)[-1][1]["error"] == row.error
+    assert claim() is None
+
+
+def test_a_job_that_makes_checkpoints_may_lose_its_worker_for_ever(add, claim, rescue, publish, job, NOON, TTL):
+    job_id = add()
+
+    for number in range(6):
+        start = NOON + 10 * number * TTL
+        publish(claim(now=start), step=number)
+        assert rescue(start + 2 * TTL) == [(job_id, State.QUEUED)]
+
+    assert job(job_id).attempt == 6
+
+
+def test_the_same_checkpoint_again_is_no_progress(add, claim, rescue, publish, NOON, TTL):
+    job_id = add()
+    publish(claim(), step=7)
+    outcomes = rescue(NOON + 2 * TTL)
+
+    for number in (1, 2, 3):
+        start = NOON + 10 * number * TTL
+        publish(claim(now=start), step=7)
+        outcomes += rescue(start + 2 * TTL)
+
+    assert outcomes == [(job_id, State.QUEUED)] * 3 + [(job_id, State.FAILED)]
+
+
+def test_a_drained_worker_gives_the_stall_back(db, add, claim, job, events):
+    job_id = add()
+
+    for _ in range(5):
+        with db.begin() as session:
+            assert leases.requeue(session, claim_in(session), keep_stall=False, max_stalls=3) is State.QUEUED
+
+    assert (job(job_id).stalls, job(job_id).attempt) == (0, 5)
+    assert events(job_id)[-1] == ("state", {"state": "queued"})
+
+
+def claim_in(session) -> leases.Claim:
+    claim = leases.claim(session, worker="w1", ttl=timedelta(seconds=30))
+    assert claim is not None
+    return claim
+
+
+def test_a_trainer_that_crashes_three_times_fails_the_job_with_its_last_words(db, add, claim, job, events):
+    job_id = add()
+    crash = {"code": "crashed", "message": "The trainer died of signal 11.", "hint": None, "retryable": True}
+    states = []
+
+    for _ in range(3):
+        with db.begin() as session:
+            states.append(leases.requeue(session, claim_in(session), keep_stall=True, max_stalls=3, error=crash))
+
+    assert states == [State.QUEUED, State.QUEUED, State.FAILED]
+    assert job(job_id).error == crash
+    told = [data.get("error") for type_, data in events(job_id) if type_ == "state" and data["state"] != "running"]
+    assert told == [None, crash, crash, crash], "each crash is in the history"
+
+
+def test_a_crash_without_words_gets_some(db, add, job):
+    job_id = add()
+
+    with db.begin() as session:
+        assert leases.requeue(session, claim_in(session), keep_stall=True, max_stalls=1) is State.FAILED
+
+    assert job(job_id).error["code"] == "crashed"
+
+
+def test_a_job_is_queued_without_the_error_of_its_last_crash(db, add, job):
+    job_id = add()
+
+    with db.begin() as session:
+        leases.requeue(session, claim_in(session), keep_stall=True, max_stalls=3, error={"code": "crashed"})
+
+    assert job(job_id).error is None

@@ -1,0 +1,222 @@
+"""What users may ask for and look at."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from jobs import ids, leases, store
+from jobs.errors import JobNotFound, NotStorable
+from jobs.models import Job
+from jobs.states import State
+from kd.spec import parse
+
+SECOND = timedelta(seconds=1)
+SPEC = parse({"mode": "train", "config": {}})
+
+
+def test_a_new_job_waits_with_what_was_asked_and_what_that_means(db, NOON):
+    given = {"mode": "guide", "config": {"student": {"arch": "cnn_small"}}}
+
+    with db.begin() as session:
+        job = store.add_job(
+            session, parse(given), given=given, name="первый", labels={"team": "vision"}, priority=5, now=NOON
+        )
+
+    with db.read() as session:
+        row = store.get_job(session, job.id)
+    assert (row.mode, row.name, row.labels, row.priority) == ("guide", "первый", {"team": "vision"}, 5)
+    assert row.spec == given
+    assert row.resolved_spec == parse(given).model_dump(mode="json")
+    assert (row.state, row.attempt, row.stalls, row.checkpoint_step) == (State.QUEUED, 0, 0, -1)
+    assert (row.created_at, row.updated_at, row.started_at) == (NOON, NOON, None)
+    assert (row.progress, row.latest_metrics, row.error, row.result) == ({}, {}, None, None)
+
+
+def test_a_job_can_be_shown_after_its_transaction(db):
+    with db.begin() as session:
+        job = store.add_job(session, SPEC)
+
+    assert (job.state, job.labels, job.attempt) == (State.QUEUED, {}, 0)
+
+
+def test_a_retry_knows_its_parent_and_outlives_it(db, add, job):
+    first = add()
+    second = add(parent=first)
+    assert job(second).parent_job_id == first
+
+    with db.begin() as session:
+        session.delete(store.get_job(session, first))
+
+    assert job(second).parent_job_id is None
+    with pytest.raises(JobNotFound):
+        add(parent=first)
+
+
+@pytest.mark.parametrize(
+    "job_id",
+    ["job_01ARZ3NDEKTSV4RRFFQ69G5FAV", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "job_\x00", "job_\ud800", "", "x" * 10_000],
+)
+def test_a_job_that_is_not_there_is_an_error_that_says_so(db, job_id):
+    with db.read() as session, pytest.raises(JobNotFound):
+        store.get_job(session, job_id)
+
+
+@pytest.mark.parametrize("odd", ["a\x00b", "half \ud83d pair"])
+@pytest.mark.parametrize("where", ["name", "label key", "label", "spec", "spec key"])
+def test_text_that_no_database_can_hold_is_refused(db, where, odd):
+    given = {"mode": "train", "config": {}}
+    envelope = {
+        "name": {"name": odd},
+        "label key": {"labels": {odd: "x"}},
+        "label": {"labels": {"x": odd}},
+        "spec": {"given": {**given, "note": [odd]}},
+        "spec key": {"given": {**given, odd: 1}},
+    }[where]
+
+    with db.begin() as session, pytest.raises(NotStorable, match="cannot be stored") as refused:
+        store.add_job(session, SPEC, **envelope)
+
+    assert isinstance(refused.value, ValueError)
+    str(refused.value).encode()  # it can be shown to the user
+
+
+@pytest.mark.parametrize("priority", [-101, 101, 10**30])
+def test_a_priority_has_bounds(db, priority):
+    with db.begin() as session, pytest.raises(NotStorable, match="between -100 and 100"):
+        store.add_job(session, SPEC, priority=priority)
+
+
+def test_the_table_itself_refuses_a_priority_out_of_bounds(db, add):
+    job_id = add()
+
+    with pytest.raises(IntegrityError, match="priority"), db.begin() as session:
+        session.get(Job, job_id).priority = 101
+
+
+def test_pages_show_every_job_once_newest_first_while_others_arrive(db, add, NOON):
+    submitted = [add(now=NOON + number // 4 * SECOND) for number in range(23)]  # several within a moment
+
+    seen, after = [], None
+    while True:
+        with db.read() as session:
+            page = store.list_jobs(session, limit=5, after=after)
+        seen += [job.id for job in page.items]
+        if not page.has_more:
+            break
+        after = seen[-1]
+        add(now=NOON + 100 * SECOND)
+
+    assert seen == submitted[::-1]
+
+
+def test_a_page_that_ends_with_the_last_job_has_no_more(db, add):
+    for _ in range(3):
+        add()
+
+    with db.read() as session:
+        assert not store.list_jobs(session, limit=3).has_more
+        assert store.list_jobs(session, limit=2).has_more
+        assert store.list_jobs(session, after="nonsense \x00") == store.Page([], has_more=False)
+
+
+def test_a_cursor_works_after_its_job_is_gone(db, add, NOON):
+    old, middle, new = (add(now=NOON + number * SECOND) for number in range(3))
+    with db.begin() as session:
+        session.delete(store.get_job(session, middle))
+
+    with db.read() as session:
+        assert [job.id for job in store.list_jobs(session, after=middle).items] == [old]
+        assert [job.id for job in store.list_jobs(session, after=new).items] == [old]
+
+
+@pytest.fixture
+def listed(db, add, claim, NOON):
+    """Four jobs, and the names of those that a filter finds."""
+    add(name="alpha one", labels={"team": "vision", 'o"dd.key': "a%b_c"})
+    add("guide", name="Beta 100%", labels={"team": "audio"}, now=NOON + SECOND)
+    add(name="gamma", now=NOON + 2 * SECOND)
+    add(now=NOON + 3 * SECOND)
+    claim()  # alpha one
+    with db.begin() as session:
+        leases.release(session, leases.claim(session, worker="w", ttl=SECOND, now=NOON), State.FAILED)  # Beta
+
+    def listed(**wanted) -> list[str | None]:
+        with db.read() as session:
+            return [job.name for job in store.list_jobs(session, **wanted).items]
+
+    return listed
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({}, [None, "gamma", "Beta 100%", "alpha one"]),
+        ({"states": ["running"]}, ["alpha one"]),
+        ({"states": [State.QUEUED, State.FAILED]}, [None, "gamma", "Beta 100%"]),
+        ({"mode": "guide"}, ["Beta 100%"]),
+        ({"mode": "nothing"}, []),
+        ({"label": "team=vision"}, ["alpha one"]),
+        ({"label": "team"}, ["Beta 100%", "alpha one"]),
+        ({"label": "team=nothing"}, []),
+        ({"label": 'o"dd.key=a%b_c'}, ["alpha one"]),
+        ({"label": "$.team"}, []),
+        ({"label": "\x00"}, []),
+        ({"q": "BETA"}, ["Beta 100%"]),
+        ({"q": "0%"}, ["Beta 100%"]),
+        ({"q": "a%e"}, []),
+        ({"q": "_"}, []),
+        ({"q": "\x00"}, []),
+        ({"q": "am", "mode": "train"}, ["gamma"]),
+    ],
+)
+def test_a_list_can_be_filtered(listed, wanted, found):
+    assert listed(**wanted) == found
+
+
+def test_a_list_can_begin_after_a_time(listed, NOON):
+    assert listed(created_after=NOON + SECOND) == [None, "gamma"]
+
+
+def test_a_job_can_be_found_by_its_id(db, add):
+    job_id, _ = add(), add()
+
+    with db.read() as session:
+        assert [job.id for job in store.list_jobs(session, q=job_id).items] == [job_id]
+
+
+def test_the_next_to_ring_for_is_the_next_to_be_claimed(db, add, claim):
+    add(priority=-1)
+    add()
+    urgent = add(priority=1)
+
+    with db.read() as session:
+        assert store.oldest_queued(session) == urgent
+    for _ in range(3):
+        claim()
+    with db.read() as session:
+        assert store.oldest_queued(session) is None
+
+
+def test_ids_are_in_the_order_of_submission():
+    made = [ids.new("job") for _ in range(1_000)]
+
+    assert sorted(set(made)) == made
+    assert all(ids.is_id("job", made_one) for made_one in made)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "job_01ARZ3NDEKTSV4RRFFQ69G5FA",
+        "job_01ARZ3NDEKTSV4RRFFQ69G5FAVV",
+        "job_01arz3ndektsv4rrffq69g5fav",
+        "job_01ARZ3NDEKTSV4RRFFQ69G5FAV\n",
+        "ckpt_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "job_../../../../../../../../../a",
+        "job_0١ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "",
+    ],
+)
+def test_what_we_did_not_make_is_no_id_of_a_job(text):
+    assert not ids.is_id("job", text)

@@ -1,0 +1,92 @@
+"""A worker's parts for tests: small jobs on real digits, a settled data folder, a worker in this process."""
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs import store
+from jobs.models import Job
+from jobs.settings import Settings
+from jobs.states import FINAL
+from kd.spec import GuideSpec, TrainSpec, parse
+from worker.children import Trainers
+from worker.loop import work
+from worker.supervisor import Worker
+
+SpecMaker = Callable[..., TrainSpec | GuideSpec]
+
+
+@pytest.fixture
+def tiny() -> SpecMaker:
+    """A job of a few seconds: real digits, small models, a checkpoint ten times a second."""
+
+    def tiny(mode: str = "train", **changes: object) -> TrainSpec | GuideSpec:
+        config = {
+            "dataset": "digits",
+            "teacher": {"arch": "cnn_small", "epochs": 2},
+            "student": {"arch": "mlp"},
+            "epochs": 6,
+            "batch_size": 128,
+            "checkpoint_seconds": 0.1,
+        }
+        return parse({"mode": mode, "config": {**config, **changes}})
+
+    return tiny
+
+
+@pytest.fixture
+def long(tiny: SpecMaker) -> SpecMaker:
+    """A job that will not finish while a test looks on."""
+    return functools.partial(tiny, epochs=10_000, checkpoint_seconds=0.2)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return Settings(
+        data_dir=tmp_path / "data", database_url=database_url, lease_seconds=6, heartbeat_seconds=0.2, poll_seconds=0.05
+    )
+
+
+@pytest.fixture
+def worker(settings: Settings, db) -> Iterator[Worker]:
+    """A worker whose loop runs in a thread of this process; its trainers are real processes."""
+    worker = Worker("test-worker", db, settings, Trainers(keep_one_warm=False), threading.Event())
+    thread = threading.Thread(target=work, args=(worker, 0.05, threading.Lock()))
+    thread.start()
+    yield worker
+    worker.stopping.set()
+    thread.join(timeout=30)
+    worker.trainers.close()
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def submit(db) -> Callable[..., str]:
+    def submit(spec: TrainSpec | GuideSpec, **envelope: object) -> str:
+        with db.begin() as session:
+            return store.add_job(session, spec, **envelope).id
+
+    return submit
+
+
+@pytest.fixture
+def wait_for(db) -> Callable[..., Job]:
+    """Wait until the job is final, or until it is as the condition says."""
+
+    def wait_for(job_id: str, condition: Callable[[Job], bool] | None = None, seconds: float = 60) -> Job:
+        give_up = time.monotonic() + seconds
+        while True:
+            with db.read() as session:
+                job = store.get_job(session, job_id)
+                session.expunge(job)
+            if condition(job) if condition else job.state in FINAL:
+                return job
+            assert job.state not in FINAL, f"{job_id} ended as {job.state} ({job.error}) before that"
+            assert time.monotonic() < give_up, f"{job_id} is still {job.state} in {job.phase}: {job.progress}"
+            time.sleep(0.02)
+
+    return wait_for

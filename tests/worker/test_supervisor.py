@@ -1,0 +1,307 @@
+"""A job from queued to its end, with real trainer processes, on both databases."""
+
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from jobs import files, leases, store
+from jobs.states import State
+from worker.children import Child, Order, Trainers
+from worker.supervisor import Worker, supervise
+
+
+def trainers_of(pid: int) -> list[int]:
+    """The trainer processes that the process `pid` has started and that still run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent, state = (entry / "stat").read_text().rsplit(") ", 1)[1].split()[1::-1]
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z" and b"worker.trainer" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(") ", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds: float = 30) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+def event_types(db, job_id: str) -> list[str]:
+    with db.read() as session:
+        return [event.type for event in store.events_after(session, job_id, 0, 10_000)]
+
+
+@pytest.mark.parametrize("mode", ["train", "guide"])
+def test_a_job_runs_to_a_student_whose_bytes_are_what_the_row_says(worker, submit, wait_for, tiny, db, settings, mode):
+    job = wait_for(submit(tiny(mode)))
+
+    assert job.state == State.SUCCEEDED, job.error
+    assert job.result["metrics"]["student.test.top1"] > 0.5
+    assert job.result["metrics"]["gain"] == pytest.approx(
+        job.result["metrics"]["student.test.top1"] - job.result["metrics"]["control.test.top1"]
+    )
+    with db.read() as session:
+        best = store.checkpoint(session, job.id, "best")
+        student = best.student
+        series = store.metric_series(session, job.id)
+        assert [event.seq for event in store.events_after(session, job.id, 0, 10_000)] == list(
+            range(1, job.events_seq + 1)
+        )
+    path, size = files.open_for_download(settings.data_dir, student.path)
+    assert best.id == job.result["best_checkpoint"]
+    assert (size, hashlib.sha256(path.read_bytes()).hexdigest()) == (student.size, student.sha256)
+    assert {"teacher.loss", "student.validation.top1", "control.top1", "student.images_per_second"} <= set(series)
+
+
+def test_of_the_resume_states_nothing_is_left_after_success(worker, submit, wait_for, tiny, settings):
+    job = wait_for(submit(tiny()))
+
+    folder = files.attempt_folder(settings.data_dir, job.id, 1)
+    assert not list(folder.rglob("resume.pt"))
+    assert 1 <= len(list(folder.rglob("student.safetensors"))) <= 2, "the best one and the last one"
+
+
+def test_a_trainer_killed_in_mid_training_resumes_from_its_checkpoint_and_succeeds(
+    worker, submit, wait_for, tiny, long, db
+):
+    whole = wait_for(submit(tiny(epochs=30)))
+    job_id = submit(tiny(epochs=30))
+    wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
+
+    for pid in trainers_of(os.getpid()):
+        os.kill(pid, signal.SIGKILL)
+    job = wait_for(job_id)
+
+    assert job.state == State.SUCCEEDED, job.error
+    assert job.attempt == 2
+    with db.read() as session:
+        started = [event for event in store.events_after(session, job_id, 0, 10_000) if event.type == "started"]
+    assert started[1].data["resumed_from_step"] > 40
+    for name in ("teacher.test.nll", "student.test.nll", "control.test.nll"):
+        assert job.result["metrics"][name] == whole.result["metrics"][name], "bit-identical to the undisturbed run"
+
+def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(worker, submit, wait_for, tiny, settings, db):
+    job_id = submit(tiny(epochs=60))
+    wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
+    (pid,) = trainers_of(os.getpid())
+    os.kill(pid, signal.SIGSTOP)  # so that nothing newer is published meanwhile
+    wait_until(lambda: len(list(settings.data_dir.rglob("resume.pt"))) >= 2)
+    time.sleep(0.5)
+    newest = max(settings.data_dir.rglob("resume.pt"))
+
+    os.truncate(newest, newest.stat().st_size // 2)
+    os.kill(pid, signal.SIGKILL)
+    job = wait_for(job_id)
+
+    assert job.state == State.SUCCEEDED, job.error
+    assert job.attempt == 3, "the second attempt found the damage, the third went on from before it"
+    with db.read() as session:
+        started = [event for event in store.events_after(session, job_id, 0, 10_000) if event.type == "started"]
+    assert started[-1].data["resumed_from_step"] > 0
+
+
+def test_a_job_whose_trainer_dies_at_every_attempt_fails_after_three_and_the_next_job_runs(
+    worker, submit, wait_for, long, tiny
+):
+    # Nothing is checkpointed, so each death is a stall.
+    poison = submit(
+        long(checkpoint_seconds=86_400, teacher={"arch": "cnn_small", "epochs": 10_000, "patience": 10_000})
+    )
+    healthy = submit(tiny())
+    seen: set[int] = set()
+    while len(seen) < 3:
+        wait_for(poison, lambda job: job.phase == "teacher" and job.attempt == len(seen) + 1)
+        (pid,) = trainers_of(os.getpid())
+        seen.add(pid)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: not alive(pid))
+
+    job = wait_for(poison)
+
+    assert (job.state, job.attempt) == (State.FAILED, 3)
+    assert job.error["code"] in {"killed", "crashed"}
+    assert job.error["hint"]
+    assert wait_for(healthy).state == State.SUCCEEDED
+
+
+def test_a_job_that_cannot_run_fails_at_once_with_the_reason_and_keeps_its_log(
+    worker, submit, wait_for, tiny, settings
+):
+    wild = {"arch": "mlp", "epochs": 4, "optimizer": {"lr": 10, "momentum": 0.99, "weight_decay": 1}}
+
+    job = wait_for(submit(tiny(teacher=wild)))
+
+    assert (job.state, job.attempt) == (State.FAILED, 1)
+    assert job.error["code"] == "diverged"
+    assert "learning rate of" in job.error["message"]
+    assert "smaller learning rate" in job.error["hint"]
+    log = files.attempt_folder(settings.data_dir, job.id, 1) / "trainer.log"
+    assert "Diverged" in log.read_text()
+
+
+def test_a_job_that_needs_more_memory_than_there_is_fails_in_words_and_the_next_one_runs(
+    worker, submit, wait_for, tiny
+):
+    # The first trainer gets 3 GB of address space: too little for a model of 645 million weights.
+    hungry = submit(tiny(teacher={"arch": "torchvision/regnet_y_128gf", "epochs": 1}))
+    modest = submit(tiny())
+    wait_for(hungry, lambda job: job.state == State.RUNNING)
+    (pid,) = trainers_of(os.getpid())
+    resource.prlimit(pid, resource.RLIMIT_AS, (3 << 30, 3 << 30))
+
+    job = wait_for(hungry)
+
+    assert job.state == State.FAILED
+    assert job.error["code"] == "out_of_memory", job.error
+    assert "batch_size" in job.error["hint"]
+    assert wait_for(modest).state == State.SUCCEEDED
+
+
+def test_missing_data_fail_the_job_with_what_to_put_where(worker, submit, wait_for, tiny):
+    job = wait_for(submit(tiny(dataset="cifar10", student={"arch": "resnet8"})), seconds=120)
+
+    assert job.state == State.FAILED
+    assert job.error["code"] == "bad_data"
+    assert "cifar-10" in job.error["message"]
+
+
+def test_cancelling_a_running_job_ends_its_trainer(worker, submit, wait_for, long, db):
+    job_id = submit(long())
+    wait_for(job_id, lambda job: job.phase == "student")
+    (pid,) = trainers_of(os.getpid())
+
+    with db.begin() as session:
+        store.request_cancel(session, job_id)
+    asked = time.monotonic()
+    job = wait_for(job_id, lambda job: job.state == State.CANCELLED)
+
+    assert time.monotonic() - asked < 5
+    assert not alive(pid)
+    assert job.error is None
+
+
+def test_a_job_cancelled_while_it_waits_never_starts(settings, submit, db):
+    trainers = Trainers(keep_one_warm=False)
+    worker = Worker("late", db, settings, trainers, threading.Event())
+    from kd.spec import parse
+
+    job_id = submit(parse({"mode": "train", "config": {}}))
+    with db.begin() as session:
+        store.request_cancel(session, job_id)
+
+    assert supervise(worker) is False
+    assert "claimed" not in event_types(db, job_id)
+
+
+def test_stopping_the_worker_gives_the_job_back_without_a_stall(settings, submit, wait_for, long, db):
+    worker = Worker("draining", db, settings, Trainers(keep_one_warm=False), threading.Event())
+    job_id = submit(long())
+    thread = threading.Thread(target=supervise, args=(worker,))
+    thread.start()
+    wait_for(job_id, lambda job: job.checkpoint_step > 20)
+    with db.read() as session:
+        stalls = store.get_job(session, job_id).stalls
+
+    worker.stopping.set()
+    thread.join(timeout=10)
+
+    job = wait_for(job_id, lambda job: job.state == State.QUEUED)
+    assert job.lease_owner is None
+    assert job.stalls <= stalls
+    assert not trainers_of(os.getpid())
+
+
+def test_a_worker_whose_lease_was_taken_kills_its_trainer_and_writes_nothing_more(settings, submit, wait_for, long, db):
+    worker = Worker("slow", db, settings, Trainers(keep_one_warm=False), threading.Event())
+    job_id = submit(long())
+    thread = threading.Thread(target=supervise, args=(worker,))
+    thread.start()
+    job = wait_for(job_id, lambda job: job.phase == "student")
+
+    with db.begin() as session:
+        leases.rescue_expired(session, max_stalls=3, now=job.lease_expires_at + timedelta(seconds=1))
+    with db.begin() as session:
+        assert leases.claim(session, worker="other", ttl=timedelta(seconds=60)) is not None
+    thread.join(timeout=15)
+
+    assert not thread.is_alive()
+    assert not trainers_of(os.getpid())
+    with db.read() as session:
+        assert all(event.attempt == 2 for event in store.events_after(session, job_id, 0, 10_000)[-2:])
+        assert store.get_job(session, job_id).lease_owner == "other"
+
+
+def test_a_warm_trainer_is_taken_and_a_dead_one_is_not():
+    trainers = Trainers(keep_one_warm=True)
+    trainers.warm_up()
+    wait_until(lambda: trainers._reserve.ready.is_set())
+    warm = trainers._reserve.pid
+    taken = trainers.take()
+    trainers.warm_up()
+    os.killpg(trainers._reserve.pid, signal.SIGKILL)
+    wait_until(lambda: not trainers._reserve.alive)
+    fresh = trainers.take()
+
+    assert taken.pid == warm
+    assert fresh.alive
+    for child in (taken, fresh):
+        child.kill()
+
+
+PARENT = """
+import sys, time
+from worker.children import Child, Order
+child = Child()
+child.start(Order({spec!r}, {out!r}, None, {data!r}, {labels!r}, {log!r}))
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_trainer_dies_with_the_worker_that_started_it(tmp_path, long):
+    names = {name: str(tmp_path / name) for name in ("out", "data", "labels", "log")}
+    code = PARENT.format(spec=long().model_dump(mode="json"), **names)
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    child = int(parent.stdout.readline())
+    wait_until(lambda: (tmp_path / "out").exists())
+
+    parent.kill()
+    parent.wait()
+
+    wait_until(lambda: not alive(child), seconds=2)
+
+
+def test_what_a_trainer_prints_goes_to_its_log_and_not_among_the_events(tmp_path, tiny):
+    child = Child()
+    names = {name: str(tmp_path / name) for name in ("out", "data_folder", "label_folder", "log")}
+
+    child.start(Order(spec={"mode": "nonsense"}, resume=None, **names))
+    line = child.next_line(30)
+
+    assert line.startswith(b'{"event": "failed", "code": "bad_spec"')
+    assert child.next_line(30) is None
+    assert child.wait() == 1
+    assert "Traceback" in (tmp_path / "log").read_text()

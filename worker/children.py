@@ -1,0 +1,115 @@
+"""Trainer processes as their parent sees them: started, given an order, listened to, ended."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a trainer is asked to do; paths are absolute."""
+
+    spec: dict[str, Any]
+    out: str
+    resume: str | None
+    data_folder: str
+    label_folder: str
+    log: str
+    device: str = "auto"
+
+
+class Child:
+    """One trainer in a process group of its own. It dies with this process: its stdin is the lifeline."""
+
+    def __init__(self) -> None:
+        self.ready = threading.Event()  # torch is loaded; an order will be taken at once
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "worker.trainer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,
+            # No credentials for what runs models: it speaks to us, we speak to the database.
+            env={name: value for name, value in os.environ.items() if not name.startswith("STILLHOUSE_")},
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def start(self, order: Order) -> None:
+        """Hand over the order. A child that died meanwhile shows it by ending its lines."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def next_line(self, timeout_seconds: float) -> bytes | None:
+        """The next line it said. Raises `queue.Empty` when it is silent that long; None once it has ended."""
+        return self._lines.get(timeout=max(timeout_seconds, 0.001))
+
+    def wait(self) -> int:
+        """Its exit code; negative for the signal that killed it."""
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """End it and everything it started, now, and wait until it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if not self.ready.is_set():
+                self.ready.set()  # the first line says no more than that
+                continue
+            self._lines.put(line)
+        self._lines.put(None)
+
+
+class Trainers:
+    """Where the supervisor gets its trainers: a warm one if there is one in reserve, else a new one."""
+
+    def __init__(self, *, keep_one_warm: bool):
+        self._keep_one_warm = keep_one_warm
+        self._reserve: Child | None = None
+        self._lock = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Start a reserve if there is none. Loading torch takes seconds of a core: call it when there is no work."""
+        with self._lock:
+            if self._keep_one_warm and (self._reserve is None or not self._reserve.alive):
+                self._reserve = Child()
+
+    def take(self) -> Child:
+        with self._lock:
+            reserve, self._reserve = self._reserve, None
+        return reserve if reserve is not None and reserve.alive else Child()
+
+    def close(self) -> None:
+        with self._lock:
+            reserve, self._reserve = self._reserve, None
+        if reserve is not None:
+            reserve.kill()
+
+
+def log_path(folder: Path) -> Path:
+    """The file that holds what a trainer printed, in its attempt's folder."""
+    return folder / "trainer.log"

@@ -1,0 +1,76 @@
+"""What went wrong in a trainer, said so that its user can act on it. Loaded in the trainer only: it knows torch."""
+
+import errno
+
+import torch
+
+from kd.errors import BadResume, DataError, DeviceMissing, Diverged, KdError
+
+Failure = dict[str, str | bool]
+
+
+def explain(error: BaseException) -> Failure:
+    """A `code` for programs, a `message` and a `hint` for people, and whether trying again may help."""
+    for is_it, code, hint, retryable in KNOWN:
+        if is_it(error):
+            return {"code": code, "message": sentence(error), "hint": hint, "retryable": retryable}
+    return {
+        "code": "internal_error",
+        "message": f"{type(error).__name__}: {sentence(error)}",
+        "hint": "This is probably a bug in Stillhouse. The trainer's log has the whole story: GET /jobs/{id}/logs.",
+        "retryable": False,
+    }
+
+
+def sentence(error: BaseException) -> str:
+    """The error's first paragraph, cut to a length that fits a screen."""
+    text = str(error).strip().split("\n\n")[0] or type(error).__name__
+    return text if len(text) <= 1_000 else text[:1_000] + "…"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # torch's CPU allocator has no class of its own for it.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _cuda_error(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in ("CUDA error", "cuDNN error", "NCCL"))
+
+
+def _disk_full(error: BaseException) -> bool:
+    # torch.save reports a failed write as a RuntimeError of its zip writer; its cause is an OSError.
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+KNOWN = (
+    (
+        _out_of_memory,
+        "out_of_memory",
+        "Use a smaller config.batch_size (or config.teacher.batch_size), fewer config.views, or a smaller model.",
+        False,
+    ),
+    (_disk_full, "disk_full", "Free some space in the data folder, or move it to a larger disk, and retry.", True),
+    (
+        lambda error: isinstance(error, Diverged),
+        "diverged",
+        "Use a smaller learning rate, a warm-up (schedule.warmup_epochs), or optimizer.clip_norm.",
+        False,
+    ),
+    (lambda error: isinstance(error, DataError), "bad_data", "Put the data set's files where the message says.", True),
+    (lambda error: isinstance(error, BadResume), "bad_checkpoint", "Submit the job again to start afresh.", False),
+    (
+        lambda error: isinstance(error, DeviceMissing),
+        "no_device",
+        "Start a worker on a machine with that device, or use device auto.",
+        True,
+    ),
+    (_cuda_error, "cuda_error", "The GPU or its driver failed. If it happens again, check `nvidia-smi`.", True),
+    (lambda error: isinstance(error, KdError | ValueError), "bad_spec", "Change the spec as the message says.", False),
+)

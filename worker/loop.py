@@ -1,0 +1,107 @@
+"""The worker's loop: find the next queued job, supervise it, rescue what others dropped, sleep, again.
+
+It needs no broker. With one, Celery's doorbell starts the same work sooner; see `worker.celery_app`.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from types import FrameType
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from jobs import db, leases, logs, store
+from jobs.settings import Settings
+from worker.children import Trainers
+from worker.supervisor import Worker, supervise
+
+log = structlog.get_logger()
+
+RESCUE_EVERY_SECONDS = 5.0
+
+
+def make_worker(settings: Settings) -> Worker:
+    """A worker with a name nobody else has."""
+    sessions = db.sessions(db.connect(settings.url))
+    worker = Worker(
+        name=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}",
+        db=sessions,
+        settings=settings,
+        trainers=Trainers(keep_one_warm=settings.standby),
+        stopping=threading.Event(),
+    )
+    log.info("worker_started", worker=worker.name, database=str(sessions.kw["bind"].url), data=str(settings.data_dir))
+    return worker
+
+
+def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
+    """Run jobs until the worker is stopping. `slot` is held during a job: one job at a time in this process."""
+    next_rescue = time.monotonic()
+    while not worker.stopping.is_set():
+        found = False
+        try:
+            if time.monotonic() >= next_rescue:
+                rescue(worker)
+                next_rescue = time.monotonic() + RESCUE_EVERY_SECONDS
+            with worker.db.read() as session:
+                waiting = store.oldest_queued(session) is not None
+            if waiting and slot.acquire(blocking=False):
+                try:
+                    found = supervise(worker)
+                finally:
+                    slot.release()
+        except (OperationalError, InterfaceError) as error:
+            log.warning("database_unreachable", error=str(error.orig))
+        if not found:
+            if not slot.locked():
+                worker.trainers.warm_up()
+            worker.stopping.wait(poll_seconds)
+
+
+def rescue(worker: Worker) -> None:
+    """Put back what dead workers held. Every process does it: the SQL is idempotent."""
+    with worker.db.begin() as session:
+        rescued = leases.rescue_expired(session, max_stalls=worker.settings.max_stalls)
+    for job_id, state in rescued:
+        log.warning("job_rescued", job=job_id, state=state)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Work until SIGTERM or SIGINT: then the running job goes back to the queue and the process ends."""
+    parser = argparse.ArgumentParser(prog="python -m worker.loop", description=main.__doc__)
+    parser.add_argument("--lifeline", action="store_true", help="end when stdin ends: whoever started us is gone")
+    options = parser.parse_args(arguments)
+
+    settings = Settings()
+    logs.configure(settings.log_level)
+    worker = make_worker(settings)
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        worker.stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if options.lifeline:
+        threading.Thread(target=_stop_at_end_of_stdin, args=(worker,), daemon=True).start()
+
+    try:
+        work(worker, settings.poll_seconds, threading.Lock())
+    finally:
+        worker.trainers.close()
+    log.info("worker_stopped", worker=worker.name)
+    return 0
+
+
+def _stop_at_end_of_stdin(worker: Worker) -> None:
+    while os.read(0, 1024):
+        pass
+    worker.stopping.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

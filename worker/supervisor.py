@@ -1,0 +1,332 @@
+"""See one job through: claim it, start its trainer, record what it says, heartbeat, publish, release.
+
+Every write goes through the lease's fence. Once the lease is lost, or could not be renewed in time, the trainer
+is killed and the work dropped: somebody else has the job, or soon will.
+"""
+
+import contextlib
+import json
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from jobs import files, leases, store
+from jobs.db import Sessions
+from jobs.errors import LeaseLost
+from jobs.leases import Claim, NewFile
+from jobs.models import FileKind
+from jobs.settings import Settings
+from jobs.states import State
+from kd import events
+from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Saved, SavedFile, Started, Step, Wrote
+from worker.children import Child, Order, Trainers, log_path
+
+log = structlog.get_logger()
+
+# A share of the lease: a worker that could not renew for so long gives up before another may claim the job.
+SELF_FENCE = 0.7
+# Steps are gathered this long before they are written: one short write per batch.
+FLUSH_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Who supervises: a name for the leases, and what it works with."""
+
+    name: str
+    db: Sessions
+    settings: Settings
+    trainers: Trainers
+    stopping: threading.Event
+
+
+def supervise(worker: Worker, job_id: str | None = None) -> bool:
+    """Claim a job (the next one, or the one named) and see it through. False when there was none to claim."""
+    ttl = timedelta(seconds=worker.settings.lease_seconds)
+    asked = time.monotonic()
+    with worker.db.begin() as session:
+        claim = leases.claim(session, worker=worker.name, ttl=ttl, job_id=job_id)
+    if claim is None:
+        return False
+    log.info("job_claimed", job=claim.job_id, attempt=claim.attempt, resume=claim.resume)
+    attempt = Attempt(worker, claim, renewed_at=asked)
+    try:
+        attempt.see_through()
+    except LeaseLost:
+        log.warning("lease_lost", job=claim.job_id, attempt=claim.attempt)
+    except Exception as error:  # a bug of ours must cost one job, not the worker
+        log.exception("supervisor_failed", job=claim.job_id, attempt=claim.attempt)
+        attempt.give_up(error)
+    finally:
+        attempt.child.kill()
+    return True
+
+
+class Attempt:
+    """One claim and its trainer."""
+
+    def __init__(self, worker: Worker, claim: Claim, renewed_at: float):
+        self.worker, self.claim = worker, claim
+        self.renewed_at = renewed_at
+        self.pending: deque[Event] = deque()  # said, not yet in the database
+        self.latest_metrics: dict[str, float] = {}
+        self.failure: dict[str, Any] | None = None
+        self.finished: Finished | None = None
+        self.cancel_requested = False
+        self.lease_lapsed = False
+        self.folder = files.attempt_folder(worker.settings.data_dir, claim.job_id, claim.attempt)
+        self.child: Child = worker.trainers.take()
+
+    # -- the attempt, from start to end --------------------------------------------------------------------------
+
+    def see_through(self) -> None:
+        """Start the trainer and stay until its end is in the database. Raises `LeaseLost`."""
+        data = self.worker.settings.data_dir
+        self.child.start(
+            Order(
+                spec=self.claim.spec,
+                out=str(self.folder),
+                resume=str(data / self.claim.resume) if self.claim.resume else None,
+                data_folder=str(data / "datasets"),
+                label_folder=str(data / "labels"),
+                log=str(log_path(self.folder)),
+            )
+        )
+        over = threading.Event()
+        threading.Thread(target=self._fence_myself, args=(over,), daemon=True).start()
+        try:
+            self._listen()
+            self._settle()
+        finally:
+            over.set()
+
+    def _listen(self) -> None:
+        """Until the trainer has ended: take what it says, write it down, renew the lease, mind requests."""
+        next_beat = next_flush = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if now >= next_beat:
+                self._try(self._renew)
+                next_beat = now + self.worker.settings.heartbeat_seconds
+            if now >= next_flush or self._urgent():
+                self._try(self._flush)
+                next_flush = now + FLUSH_SECONDS
+            if self.cancel_requested or self.worker.stopping.is_set() or self.lease_lapsed:
+                self.child.kill()
+                return
+            wake = min(next_beat, next_flush if self.pending else next_beat)
+            try:
+                line = self.child.next_line(min(wake - time.monotonic(), FLUSH_SECONDS))
+            except queue.Empty:
+                continue
+            if line is None:
+                return
+            self._take(line)
+
+    def _settle(self) -> None:
+        """The trainer has ended: write down why, trying again while the lease is ours."""
+        if not self.cancel_requested and not self.worker.stopping.is_set():
+            self.child.wait()
+        while not self.lease_lapsed:
+            if self._try(self._flush) and not self.pending and self._try(self._release):
+                return
+            time.sleep(FLUSH_SECONDS)
+        raise LeaseLost(self.claim.job_id, self.claim.attempt)
+
+    def _release(self) -> None:
+        data, claim = self.worker.settings.data_dir, self.claim
+        superseded: list[str] = []
+        with self.worker.db.begin() as session:
+            if self.finished is not None:
+                best = store.checkpoint(session, claim.job_id, "best")
+                result = {
+                    "metrics": self.finished.metrics,
+                    "best_checkpoint": best.id,
+                    "seconds": self.finished.seconds,
+                }
+                superseded = leases.release(session, claim, State.SUCCEEDED, result=result)
+                state = State.SUCCEEDED
+            elif self.cancel_requested:
+                superseded = leases.release(session, claim, State.CANCELLED)
+                state = State.CANCELLED
+            elif self.failure is not None and self.failure["code"] == "bad_checkpoint" and claim.resume is not None:
+                # Damaged on disk: the one before it serves, or the start does.
+                superseded = [claim.resume]
+                self.claim = claim = leases.discard_resume(session, claim)
+                state = leases.requeue(
+                    session, claim, keep_stall=True, max_stalls=self.worker.settings.max_stalls, error=self.failure
+                )
+            elif self.failure is not None:
+                superseded = leases.release(session, claim, State.FAILED, error=self.failure)
+                state = State.FAILED
+            elif self.worker.stopping.is_set():
+                state = leases.requeue(session, claim, keep_stall=False, max_stalls=self.worker.settings.max_stalls)
+            else:
+                state = leases.requeue(
+                    session,
+                    claim,
+                    keep_stall=True,
+                    max_stalls=self.worker.settings.max_stalls,
+                    error=death(self.child.wait()),
+                )
+        files.remove(data, superseded)
+        log.info("job_released", job=claim.job_id, attempt=claim.attempt, state=state)
+
+    def give_up(self, error: Exception) -> None:
+        """Something here is broken: say so in the job. If even that fails, the lease lapses and the job is rescued."""
+        self.child.kill()
+        facts = {
+            "code": "internal_error",
+            "message": f"The worker could not go on with this job: {type(error).__name__}.",
+            "hint": "This is a bug in Stillhouse; the worker's own log has the traceback.",
+            "retryable": True,
+        }
+        with contextlib.suppress(DBAPIError, LeaseLost), self.worker.db.begin() as session:
+            leases.release(session, self.claim, State.FAILED, error=facts)
+
+    # -- what the trainer says -----------------------------------------------------------------------------------
+
+    def _take(self, line: bytes) -> None:
+        if not line.endswith(b"\n"):
+            return  # cut off by its death
+        if line.startswith(b'{"event": "failed"'):
+            failure = json.loads(line)
+            self.failure = {name: failure[name] for name in ("code", "message", "hint", "retryable")}
+            return
+        event = events.parse(line)
+        self.pending.append(event)
+        if isinstance(event, Finished):
+            self.finished = event
+
+    def _urgent(self) -> bool:
+        """Steps can wait a moment; anything else is news."""
+        return any(not isinstance(event, Step) for event in self.pending)
+
+    def _flush(self) -> None:
+        """Write what was said, in order. What is written leaves `pending`, so a failed write is tried again."""
+        while self.pending:
+            if isinstance(self.pending[0], Saved | Wrote):
+                self._publish(self.pending[0])
+                self.pending.popleft()
+                continue
+            batch: list[Event] = []
+            for event in self.pending:
+                if isinstance(event, Saved | Wrote):
+                    break
+                batch.append(event)
+            self._record(batch)
+            for _ in batch:
+                self.pending.popleft()
+
+    def _record(self, batch: list[Event]) -> None:
+        said = [
+            {"type": event.event, "data": event.model_dump(mode="json", exclude={"event"})}
+            for event in batch
+            if isinstance(event, Started | PhaseStarted | Evaluated | Noted | Finished)
+        ]
+        points: dict[tuple[str, int], float] = {}
+        progress: dict[str, Any] | None = None
+        phase: str | None = None
+        for event in batch:
+            if isinstance(event, Step | Evaluated):
+                measured = metrics_of(event)
+                self.latest_metrics |= measured
+                points |= {(name, event.step): value for name, value in measured.items()}
+            if isinstance(event, Step | PhaseStarted):
+                phase = event.phase
+            if isinstance(event, Step):
+                progress = event.model_dump(mode="json", exclude={"event", "metrics"})
+        with self.worker.db.begin() as session:
+            leases.record(
+                session,
+                self.claim,
+                events=said,
+                metrics=[(name, step, value) for (name, step), value in points.items()],
+                phase=phase,
+                progress=progress,
+                latest_metrics=self.latest_metrics or None,
+            )
+
+    def _publish(self, event: Saved | Wrote) -> None:
+        with self.worker.db.begin() as session:
+            if isinstance(event, Wrote):
+                superseded = leases.publish_file(session, self.claim, self._new_file(FileKind.ARTIFACT, event.file))
+            else:
+                new = [self._new_file(FileKind.RESUME, event.resume)]
+                if event.student is not None:
+                    new.append(self._new_file(FileKind.STUDENT, event.student))
+                superseded = leases.publish(
+                    session,
+                    self.claim,
+                    phase=event.phase,
+                    step=event.step,
+                    epoch=event.epoch,
+                    best=event.best,
+                    metrics=event.metrics,
+                    files=new,
+                ).superseded
+        files.remove(self.worker.settings.data_dir, superseded)
+
+    def _new_file(self, kind: FileKind, file: SavedFile) -> NewFile:
+        path = (self.folder / file.path).relative_to(self.worker.settings.data_dir)
+        return NewFile(kind=kind, name=file.name, path=path.as_posix(), size=file.size, sha256=file.sha256)
+
+    # -- the lease -----------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        asked = time.monotonic()  # before the call: the database may take its time to answer
+        with self.worker.db.begin() as session:
+            ttl = timedelta(seconds=self.worker.settings.lease_seconds)
+            self.cancel_requested = leases.renew(session, self.claim, ttl=ttl)
+        self.renewed_at = asked
+
+    def _fence_myself(self, over: threading.Event) -> None:
+        """In a thread of its own, since a hung database holds up the rest: kill the trainer before the lease lapses."""
+        while not over.wait(min(0.5, self.worker.settings.lease_seconds / 20)):
+            if time.monotonic() - self.renewed_at > SELF_FENCE * self.worker.settings.lease_seconds:
+                log.error("lease_not_renewed_in_time", job=self.claim.job_id, attempt=self.claim.attempt)
+                self.lease_lapsed = True
+                self.child.kill()
+                return
+
+    def _try(self, write: Callable[[], None]) -> bool:
+        """Write to the database; when it cannot be reached, say so and let the caller try again later."""
+        try:
+            write()
+        except (OperationalError, InterfaceError) as error:
+            log.warning("database_unreachable", job=self.claim.job_id, error=str(error.orig))
+            return False
+        return True
+
+
+def metrics_of(event: Step | Evaluated) -> dict[str, float]:
+    """The series that an event adds a point to, such as `student.loss` or `teacher.validation.top1`."""
+    if isinstance(event, Evaluated):
+        return {f"{event.phase}.{event.split}.{name}": value for name, value in event.metrics.items()}
+    measured = {f"{event.phase}.{name}": value for name, value in event.metrics.items()}
+    return measured | {f"{event.phase}.images_per_second": event.images_per_second}
+
+
+def death(exit_code: int) -> dict[str, Any]:
+    """The error of a trainer that ended without a word."""
+    if exit_code < 0:
+        return {
+            "code": "killed",
+            "message": f"The trainer was killed by signal {-exit_code}.",
+            "hint": "Signal 9 is often the kernel out of memory: use a smaller batch_size, or give it more memory.",
+            "retryable": True,
+        }
+    return {
+        "code": "crashed",
+        "message": f"The trainer ended with exit code {exit_code} before it had finished.",
+        "hint": "See the trainer's log: GET /jobs/{id}/logs.",
+        "retryable": True,
+    }
