@@ -24,6 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from jobs import plain
 
 BUSY_SECONDS = 5
+READERS = 16
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 15
 MIGRATION_LOCK = 7_455_110_468  # any number that no one else on the server uses
@@ -32,29 +33,44 @@ MIGRATION_LOCK = 7_455_110_468  # any number that no one else on the server uses
 class Sessions(sessionmaker[Session]):
     """`begin()` for a transaction that may write, `read()` for one that only looks."""
 
+    def __init__(self, engine: Engine):
+        # Rows stay readable after their transaction: routes show what they committed.
+        super().__init__(engine, expire_on_commit=False)
+        if engine.dialect.name == "postgresql":
+            self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        else:
+            self._reader = _sqlite(engine.url, connections=READERS).execution_options(read_only=True)
+
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A read-only snapshot: on SQLite without the write lock that `begin()` takes."""
-        engine = self.kw["bind"]
-        with self(bind=engine.execution_options(read_only=True)) as session:
+        """One snapshot, which refuses writes: on SQLite without the write lock that `begin()` takes."""
+        with self(bind=self._reader) as session:
             yield session
 
 
 def sessions(engine: Engine) -> Sessions:
-    # Rows stay readable after their transaction: routes show what they committed.
-    return Sessions(engine, expire_on_commit=False)
+    return Sessions(engine)
 
 
 def connect(url: str | URL) -> Engine:
     """An engine; no connection is made before it is needed."""
     url = make_url(url)
-    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+    return _sqlite(url, connections=1) if url.get_backend_name() == "sqlite" else _postgresql(url)
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, *, connections: int) -> Engine:
+    """One connection for those who write: they queue up for it in the order they came. Left to wait for SQLite's
+    lock, which is sleeping and trying again, an unlucky one among many comes last for a second."""
     assert url.database, "SQLite needs a file"
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, json_serializer=plain.to_json)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_SECONDS},
+        json_serializer=plain.to_json,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=BUSY_SECONDS,
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
@@ -68,6 +84,7 @@ def _sqlite(url: URL) -> Engine:
         # A transaction that reads and then writes fails at once, whatever the timeout, if another one wrote
         # in between. Taking the write lock first makes it wait its turn instead.
         reads = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql(f"PRAGMA query_only={int(reads)}")
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
@@ -87,7 +104,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _postgresql(url: URL) -> Engine:
-    engine = create_engine(
+    return create_engine(
         url.set(drivername="postgresql+psycopg"),
         json_serializer=plain.to_json,
         pool_pre_ping=True,
@@ -103,14 +120,6 @@ def _postgresql(url: URL) -> Engine:
             f" -c idle_in_transaction_session_timeout={2 * STATEMENT_SECONDS}s",
         },
     )
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("read_only", False):
-            # As on SQLite: one snapshot for all that the transaction reads.
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-
-    return engine
 
 
 def upgrade(database: Engine | URL | str, revision: str = "head") -> None:

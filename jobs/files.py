@@ -36,7 +36,7 @@ def attempt_folder(data_dir: Path, job_id: str, attempt: int) -> Path:
 def check(path: str) -> PurePosixPath:
     """A path relative to the data folder, in the one form that rows hold: plain names joined by slashes."""
     relative = PurePosixPath(path)
-    if not path or str(relative) != path or not all(is_name(part) for part in relative.parts):
+    if not relative.parts or str(relative) != path or not all(is_name(part) for part in relative.parts):
         raise UnsafePath(path)
     return relative
 
@@ -44,6 +44,17 @@ def check(path: str) -> PurePosixPath:
 def open_for_download(data_dir: Path, path: str) -> tuple[Path, int]:
     """The file's real path and size. A link anywhere below the data folder is refused."""
     relative = check(path)
+    try:
+        size = _size_without_following_links(data_dir, relative)
+    except OSError:  # gone, a link, or a file where a folder should be
+        raise FileGone(path) from None
+    if size is None:
+        raise FileGone(path)
+    return data_dir / relative, size
+
+
+def _size_without_following_links(data_dir: Path, relative: PurePosixPath) -> int | None:
+    """None for what is no file: a folder, a link, a pipe."""
     folder = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in relative.parts[:-1]:
@@ -51,13 +62,9 @@ def open_for_download(data_dir: Path, path: str) -> tuple[Path, int]:
             os.close(folder)
             folder = inner
         facts = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
-    except OSError:  # gone, a link, or a file where a folder should be
-        raise FileGone(path) from None
     finally:
         os.close(folder)
-    if not stat.S_ISREG(facts.st_mode):
-        raise FileGone(path)
-    return data_dir / relative, facts.st_size
+    return facts.st_size if stat.S_ISREG(facts.st_mode) else None
 
 
 def remove(data_dir: Path, paths: Iterable[str]) -> None:

@@ -9,20 +9,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, delete, exists, insert, literal, select, update
+from sqlalchemy import ColumnElement, Row, case, delete, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
-from jobs import clock, history, ids, plain
-from jobs.errors import LeaseLost, NotStorable
-from jobs.files import check as check_path
-from jobs.files import is_name
+from jobs import clock, history, ids, plain, retention
+from jobs.errors import LeaseLost
 from jobs.history import Said
 from jobs.models import Checkpoint, File, FileKind, Job, MetricPoint
+from jobs.retention import NewFile
 from jobs.states import FINAL, State
-
-RESUMES_KEPT = 2
-"""The newest could be damaged; the one before it serves then."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +32,6 @@ class Claim:
     resume: str | None
     """The newest resume file, relative to the data folder."""
     checkpoint_step: int
-
-
-@dataclass(frozen=True)
-class NewFile:
-    """A file that is complete on disk."""
-
-    kind: FileKind
-    name: str
-    path: str
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -102,7 +87,8 @@ def claim(
         [Said("state", {"state": State.RUNNING}), Said("claimed", {"worker": worker, "checkpoint_step": step})],
     )
     _cut_metrics_back(session, row.id, step)
-    return Claim(row.id, row.attempt, worker, row.resolved_spec, _newest_resume(session, row.id), step)
+    resume, _ = retention.newest_resume(session, row.id)
+    return Claim(row.id, row.attempt, worker, row.resolved_spec, resume, step)
 
 
 def _cut_metrics_back(session: Session, job_id: str, step: int) -> None:
@@ -211,7 +197,7 @@ def publish(
     Kept are the best student, the last student and the newest two resume files.
     """
     assert files, "a checkpoint without a file is a metric"
-    _check(files)
+    retention.check(files)
     is_new = Job.checkpoint_step < step
     checkpoint_id = ids.new("ckpt")
     facts = {"phase": phase, "step": step, "epoch": epoch, "best": best, "metrics": dict(metrics)}
@@ -246,21 +232,18 @@ def publish(
             }
         ],
     )
-    _add_files(session, row, files, checkpoint_id=checkpoint_id)
-    superseded = _superseded(session, claim.job_id)
-    _forget(session, superseded)
-    return Published(checkpoint_id, _unreferenced(session, claim.job_id, superseded))
+    retention.keep(session, claim.job_id, files, at=row.updated_at, checkpoint_id=checkpoint_id)
+    return Published(checkpoint_id, retention.forget_superseded(session, claim.job_id))
 
 
 def publish_file(session: Session, claim: Claim, file: NewFile, *, now: datetime | None = None) -> list[str]:
     """Make an artifact visible; one of the same name is replaced. Returns paths to delete after the commit."""
-    _check([file])
+    retention.check([file])
     row = _change(session, claim, {"updated_at": clock.now_or(now)})
     same_name = select(File).where(File.job_id == claim.job_id, File.kind == FileKind.ARTIFACT, File.name == file.name)
-    replaced = list(session.execute(same_name).scalars())
-    _forget(session, replaced)
-    _add_files(session, row, [file], checkpoint_id=None)
-    return _unreferenced(session, claim.job_id, replaced)
+    replaced = retention.forget(session, claim.job_id, list(session.execute(same_name).scalars()))
+    retention.keep(session, claim.job_id, [file], at=row.updated_at, checkpoint_id=None)
+    return [path for path in replaced if path != file.path]
 
 
 def discard_resume(session: Session, claim: Claim, *, now: datetime | None = None) -> Claim:
@@ -268,95 +251,13 @@ def discard_resume(session: Session, claim: Claim, *, now: datetime | None = Non
 
     The caller deletes the old claim's `resume` after the commit.
     """
-    row = _change(session, claim, {"updated_at": clock.now_or(now)})
-    damaged = select(File).where(File.job_id == claim.job_id, File.kind == FileKind.RESUME, File.path == claim.resume)
-    _forget(session, list(session.execute(damaged).scalars()))
-    step = session.execute(
-        select(Checkpoint.step)
-        .join(File, File.checkpoint_id == Checkpoint.id)
-        .where(Checkpoint.job_id == claim.job_id, File.kind == FileKind.RESUME)
-        .order_by(*_NEWEST_FIRST)
-        .limit(1)
-    ).scalar_one_or_none()
-    step = -1 if step is None else step
+    _change(session, claim, {"updated_at": clock.now_or(now)})
+    resumes = retention.resumes(session, claim.job_id)
+    retention.forget(session, claim.job_id, [file for file, _ in resumes if file.path == claim.resume])
+    resume, step = retention.newest_resume(session, claim.job_id)
     _change(session, claim, {"checkpoint_step": step})
-    _cut_metrics_back(session, row.id, step)
-    return replace(claim, resume=_newest_resume(session, claim.job_id), checkpoint_step=step)
-
-
-def _check(new: Sequence[NewFile]) -> None:
-    for file in new:
-        check_path(file.path)
-        if not is_name(file.name):
-            raise NotStorable("A file's name", f"cannot be {file.name!r}")
-
-
-def _add_files(session: Session, row: Row[Any], new: Sequence[NewFile], *, checkpoint_id: str | None) -> None:
-    session.execute(
-        insert(File),
-        [
-            {
-                "id": ids.new("file"),
-                "job_id": row.id,
-                "checkpoint_id": checkpoint_id,
-                "kind": file.kind,
-                "name": file.name,
-                "path": file.path,
-                "size": file.size,
-                "sha256": file.sha256,
-                "created_at": row.updated_at,
-            }
-            for file in new
-        ],
-    )
-
-
-# An attempt that resumed comes after all that an earlier attempt did, whatever the step.
-_NEWEST_FIRST = (Checkpoint.attempt.desc(), Checkpoint.step.desc(), Checkpoint.id.desc())
-
-
-def _checkpoint_files(session: Session, job_id: str) -> list[tuple[File, bool]]:
-    """The files of a job's checkpoints, newest first, each with whether its checkpoint is the best."""
-    rows = session.execute(
-        select(File, Checkpoint.best)
-        .join(Checkpoint, Checkpoint.id == File.checkpoint_id)
-        .where(File.job_id == job_id)
-        .order_by(*_NEWEST_FIRST)
-    )
-    return [(file, best) for file, best in rows]
-
-
-def _newest_resume(session: Session, job_id: str) -> str | None:
-    found = _checkpoint_files(session, job_id)
-    return next((file.path for file, _ in found if file.kind is FileKind.RESUME), None)
-
-
-def _superseded(session: Session, job_id: str) -> list[File]:
-    """All but the best student, the last student and the newest resume files."""
-    found = _checkpoint_files(session, job_id)
-    students = [(file, best) for file, best in found if file.kind is FileKind.STUDENT]
-    resumes = [file for file, _ in found if file.kind is FileKind.RESUME]
-    return [file for file, best in students[1:] if not best] + resumes[RESUMES_KEPT:]
-
-
-def _forget(session: Session, gone: Sequence[File]) -> None:
-    """Delete the rows, and every checkpoint that is left without a file."""
-    if not gone:
-        return
-    without_loading = {"synchronize_session": False}
-    session.execute(delete(File).where(File.id.in_([file.id for file in gone])), execution_options=without_loading)
-    session.execute(
-        delete(Checkpoint).where(
-            Checkpoint.job_id == gone[0].job_id, ~exists().where(File.checkpoint_id == Checkpoint.id)
-        ),
-        execution_options=without_loading,
-    )
-
-
-def _unreferenced(session: Session, job_id: str, gone: Sequence[File]) -> list[str]:
-    """Which of the forgotten files may be deleted: a path written anew belongs to its new row."""
-    there = set(session.execute(select(File.path).where(File.job_id == job_id)).scalars())
-    return [file.path for file in gone if file.path not in there]
+    _cut_metrics_back(session, claim.job_id, step)
+    return replace(claim, resume=resume, checkpoint_step=step)
 
 
 # -- the end of an attempt --------------------------------------------------------------------------------
@@ -392,9 +293,7 @@ def release(
     history.append(session, row, [_moved(row)])
     if state is not State.SUCCEEDED:
         return []
-    resumes = [file for file, _ in _checkpoint_files(session, claim.job_id) if file.kind is FileKind.RESUME]
-    _forget(session, resumes)
-    return _unreferenced(session, claim.job_id, resumes)
+    return retention.forget(session, claim.job_id, [file for file, _ in retention.resumes(session, claim.job_id)])
 
 
 def requeue(
@@ -415,7 +314,7 @@ def requeue(
     if not keep_stall:
         changes["stalls"] = case((Job.stalls > 0, Job.stalls - 1), else_=0)
     row = _change(session, claim, changes)
-    history.append(session, row, [_moved(row, error=None if row.state is State.CANCELLED else error)])
+    history.append(session, row, [_moved(row, error=error) if row.state is State.QUEUED else _moved(row)])
     return State(row.state)
 
 

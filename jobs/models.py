@@ -122,20 +122,8 @@ class Job(Base):
 
     __table_args__ = (
         CheckConstraint("priority BETWEEN -100 AND 100", name="priority_in_range"),
-        Index(
-            "jobs_to_claim",
-            "priority",
-            "created_at",
-            "id",
-            sqlite_where=text("state = 'queued'"),
-            postgresql_where=text("state = 'queued'"),
-        ),
-        Index(
-            "jobs_to_rescue",
-            "lease_expires_at",
-            sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
-        ),
+        Index("jobs_to_claim", "state", priority.desc(), "created_at", "id"),
+        Index("jobs_to_rescue", "state", "lease_expires_at"),
         Index("jobs_by_state", "state", "id"),
         Index("jobs_by_parent", "parent_job_id"),
     )

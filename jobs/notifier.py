@@ -3,6 +3,7 @@
 Whoever rings neither waits nor hears of trouble: a doorbell may get lost, workers look by themselves too.
 """
 
+import contextlib
 import queue
 import threading
 
@@ -17,6 +18,7 @@ class Notifier:
     def __init__(self, broker_url: str | None):
         self._broker_url = broker_url
         self._rings: queue.Queue[str | None] = queue.Queue(WAITING_RINGS)
+        self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         if broker_url:
             self._thread = threading.Thread(target=self._ring_forever, args=(broker_url,), name="doorbell", daemon=True)
@@ -30,36 +32,34 @@ class Notifier:
     def close(self, timeout_seconds: float = 1) -> None:
         """Let waiting rings out, but do not wait long for a broker that hangs."""
         if self._thread is not None:
-            self._put(None)
+            self._closing.set()
+            self._put(None)  # wakes the thread if it waits; if there is no room, it does not wait
             self._thread.join(timeout_seconds)
 
     def _put(self, ring: str | None) -> None:
-        try:
+        with contextlib.suppress(queue.Full):  # the broker is in trouble, and that is logged where it shows
             self._rings.put_nowait(ring)
-        except queue.Full:
-            log.warning("doorbell_dropped", job_id=ring)
 
     def _ring_forever(self, broker_url: str) -> None:
         # Imported here: the import takes a while, and nobody needs it without a broker.
         from jobs.broker import TASK, make_celery
 
         app = make_celery(broker_url)
-        while (job_id := self._rings.get()) is not None:
+        while not (self._closing.is_set() and self._rings.empty()):
+            job_id = self._rings.get()
+            if job_id is None:
+                continue
             try:
                 app.send_task(TASK, args=[job_id], ignore_result=True, retry=False)
             except Exception as error:  # whatever a broken broker raises, the database still has the job
-                log.warning("doorbell_lost", job_id=job_id, error=str(error), also_lost=self._drop_the_waiting())
+                log.warning("doorbell_lost", job=job_id, error=str(error), also_lost=self._drop_the_waiting())
         app.close()
 
     def _drop_the_waiting(self) -> int:
         """After a failure the rest would fail as slowly; by the time the broker is back it is old news."""
         dropped = 0
-        while True:
-            try:
-                ring = self._rings.get_nowait()
-            except queue.Empty:
-                return dropped
-            if ring is None:
-                self._put(None)
-                return dropped
-            dropped += 1
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._rings.get_nowait()
+                dropped += 1
+        return dropped

@@ -20,7 +20,7 @@ BROKERS = ("redis", "rediss", "redis+socket", "sentinel")
 class Settings(BaseSettings):
     """Read once, when a process starts. Each is the environment variable STILLHOUSE_<NAME>."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     data_dir: Path = Field(default=Path("data"), validate_default=True)
     """Checkpoints, logs and, by default, the database. Put it on the disk that has room."""

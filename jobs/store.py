@@ -12,6 +12,7 @@ from jobs import clock, history, ids, plain
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, JobNotFound, NotAllowed, NotStorable
 from jobs.history import Said
 from jobs.models import Checkpoint, Event, File, FileKind, Job, MetricPoint
+from jobs.retention import NEWEST_FIRST
 from jobs.states import State
 from kd.spec import GuideSpec, TrainSpec
 
@@ -200,7 +201,7 @@ def _with_student(job_id: str) -> Select[Checkpoint]:
     return (
         select(Checkpoint)
         .where(Checkpoint.job_id == job_id, has_student)
-        .order_by(Checkpoint.attempt.desc(), Checkpoint.step.desc(), Checkpoint.id.desc())
+        .order_by(*NEWEST_FIRST)
         .execution_options(populate_existing=True)
     )
 

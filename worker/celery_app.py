@@ -13,6 +13,8 @@ from worker.loop import make_worker, work
 from worker.supervisor import Worker, supervise
 
 settings = Settings()
+if settings.broker_url is None:
+    raise SystemExit("Set STILLHOUSE_BROKER_URL, as in redis://localhost:6379/0. Without a broker, use `kd work`.")
 app = broker.make_celery(settings.broker_url)
 
 # One job at a time in this process, whether the doorbell or the poll found it.
@@ -23,7 +25,7 @@ worker: Worker | None = None
 POLL_SECONDS = 1.0
 
 
-@app.task(name=broker.RUN_JOB)
+@app.task(name=broker.TASK)  # type: ignore[untyped-decorator]
 def run_job(job_id: str) -> None:
     """Somebody queued a job: take the next one by priority, which need not be this one, until none waits."""
     assert worker is not None, "the worker process is set up before its first task"
@@ -32,23 +34,29 @@ def run_job(job_id: str) -> None:
             pass
 
 
-@signals.worker_init.connect
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
 def start_polling(**_: object) -> None:
     """Set this process up, once, when Celery starts it."""
     global worker
     logs.configure(settings.log_level)
     worker = make_worker(settings)
-    threading.Thread(target=work, args=(worker, POLL_SECONDS, slot), name="poll", daemon=True).start()
+    threading.Thread(target=_poll, args=(worker,), name="poll", daemon=True).start()
 
 
-@signals.worker_shutting_down.connect
+def _poll(worker: Worker) -> None:
+    # Celery is about to install its signal handlers: until then a SIGTERM would end us with a job in hand.
+    worker.stopping.wait(POLL_SECONDS)
+    work(worker, POLL_SECONDS, slot)
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def stop(**_: object) -> None:
     """SIGTERM: the running job goes back to the queue from its last checkpoint."""
     if worker is not None:
         worker.stopping.set()
 
 
-@signals.worker_shutdown.connect
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def leave(**_: object) -> None:
     if worker is not None:
         with slot:  # the poll thread may still be giving its job back

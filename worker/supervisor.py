@@ -21,8 +21,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from jobs import files, leases, store
 from jobs.db import Sessions
 from jobs.errors import LeaseLost
-from jobs.leases import Claim, NewFile
+from jobs.leases import Claim
 from jobs.models import FileKind
+from jobs.retention import NewFile
 from jobs.settings import Settings
 from jobs.states import State
 from kd import events

@@ -1,4 +1,4 @@
-"""torchvision, also where its compiled operators do not fit this torch; its models need none of them."""
+"""torchvision, also where its compiled operators do not fit this torch; its models and data sets need none of them."""
 
 import sys
 from types import ModuleType
@@ -14,8 +14,17 @@ MISSING = {
 
 def torchvision_models() -> ModuleType:
     """The module `torchvision.models`."""
+    return _torchvision().models  # type: ignore[no-any-return]
+
+
+def torchvision_datasets() -> ModuleType:
+    """The module `torchvision.datasets`."""
+    return _torchvision().datasets  # type: ignore[no-any-return]
+
+
+def _torchvision() -> ModuleType:
     try:
-        import torchvision.models
+        import torchvision
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
@@ -24,5 +33,5 @@ def torchvision_models() -> ModuleType:
             del sys.modules[name]
         for name, schema in MISSING.items():
             torch.library.define(name, schema)
-        import torchvision.models
-    return torchvision.models  # type: ignore[no-any-return]
+        import torchvision
+    return torchvision  # type: ignore[no-any-return]

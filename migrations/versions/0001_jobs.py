@@ -12,7 +12,7 @@ depends_on: str | Sequence[str] | None = None
 
 JSON = sa.JSON()
 TIME = sa.DateTime(timezone=True)
-QUEUED, RUNNING, ARTIFACT = sa.text("state = 'queued'"), sa.text("state = 'running'"), sa.text("kind = 'artifact'")
+ARTIFACT = sa.text("kind = 'artifact'")
 
 
 def upgrade() -> None:
@@ -45,12 +45,10 @@ def upgrade() -> None:
         sa.Column("cancel_requested_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         sa.ForeignKeyConstraint(["parent_job_id"], ["jobs.id"], name="fk_jobs_parent_job_id", ondelete="SET NULL"),
-        sa.CheckConstraint("priority BETWEEN -100 AND 100", name="ck_jobs_priority_in_range"),
+        sa.CheckConstraint("priority BETWEEN -100 AND 100", name=op.f("ck_jobs_priority_in_range")),
     )
-    op.create_index(
-        "jobs_to_claim", "jobs", ["priority", "created_at", "id"], sqlite_where=QUEUED, postgresql_where=QUEUED
-    )
-    op.create_index("jobs_to_rescue", "jobs", ["lease_expires_at"], sqlite_where=RUNNING, postgresql_where=RUNNING)
+    op.create_index("jobs_to_claim", "jobs", ["state", sa.text("priority DESC"), "created_at", "id"])
+    op.create_index("jobs_to_rescue", "jobs", ["state", "lease_expires_at"])
     op.create_index("jobs_by_state", "jobs", ["state", "id"])
     op.create_index("jobs_by_parent", "jobs", ["parent_job_id"])
 

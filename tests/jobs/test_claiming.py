@@ -248,13 +248,14 @@ def test_a_trainer_that_crashes_three_times_fails_the_job_with_its_last_words(db
     assert told == [None, crash, crash, crash], "each crash is in the history"
 
 
-def test_a_crash_without_words_gets_some(db, add, job):
+def test_a_crash_without_words_gets_some(db, add, job, events):
     job_id = add()
 
     with db.begin() as session:
         assert leases.requeue(session, claim_in(session), keep_stall=True, max_stalls=1) is State.FAILED
 
     assert job(job_id).error["code"] == "crashed"
+    assert events(job_id)[-1] == ("state", {"state": "failed", "error": job(job_id).error})
 
 
 def test_a_job_is_queued_without_the_error_of_its_last_crash(db, add, job):

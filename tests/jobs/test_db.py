@@ -1,0 +1,241 @@
+"""The promises of both databases: snapshots, timeouts, and tables that are brought up to date exactly once."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from jobs import db as database
+from jobs import store
+from jobs.models import Base
+from kd.spec import parse
+
+ROOT = Path(__file__).parents[2]
+SPEC = parse({"mode": "train", "config": {}})
+
+
+def test_who_reads_waits_for_nobody_and_sees_only_what_is_committed(db, add):
+    add()
+
+    with db.begin() as writing:
+        store.add_job(writing, SPEC)
+        started = time.monotonic()
+        with db.read() as reading:
+            seen = len(store.list_jobs(reading).items)
+        waited = time.monotonic() - started
+
+    assert seen == 1
+    assert waited < 1
+
+
+def test_a_reader_sees_one_moment_of_the_database(db, add):
+    with db.read() as reading:
+        before = store.list_jobs(reading).items
+        add()
+        after = store.list_jobs(reading).items
+
+    assert before == after == []
+
+
+def test_a_reader_cannot_write_by_mistake(db, add):
+    add()
+
+    with db.read() as reading, pytest.raises(DBAPIError, match=r"read-?only"):
+        store.add_job(reading, SPEC)
+
+    add()  # the connection went back to the pool and may write again
+
+
+def test_writers_take_turns(db):
+    """Read, then write, in two transactions at once: the classic way to get "database is locked" at once."""
+    both, failures = threading.Barrier(2), []
+
+    def write() -> None:
+        both.wait()
+        try:
+            for _ in range(10):
+                with db.begin() as session:
+                    store.list_jobs(session)
+                    store.add_job(session, SPEC)
+        except Exception as error:
+            failures.append(error)
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert failures == []
+    with db.read() as session:
+        assert len(store.list_jobs(session, limit=100).items) == 20
+
+
+def test_sqlite_survives_a_power_cut_and_waits_for_others(tmp_path):
+    engine = database.connect(f"sqlite:///{tmp_path / 'new folder' / 'a.db'}")
+
+    with engine.connect() as connection:
+        ask = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in PRAGMAS}
+    engine.dispose()
+
+    assert ask == PRAGMAS
+
+
+PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5_000}  # 2 is FULL
+
+
+def test_postgresql_gives_up_on_a_statement_that_hangs(postgres_server):
+    engine = database.connect(postgres_server)
+
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "15s"
+        assert connection.execute(text("SHOW timezone")).scalar_one() == "UTC"
+        with pytest.raises(OperationalError, match="statement timeout"):
+            connection.execute(text("SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)"))
+    engine.dispose()
+
+
+def test_a_postgresql_that_restarted_is_found_again(postgres_server):
+    engine = database.connect(postgres_server)
+    other = database.connect(postgres_server)
+    with engine.connect() as connection:
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    with other.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+    engine.dispose()
+    other.dispose()
+
+
+def test_a_postgresql_that_does_not_answer_is_given_up(monkeypatch):
+    monkeypatch.setattr(database, "CONNECT_SECONDS", 2)  # libpq's least
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        engine = database.connect(f"postgresql://nobody@127.0.0.1:{mute.getsockname()[1]}/x")
+        started = time.monotonic()
+
+        with pytest.raises(OperationalError):
+            engine.connect()
+
+    assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("url", ["postgres://u:p@h/d", "postgresql://u:p@h/d", "postgresql+psycopg://u:p@h/d"])
+def test_every_spelling_of_postgresql_is_understood(url):
+    assert database.connect(url).url.render_as_string(hide_password=False) == "postgresql+psycopg://u:p@h/d"
+
+
+def test_the_tables_can_be_made_removed_and_made_again(empty_database_url):
+    engine = database.connect(empty_database_url)
+    tables = sorted([*Base.metadata.tables, "alembic_version"])
+    assert not database.is_current(engine)
+
+    database.upgrade(engine)
+    assert sorted(inspect(engine).get_table_names()) == tables
+    assert database.is_current(engine)
+
+    database.downgrade(engine, "base")
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    assert not database.is_current(engine)
+
+    database.upgrade(engine)
+    assert sorted(inspect(engine).get_table_names()) == tables
+    assert database.is_current(engine)
+    engine.dispose()
+
+
+def test_a_second_upgrade_changes_nothing(db, engine, add, job):
+    job_id = add()
+
+    database.upgrade(engine)
+
+    assert job(job_id).id == job_id
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_models_describe(engine):
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_migrations_make_the_same_constraints_and_conditions_as_the_models(empty_database_url):
+    """What Alembic's comparison does not look at."""
+    engine = database.connect(empty_database_url)
+
+    database.upgrade(engine)
+    migrated = {table: _facts(engine, table) for table in Base.metadata.tables}
+    database.downgrade(engine, "base")
+    Base.metadata.create_all(engine)
+    described = {table: _facts(engine, table) for table in Base.metadata.tables}
+    engine.dispose()
+
+    assert migrated == described
+
+
+def _facts(engine: Engine, table: str) -> dict:
+    there = inspect(engine)
+    with engine.connect() as connection:
+        indexes = connection.exec_driver_sql(INDEXES[engine.dialect.name].format(table)).scalars().all()
+    return {
+        "primary key": there.get_pk_constraint(table),
+        "foreign keys": sorted(there.get_foreign_keys(table), key=lambda key: key["name"]),
+        "checks": [check["name"] for check in there.get_check_constraints(table)],
+        "columns": [(column["name"], str(column["type"]), column["nullable"]) for column in there.get_columns(table)],
+        "indexes": sorted(indexes),
+    }
+
+
+INDEXES = {
+    "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = '{}'",
+    "postgresql": "SELECT indexdef FROM pg_indexes WHERE tablename = '{}'",
+}
+
+
+UPGRADERS = """
+import os
+import sys
+from jobs import db
+
+url, processes = sys.argv[1], int(sys.argv[2])
+start, go = os.pipe()
+if all(os.fork() for _ in range(processes)):
+    os.close(go)
+    sys.exit(max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(processes)))
+os.close(go)
+os.read(start, 1)
+engine = db.connect(url)
+db.upgrade(engine)
+assert db.is_current(engine)
+"""
+
+
+def test_eight_processes_may_upgrade_at_the_same_moment(empty_database_url):
+    upgraders = subprocess.run(
+        [sys.executable, "-c", UPGRADERS, empty_database_url, "8"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+    assert (upgraders.returncode, upgraders.stderr) == (0, "")
+
+
+def test_a_migration_that_fails_leaves_no_half_of_it(empty_database_url):
+    engine = database.connect(empty_database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE files (something INTEGER)")  # the last table of the first revision
+
+    with pytest.raises(DBAPIError, match="exists"):
+        database.upgrade(engine)
+
+    assert [table for table in inspect(engine).get_table_names() if table != "alembic_version"] == ["files"]
+    assert not database.is_current(engine)
+    engine.dispose()

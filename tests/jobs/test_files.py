@@ -1,0 +1,125 @@
+"""No path leads out of the data folder, whatever a row or a link says."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from jobs import files
+from jobs.errors import FileGone, JobNotFound, UnsafePath
+
+JOB = "job_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+FILE = f"jobs/{JOB}/attempt-1/student.safetensors"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with a student in it, and a secret beside it."""
+    (tmp_path / "secret").write_text("secret")
+    data = tmp_path / "data"
+    folder = files.attempt_folder(data, JOB, 1)
+    folder.mkdir(parents=True)
+    (folder / "student.safetensors").write_bytes(b"weights")
+    return data
+
+
+def test_a_file_is_opened_with_its_size(data):
+    path, size = files.open_for_download(data, FILE)
+
+    assert (path, size) == (data / FILE, 7)
+    assert path.read_bytes() == b"weights"
+
+
+def test_the_data_folder_itself_may_be_a_link(data, tmp_path):
+    (tmp_path / "link").symlink_to(data)
+
+    assert files.open_for_download(tmp_path / "link", FILE)[1] == 7
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret",
+        "jobs/../../secret",
+        f"jobs/{JOB}/attempt-1/../../../../secret",
+        "/etc/passwd",
+        "//etc/passwd",
+        "",
+        ".",
+        "..",
+        "jobs//x",
+        "jobs/./x",
+        "jobs/",
+        ".hidden",
+        "a\x00b",
+        "a\nb",
+        "a\\b",
+        "~/x",
+        "половина",
+    ],
+)
+def test_a_path_that_is_not_plain_is_refused(data, path):
+    for reach in (files.open_for_download, lambda folder, path: files.remove(folder, [path])):
+        with pytest.raises(UnsafePath):
+            reach(data, path)
+
+
+def test_a_link_to_a_file_is_refused(data, tmp_path):
+    link = data / FILE
+    link.unlink()
+    link.symlink_to(tmp_path / "secret")
+
+    with pytest.raises(FileGone):
+        files.open_for_download(data, FILE)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_link_to_a_folder_is_refused_anywhere_on_the_way(data, tmp_path, depth):
+    folder = (data / FILE).parents[depth - 1]
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert (data / FILE).read_bytes() == b"weights"
+
+    with pytest.raises(FileGone):
+        files.open_for_download(data, FILE)
+    files.remove(data, [FILE])
+
+    assert (data / FILE).exists()
+
+
+@pytest.mark.parametrize("what", ["nothing", "folder", "pipe", "file as folder", "no data folder"])
+def test_what_is_no_file_is_gone(data, what):
+    path = FILE
+    if what == "no data folder":
+        data = data / "nowhere"
+    elif what == "file as folder":
+        path = f"{FILE}/x"
+    else:
+        (data / FILE).unlink()
+    if what == "folder":
+        (data / FILE).mkdir()
+    if what == "pipe":
+        os.mkfifo(data / FILE)  # to open it would hang
+
+    with pytest.raises(FileGone):
+        files.open_for_download(data, path)
+
+
+def test_superseded_files_are_removed_and_those_gone_already_do_no_harm(data):
+    other = data / "jobs" / JOB / "attempt-1" / "other"
+    other.write_text("stays")
+
+    files.remove(data, [FILE, FILE, f"jobs/{JOB}/attempt-7/resume.pt"])
+
+    assert not (data / FILE).exists()
+    assert other.exists()
+
+
+@pytest.mark.parametrize("job_id", ["../x", "", "job_..", f"{JOB}/..", "job_\x00"])
+def test_only_an_id_that_we_made_becomes_a_folder(tmp_path, job_id):
+    with pytest.raises(JobNotFound):
+        files.attempt_folder(tmp_path, job_id, 1)
+
+
+def test_every_attempt_has_a_folder_of_its_own(tmp_path):
+    assert files.attempt_folder(tmp_path, JOB, 12) == tmp_path / "jobs" / JOB / "attempt-12"

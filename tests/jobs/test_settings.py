@@ -1,0 +1,103 @@
+"""Settings: sensible without any, and an error that helps for each that is wrong."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import BadSettings
+from jobs.settings import PREFIX, Settings
+
+
+@pytest.fixture(autouse=True)
+def _a_clean_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+
+
+def test_nothing_needs_to_be_set(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    settings = Settings()
+
+    assert settings.url == f"sqlite:///{tmp_path}/data/stillhouse.db"
+    assert (settings.broker_url, settings.lease_seconds, settings.heartbeat_seconds) == (None, 30, 2)
+    assert (settings.poll_seconds, settings.max_stalls, settings.max_body_bytes) == (0.25, 3, 1_000_000)
+    assert settings.standby
+    assert settings.log_level == "INFO"
+
+
+def test_the_data_folder_stays_where_it_was_when_the_process_moves(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(data_dir=Path("here"))
+    monkeypatch.chdir("/")
+
+    assert settings.data_dir == tmp_path / "here"
+
+
+def test_the_environment_sets_them(monkeypatch):
+    monkeypatch.setenv("STILLHOUSE_DATABASE_URL", "postgresql://me:secret@db/stillhouse")
+    monkeypatch.setenv("STILLHOUSE_BROKER_URL", "redis://redis:6379/0")
+    monkeypatch.setenv("STILLHOUSE_LEASE_SECONDS", "60")
+    monkeypatch.setenv("STILLHOUSE_STANDBY", "no")
+    monkeypatch.setenv("STILLHOUSE_LOG_LEVEL", "debug")
+
+    settings = Settings()
+
+    assert settings.url == "postgresql://me:secret@db/stillhouse"
+    assert (settings.broker_url, settings.lease_seconds) == ("redis://redis:6379/0", 60)
+    assert (settings.standby, settings.log_level) == (False, "DEBUG")
+    assert "secret" not in repr(settings)
+
+
+def test_an_empty_url_is_no_url(monkeypatch):
+    monkeypatch.setenv("STILLHOUSE_BROKER_URL", "")
+    monkeypatch.setenv("STILLHOUSE_DATABASE_URL", "")
+
+    assert Settings().broker_url is None
+    assert Settings().url.startswith("sqlite:///")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LEASE_SECONDS", "soon"),
+        ("LEASE_SECONDS", "0"),
+        ("LEASE_SECONDS", "nan"),
+        ("HEARTBEAT_SECONDS", "-1"),
+        ("HEARTBEAT_SECONDS", "20"),
+        ("POLL_SECONDS", "0"),
+        ("MAX_STALLS", "0"),
+        ("MAX_STALLS", "2.5"),
+        ("MAX_BODY_BYTES", "10"),
+        ("STANDBY", "perhaps"),
+        ("LOG_LEVEL", "LOUD"),
+        ("DATABASE_URL", "mysql://me:secret@db/x"),
+        ("DATABASE_URL", "postgresql+asyncpg://me:secret@db/x"),
+        ("DATABASE_URL", "secret"),
+        ("DATABASE_URL", "postgresql://me:secret@db:port/x"),
+        ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("BROKER_URL", "amqp://me:secret@broker"),
+        ("BROKER_URL", "secret:6379"),
+    ],
+)
+def test_a_bad_value_is_an_error_that_names_the_variable_and_keeps_secrets(monkeypatch, name, value):
+    monkeypatch.setenv(f"STILLHOUSE_{name}", value)
+
+    with pytest.raises(BadSettings, match=f"STILLHOUSE_{name}") as refused:
+        Settings()
+
+    assert len(refused.value.problems) == 1
+    assert "secret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch):
+    monkeypatch.setenv("STILLHOUSE_MAX_STALLS", "none")
+    monkeypatch.setenv("STILLHOUSE_POLL_SECONDS", "never")
+
+    with pytest.raises(BadSettings, match=r"(?s)POLL_SECONDS.*MAX_STALLS"):
+        Settings()

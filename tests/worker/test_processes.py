@@ -1,0 +1,153 @@
+"""Workers as their operators start them: real processes, killed, stopped, rung and left to poll."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs import store
+from jobs.notifier import Notifier
+from jobs.settings import Settings
+from jobs.states import State
+
+LOOP = ["-m", "worker.loop"]
+CELERY = ["-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
+    """Start a worker process; whatever is left of it goes with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(command: list[str], broker_url: str = "", **more: str) -> subprocess.Popen[bytes]:
+        environment = os.environ | {
+            "STILLHOUSE_DATA_DIR": str(settings.data_dir),
+            "STILLHOUSE_DATABASE_URL": settings.url,
+            "STILLHOUSE_BROKER_URL": broker_url,
+            "STILLHOUSE_LEASE_SECONDS": "3",
+            "STILLHOUSE_HEARTBEAT_SECONDS": "0.3",
+            "STILLHOUSE_STANDBY": "false",
+            **more,
+        }
+        log = open(tmp_path / f"worker-{len(started)}.log", "wb")  # noqa: SIM115  # lives as long as the process
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_job_outlives_the_worker_that_ran_it(start, submit, wait_for, tiny, db):
+    first = start(LOOP)
+    job_id = submit(tiny(epochs=60))
+    wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 30)
+
+    first.kill()
+    start(LOOP)
+    job = wait_for(job_id)
+
+    assert job.state == State.SUCCEEDED, job.error
+    assert job.attempt == 2
+    with db.read() as session:
+        said = store.events_after(session, job_id, 0, 10_000)
+    assert [event.data["resumed_from_step"] > 30 for event in said if event.type == "started"] == [False, True]
+    assert [event.seq for event in said] == list(range(1, len(said) + 1))
+    assert len([event for event in said if event.type == "finished"]) == 1
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "end of stdin"])
+def test_a_worker_that_is_asked_to_end_gives_its_job_back_at_once(start, submit, wait_for, long, how):
+    worker = start([*LOOP, "--lifeline"])
+    job_id = submit(long())
+    wait_for(job_id, lambda job: job.checkpoint_step > 0)
+
+    asked = time.monotonic()
+    if how == "SIGTERM":
+        worker.send_signal(signal.SIGTERM)
+    else:
+        worker.stdin.close()
+    code = worker.wait(timeout=10)
+
+    assert time.monotonic() - asked < 10
+    assert code == 0
+    job = wait_for(job_id, lambda job: job.state == State.QUEUED)
+    assert (job.lease_owner, job.stalls) == (None, 0)
+
+
+def test_a_celery_worker_finds_a_job_that_nobody_rang_for_and_gives_it_back_on_sigterm(
+    start, submit, wait_for, long, valkey_url
+):
+    job_id = submit(long())
+    worker = start(CELERY, valkey_url)
+    wait_for(job_id, lambda job: job.state == State.RUNNING)
+
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(timeout=15)
+
+    assert wait_for(job_id, lambda job: job.state == State.QUEUED).lease_owner is None
+
+
+def test_the_doorbell_is_faster_than_the_poll(start, submit, wait_for, long, tiny, db, valkey_url, tmp_path):
+    start(CELERY, valkey_url)
+    notifier = Notifier(valkey_url)
+    first = submit(tiny(epochs=1, teacher={"arch": "mlp", "epochs": 1}))
+    wait_for(first)  # the worker is up
+    waits = []
+    for _ in range(3):
+        time.sleep(0.37)  # somewhere within the poll's second
+        job_id = submit(long())
+        began = time.monotonic()
+        notifier.job_queued(job_id)
+        wait_for(job_id, lambda job: job.state == State.RUNNING)
+        waits.append(time.monotonic() - began)
+        with db.begin() as session:
+            store.request_cancel(session, job_id)
+        wait_for(job_id)
+    notifier.close()
+
+    assert min(waits) < 0.3
+
+
+def test_duplicate_late_and_senseless_rings_change_nothing(start, submit, wait_for, tiny, db, valkey_url):
+    start(CELERY, valkey_url)
+    notifier = Notifier(valkey_url)
+    job_id = submit(tiny())
+
+    for _ in range(10):
+        notifier.job_queued(job_id)
+    notifier.job_queued("job_of_nobody")
+    job = wait_for(job_id)
+    for _ in range(10):
+        notifier.job_queued(job_id)
+    other = wait_for(submit(tiny()))
+    notifier.close()
+
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 1), job.error
+    assert (other.state, other.attempt) == (State.SUCCEEDED, 1), other.error
+    with db.read() as session:
+        assert store.get_job(session, job_id).attempt == 1
+
+
+def test_a_celery_worker_without_a_broker_says_what_to_set(settings):
+    answer = subprocess.run(
+        [sys.executable, *CELERY],
+        env=os.environ | {"STILLHOUSE_BROKER_URL": "", "STILLHOUSE_DATA_DIR": str(settings.data_dir)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert answer.returncode != 0
+    assert "Set STILLHOUSE_BROKER_URL" in answer.stderr
