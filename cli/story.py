@@ -82,4 +82,5 @@ def summary(name: str, chapter: Chapter) -> str | None:
         return f"{facts['views']} views of {facts['images']:,} images" if "views" in facts else None
     if chapter.best is None:
         return None
-    return f"{words.per_cent(chapter.best)} on validation, the best of {chapter.epochs} {'epoch' if chapter.epochs == 1 else 'epochs'}"
+    epochs = "1 epoch" if chapter.epochs == 1 else f"{chapter.epochs} epochs"
+    return f"{words.per_cent(chapter.best)} on validation, the best of {epochs}"

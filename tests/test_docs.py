@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from jobs.settings import Settings
-from kd.spec import GuideConfig, TrainConfig
+from kd.spec import GuideConfig, TrainConfig, parse
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
@@ -70,3 +71,8 @@ def test_every_command_of_the_readme_exists():
     assert set(make) <= set(targets)
     assert kd
     assert set(kd) <= set(commands)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_example_specs_are_valid(path):
+    assert parse(yaml.safe_load(path.read_text())).mode == path.stem

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from served import KD
+from sqlalchemy import text
 
 from client import Client
 
@@ -57,6 +58,18 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path):
     assert said.returncode == 1
     assert "127.0.0.1:1/nowhere cannot be used" in said.stderr
     assert "secret" not in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_database_of_a_newer_version_is_not_touched(own_server, tmp_path):
+    own_server.end()
+    with own_server.db.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = 'from-the-future'"))
+
+    said = serve("--port", "0", "--data", str(own_server.data), cwd=tmp_path)
+
+    assert said.returncode == 1
+    assert "newer version of Stillhouse" in said.stderr
     assert "Traceback" not in said.stderr
 
 
