@@ -25,7 +25,7 @@ from kd.errors import KdError
 
 SPECS = {
     "train": {"dataset": "mnist5k", "teacher": {"arch": "cnn"}, "student": {"arch": "mlp"}, "views": 4},
-    "guide": {"dataset": "mnist5k", "teacher": {"arch": "cnn"}, "student": {"arch": "cnn_small"}},
+    "guide": {"dataset": "mnist5k", "teacher": {"arch": "cnn"}, "student": {"arch": "cnn_small"}, "epochs": 18},
 }
 OUTPUT = Path("demo-output")
 KD = [sys.executable, "-m", "cli.main"]  # the `kd` command, also where it is not on the PATH
@@ -127,5 +127,6 @@ def tail(log: Path, lines: int = 20) -> list[str]:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in step with what `kd watch` prints
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves through the `finally`s: nothing stays behind
     sys.exit(main())

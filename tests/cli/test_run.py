@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+import torch
 from served import KD
 from typer.testing import CliRunner
 
@@ -65,6 +66,7 @@ def test_a_run_that_was_interrupted_goes_on_to_the_end(spec, tmp_path):
 
 
 def test_a_damaged_resume_file_is_passed_over_for_the_one_before(spec, tmp_path):
+    torch.set_num_threads(1)
     out = tmp_path / "out"
     options = ["run", "--out", str(out), "--data", str(tmp_path / "data")]
     CliRunner().invoke(app, [*options, str(spec)], catch_exceptions=False)
