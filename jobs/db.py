@@ -18,10 +18,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from jobs import plain
+
+# The database does not answer, or not in time; what was asked may be asked again.
+UNREACHABLE = (OperationalError, InterfaceError, TimeoutError)
 
 BUSY_SECONDS = 5
 READERS = 16

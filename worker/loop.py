@@ -13,7 +13,6 @@ import time
 from types import FrameType
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from jobs import db, leases, logs, store
 from jobs.settings import Settings
@@ -55,8 +54,8 @@ def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
                     found = supervise(worker)
                 finally:
                     slot.release()
-        except (OperationalError, InterfaceError) as error:
-            log.warning("database_unreachable", error=str(error.orig))
+        except db.UNREACHABLE as error:
+            log.warning("database_unreachable", error=str(error))
         if not found:
             if not slot.locked():
                 worker.trainers.warm_up()

@@ -5,30 +5,25 @@ is killed and the work dropped: somebody else has the job, or soon will.
 """
 
 import contextlib
-import json
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from jobs import files, leases, store
-from jobs.db import Sessions
+from jobs.db import UNREACHABLE, Sessions
 from jobs.errors import LeaseLost
 from jobs.leases import Claim
-from jobs.models import FileKind
-from jobs.retention import NewFile
 from jobs.settings import Settings
 from jobs.states import State
-from kd import events
-from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Saved, SavedFile, Started, Step, Wrote
 from worker.children import Child, Order, Trainers, log_path
+from worker.recorder import Recorder
 
 log = structlog.get_logger()
 
@@ -77,13 +72,10 @@ class Attempt:
     def __init__(self, worker: Worker, claim: Claim, renewed_at: float):
         self.worker, self.claim = worker, claim
         self.renewed_at = renewed_at
-        self.pending: deque[Event] = deque()  # said, not yet in the database
-        self.latest_metrics: dict[str, float] = {}
-        self.failure: dict[str, Any] | None = None
-        self.finished: Finished | None = None
         self.cancel_requested = False
         self.lease_lapsed = False
         self.folder = files.attempt_folder(worker.settings.data_dir, claim.job_id, claim.attempt)
+        self.recorder = Recorder(worker.db, claim, worker.settings.data_dir, self.folder)
         self.child: Child = worker.trainers.take()
 
     # -- the attempt, from start to end --------------------------------------------------------------------------
@@ -117,56 +109,61 @@ class Attempt:
             if now >= next_beat:
                 self._try(self._renew)
                 next_beat = now + self.worker.settings.heartbeat_seconds
-            if now >= next_flush or self._urgent():
-                self._try(self._flush)
+            if now >= next_flush or self.recorder.urgent:
+                self._try(self.recorder.flush)
                 next_flush = now + FLUSH_SECONDS
             if self.cancel_requested or self.worker.stopping.is_set() or self.lease_lapsed:
                 self.child.kill()
                 return
-            wake = min(next_beat, next_flush if self.pending else next_beat)
+            wake = min(next_beat, next_flush if self.recorder.waiting else next_beat)
             try:
                 line = self.child.next_line(min(wake - time.monotonic(), FLUSH_SECONDS))
             except queue.Empty:
                 continue
             if line is None:
                 return
-            self._take(line)
+            self.recorder.hear(line)
 
     def _settle(self) -> None:
         """The trainer has ended: write down why, trying again while the lease is ours."""
         if not self.cancel_requested and not self.worker.stopping.is_set():
             self.child.wait()
         while not self.lease_lapsed:
-            if self._try(self._flush) and not self.pending and self._try(self._release):
+            if self._try(self.recorder.flush) and self._try(self._release):
                 return
             time.sleep(FLUSH_SECONDS)
         raise LeaseLost(self.claim.job_id, self.claim.attempt)
 
     def _release(self) -> None:
-        data, claim = self.worker.settings.data_dir, self.claim
+        data, claim, finished, failure = (
+            self.worker.settings.data_dir,
+            self.claim,
+            self.recorder.finished,
+            self.recorder.failure,
+        )
         superseded: list[str] = []
         with self.worker.db.begin() as session:
-            if self.finished is not None:
+            if finished is not None:
                 best = store.checkpoint(session, claim.job_id, "best")
                 result = {
-                    "metrics": self.finished.metrics,
+                    "metrics": finished.metrics,
                     "best_checkpoint": best.id,
-                    "seconds": self.finished.seconds,
+                    "seconds": finished.seconds,
                 }
                 superseded = leases.release(session, claim, State.SUCCEEDED, result=result)
                 state = State.SUCCEEDED
             elif self.cancel_requested:
                 superseded = leases.release(session, claim, State.CANCELLED)
                 state = State.CANCELLED
-            elif self.failure is not None and self.failure["code"] == "bad_checkpoint" and claim.resume is not None:
+            elif failure is not None and failure["code"] == "bad_checkpoint" and claim.resume is not None:
                 # Damaged on disk: the one before it serves, or the start does.
                 superseded = [claim.resume]
                 self.claim = claim = leases.discard_resume(session, claim)
                 state = leases.requeue(
-                    session, claim, keep_stall=True, max_stalls=self.worker.settings.max_stalls, error=self.failure
+                    session, claim, keep_stall=True, max_stalls=self.worker.settings.max_stalls, error=failure
                 )
-            elif self.failure is not None:
-                superseded = leases.release(session, claim, State.FAILED, error=self.failure)
+            elif failure is not None:
+                superseded = leases.release(session, claim, State.FAILED, error=failure)
                 state = State.FAILED
             elif self.worker.stopping.is_set():
                 state = leases.requeue(session, claim, keep_stall=False, max_stalls=self.worker.settings.max_stalls)
@@ -193,93 +190,6 @@ class Attempt:
         with contextlib.suppress(DBAPIError, LeaseLost), self.worker.db.begin() as session:
             leases.release(session, self.claim, State.FAILED, error=facts)
 
-    # -- what the trainer says -----------------------------------------------------------------------------------
-
-    def _take(self, line: bytes) -> None:
-        if not line.endswith(b"\n"):
-            return  # cut off by its death
-        if line.startswith(b'{"event": "failed"'):
-            failure = json.loads(line)
-            self.failure = {name: failure[name] for name in ("code", "message", "hint", "retryable")}
-            return
-        event = events.parse(line)
-        self.pending.append(event)
-        if isinstance(event, Finished):
-            self.finished = event
-
-    def _urgent(self) -> bool:
-        """Steps can wait a moment; anything else is news."""
-        return any(not isinstance(event, Step) for event in self.pending)
-
-    def _flush(self) -> None:
-        """Write what was said, in order. What is written leaves `pending`, so a failed write is tried again."""
-        while self.pending:
-            if isinstance(self.pending[0], Saved | Wrote):
-                self._publish(self.pending[0])
-                self.pending.popleft()
-                continue
-            batch: list[Event] = []
-            for event in self.pending:
-                if isinstance(event, Saved | Wrote):
-                    break
-                batch.append(event)
-            self._record(batch)
-            for _ in batch:
-                self.pending.popleft()
-
-    def _record(self, batch: list[Event]) -> None:
-        said = [
-            {"type": event.event, "data": event.model_dump(mode="json", exclude={"event"})}
-            for event in batch
-            if isinstance(event, Started | PhaseStarted | Evaluated | Noted | Finished)
-        ]
-        points: dict[tuple[str, int], float] = {}
-        progress: dict[str, Any] | None = None
-        phase: str | None = None
-        for event in batch:
-            if isinstance(event, Step | Evaluated):
-                measured = metrics_of(event)
-                self.latest_metrics |= measured
-                points |= {(name, event.step): value for name, value in measured.items()}
-            if isinstance(event, Step | PhaseStarted):
-                phase = event.phase
-            if isinstance(event, Step):
-                progress = event.model_dump(mode="json", exclude={"event", "metrics"})
-        with self.worker.db.begin() as session:
-            leases.record(
-                session,
-                self.claim,
-                events=said,
-                metrics=[(name, step, value) for (name, step), value in points.items()],
-                phase=phase,
-                progress=progress,
-                latest_metrics=self.latest_metrics or None,
-            )
-
-    def _publish(self, event: Saved | Wrote) -> None:
-        with self.worker.db.begin() as session:
-            if isinstance(event, Wrote):
-                superseded = leases.publish_file(session, self.claim, self._new_file(FileKind.ARTIFACT, event.file))
-            else:
-                new = [self._new_file(FileKind.RESUME, event.resume)]
-                if event.student is not None:
-                    new.append(self._new_file(FileKind.STUDENT, event.student))
-                superseded = leases.publish(
-                    session,
-                    self.claim,
-                    phase=event.phase,
-                    step=event.step,
-                    epoch=event.epoch,
-                    best=event.best,
-                    metrics=event.metrics,
-                    files=new,
-                ).superseded
-        files.remove(self.worker.settings.data_dir, superseded)
-
-    def _new_file(self, kind: FileKind, file: SavedFile) -> NewFile:
-        path = (self.folder / file.path).relative_to(self.worker.settings.data_dir)
-        return NewFile(kind=kind, name=file.name, path=path.as_posix(), size=file.size, sha256=file.sha256)
-
     # -- the lease -----------------------------------------------------------------------------------------------
 
     def _renew(self) -> None:
@@ -302,18 +212,10 @@ class Attempt:
         """Write to the database; when it cannot be reached, say so and let the caller try again later."""
         try:
             write()
-        except (OperationalError, InterfaceError) as error:
-            log.warning("database_unreachable", job=self.claim.job_id, error=str(error.orig))
+        except UNREACHABLE as error:
+            log.warning("database_unreachable", job=self.claim.job_id, error=str(error))
             return False
         return True
-
-
-def metrics_of(event: Step | Evaluated) -> dict[str, float]:
-    """The series that an event adds a point to, such as `student.loss` or `teacher.validation.top1`."""
-    if isinstance(event, Evaluated):
-        return {f"{event.phase}.{event.split}.{name}": value for name, value in event.metrics.items()}
-    measured = {f"{event.phase}.{name}": value for name, value in event.metrics.items()}
-    return measured | {f"{event.phase}.images_per_second": event.images_per_second}
 
 
 def death(exit_code: int) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def test_a_trainer_killed_in_mid_training_resumes_from_its_checkpoint_and_succee
     for name in ("teacher.test.nll", "student.test.nll", "control.test.nll"):
         assert job.result["metrics"][name] == whole.result["metrics"][name], "bit-identical to the undisturbed run"
 
+
 def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(worker, submit, wait_for, tiny, settings, db):
     job_id = submit(tiny(epochs=60))
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)

@@ -1,0 +1,126 @@
+"""Write down what a trainer says, in order, under the lease's fence: events and metrics, checkpoints and files."""
+
+import json
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from jobs import files, leases
+from jobs.db import Sessions
+from jobs.leases import Claim
+from jobs.models import FileKind
+from jobs.retention import NewFile
+from kd import events
+from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Saved, SavedFile, Started, Step, Wrote
+
+
+class Recorder:
+    """What one trainer has said, and how much of it is in the database."""
+
+    def __init__(self, db: Sessions, claim: Claim, data_dir: Path, folder: Path):
+        self.db, self.claim = db, claim
+        self.data_dir, self.folder = data_dir, folder
+        self.failure: dict[str, Any] | None = None  # why it gave up, if it could say so
+        self.finished: Finished | None = None
+        self._pending: deque[Event] = deque()  # said, not yet in the database
+        self._latest_metrics: dict[str, float] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Something is not in the database yet."""
+        return bool(self._pending)
+
+    @property
+    def urgent(self) -> bool:
+        """Steps can wait a moment; anything else is news."""
+        return any(not isinstance(event, Step) for event in self._pending)
+
+    def hear(self, line: bytes) -> None:
+        """Take a line the trainer said."""
+        if not line.endswith(b"\n"):
+            return  # cut off by its death
+        if line.startswith(b'{"event": "failed"'):
+            failure = json.loads(line)
+            self.failure = {name: failure[name] for name in ("code", "message", "hint", "retryable")}
+            return
+        event = events.parse(line)
+        self._pending.append(event)
+        if isinstance(event, Finished):
+            self.finished = event
+
+    def flush(self) -> None:
+        """Write what was said, in order. What is written leaves `pending`, so a failed write is tried again."""
+        while self._pending:
+            if isinstance(self._pending[0], Saved | Wrote):
+                self._publish(self._pending[0])
+                self._pending.popleft()
+                continue
+            batch: list[Event] = []
+            for event in self._pending:
+                if isinstance(event, Saved | Wrote):
+                    break
+                batch.append(event)
+            self._record(batch)
+            for _ in batch:
+                self._pending.popleft()
+
+    def _record(self, batch: list[Event]) -> None:
+        said = [
+            {"type": event.event, "data": event.model_dump(mode="json", exclude={"event"})}
+            for event in batch
+            if isinstance(event, Started | PhaseStarted | Evaluated | Noted | Finished)
+        ]
+        points: dict[tuple[str, int], float] = {}
+        progress: dict[str, Any] | None = None
+        phase: str | None = None
+        for event in batch:
+            if isinstance(event, Step | Evaluated):
+                measured = metrics_of(event)
+                self._latest_metrics |= measured
+                points |= {(name, event.step): value for name, value in measured.items()}
+            if isinstance(event, Step | PhaseStarted):
+                phase = event.phase
+            if isinstance(event, Step):
+                progress = event.model_dump(mode="json", exclude={"event", "metrics"})
+        with self.db.begin() as session:
+            leases.record(
+                session,
+                self.claim,
+                events=said,
+                metrics=[(name, step, value) for (name, step), value in points.items()],
+                phase=phase,
+                progress=progress,
+                latest_metrics=self._latest_metrics or None,
+            )
+
+    def _publish(self, event: Saved | Wrote) -> None:
+        with self.db.begin() as session:
+            if isinstance(event, Wrote):
+                superseded = leases.publish_file(session, self.claim, self._new_file(FileKind.ARTIFACT, event.file))
+            else:
+                new = [self._new_file(FileKind.RESUME, event.resume)]
+                if event.student is not None:
+                    new.append(self._new_file(FileKind.STUDENT, event.student))
+                superseded = leases.publish(
+                    session,
+                    self.claim,
+                    phase=event.phase,
+                    step=event.step,
+                    epoch=event.epoch,
+                    best=event.best,
+                    metrics=event.metrics,
+                    files=new,
+                ).superseded
+        files.remove(self.data_dir, superseded)
+
+    def _new_file(self, kind: FileKind, file: SavedFile) -> NewFile:
+        path = (self.folder / file.path).relative_to(self.data_dir)
+        return NewFile(kind=kind, name=file.name, path=path.as_posix(), size=file.size, sha256=file.sha256)
+
+
+def metrics_of(event: Step | Evaluated) -> dict[str, float]:
+    """The series that an event adds a point to, such as `student.loss` or `teacher.validation.top1`."""
+    if isinstance(event, Evaluated):
+        return {f"{event.phase}.{event.split}.{name}": value for name, value in event.metrics.items()}
+    measured = {f"{event.phase}.{name}": value for name, value in event.metrics.items()}
+    return measured | {f"{event.phase}.images_per_second": event.images_per_second}
