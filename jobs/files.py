@@ -4,10 +4,11 @@ Every path is made by the server; what a request brings is only ever compared wi
 are the second wall.
 """
 
+import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from jobs import ids
@@ -73,5 +74,15 @@ def remove(data_dir: Path, paths: Iterable[str]) -> None:
         try:
             found, _ = open_for_download(data_dir, path)
             found.unlink()
-        except (FileGone, FileNotFoundError):
-            continue
+        except (FileGone, OSError):
+            continue  # gone already, or not ours to delete: an unused file is no reason to fail
+
+
+def sweep(data_dir: Path, job_id: str, *, keep: Collection[str]) -> None:
+    """Delete checkpoint files that no row names, once no attempt can follow that would write their rows."""
+    folder = job_folder(data_dir, job_id)
+    found = [path for path in folder.glob("attempt-*/checkpoints/*/*") if path.is_file()]
+    remove(data_dir, [path for path in (file.relative_to(data_dir).as_posix() for file in found) if path not in keep])
+    for emptied in folder.glob("attempt-*/checkpoints/*"):
+        with contextlib.suppress(OSError):  # not empty
+            emptied.rmdir()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -54,10 +55,10 @@ def load_position(path: Path, run_digest: str) -> Position:
     """Read a resume state; `BadResume` when it is damaged or belongs to another spec."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        position = Position(**content["position"])
+        position, of = Position(**content["position"]), content["run"]
     except Exception as error:  # torch.load raises half a dozen kinds for a file that is no checkpoint
         raise BadResume(path, f"it cannot be read ({type(error).__name__})") from error
-    if content["run"] != run_digest:
+    if of != run_digest:
         raise BadResume(path, "it was saved by a run with another spec")
     return position
 
@@ -116,15 +117,17 @@ def _write(out: Path, path: Path, fill: Callable[[IO[bytes]], object]) -> SavedF
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name only when it is whole and on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
+    # A name of its own: in containers that share a folder, process ids are shared as well.
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

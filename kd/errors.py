@@ -45,3 +45,13 @@ class DeviceMissing(KdError):
 
     def __init__(self, name: str):
         super().__init__(f"There is no {name} device here: torch does not see such a GPU.")
+
+
+class BadLabels(KdError):
+    """The teacher's logits do not fit into a label table."""
+
+    def __init__(self, arch: str):
+        super().__init__(
+            f"The teacher ({arch}) gives logits that are not finite in half precision: it has diverged, or nearly so. "
+            "Train it with a smaller learning rate, or clip its gradients."
+        )

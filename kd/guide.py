@@ -21,8 +21,7 @@ def guide(bench: Workbench) -> Iterator[Event]:
     config, finished = bench.config, bench.position.finished
     assert isinstance(config, GuideConfig)
 
-    if "teacher" not in finished:
-        yield from teacher.obtain(bench)
+    yield from teacher.obtain(bench)
 
     if "student" not in finished:
         guidance = RoundLabels(bench, teacher.best(bench))
@@ -38,39 +37,40 @@ class RoundLabels:
 
     def __init__(self, bench: Workbench, guide: nn.Module):
         assert isinstance(bench.config, GuideConfig)
-        self.bench, self.guide, self.rounds = bench, guide, bench.config.rounds
+        self.bench, self.guide, self.config = bench, guide, bench.config
         self.objective = bench.config.objective
         self.validation_NC = teacher.validation_logits(bench, guide)
         self.labelled_round: int | None = None
-        size = len(bench.train), self.rounds.views, len(bench.dataset.classes)
-        self.table_NVC = torch.empty(size, device=bench.device)
+        self.table_NVC = torch.empty(0)
 
     def prepare(self, epoch: int) -> Iterator[Event]:
         """Label the views of this epoch's round, unless that is done. After a resume the round is labelled again."""
-        number = epoch // self.rounds.epochs
+        bench, E, V = self.bench, self.config.rounds.epochs, self.bench.views_a_round
+        number = epoch // E
         if number == self.labelled_round:
             return
-        bench, V = self.bench, self.rounds.views
-        rounds = math.ceil(bench.config.epochs / self.rounds.epochs)
+        rounds = math.ceil(self.config.epochs / E)
+        shown = min(V, self.config.epochs - number * E)  # the last round may be a short one
         bench.enter("labelling")
-        yield PhaseStarted(phase="labelling", facts={"round": number + 1, "rounds": rounds, "views": V})
-        labels_a_round = len(bench.train) * V
+        yield PhaseStarted(phase="labelling", facts={"round": number + 1, "rounds": rounds, "views": shown})
+        images = len(bench.train)
+        self.table_NVC = torch.empty(images, shown, len(bench.dataset.classes), device=bench.device)
         yield from labels.label_views(
             bench,
             self.guide,
-            range(number * V, (number + 1) * V),
+            range(number * V, number * V + shown),
             self.table_NVC,
-            before=number * labels_a_round,
-            planned=rounds * labels_a_round,
+            before=number * V * images,
+            planned=bench.views_to_label * images,
         )
         self.labelled_round = number
         bench.enter("student")
 
     def view(self, epoch: int) -> int:
-        return epoch // self.rounds.epochs * self.rounds.views + self._column(epoch)
+        return epoch // self.config.rounds.epochs * self.bench.views_a_round + self._column(epoch)
 
     def logits(self, image_B: Tensor, epoch: int) -> Tensor:
         return self.table_NVC[image_B, self._column(epoch)]
 
     def _column(self, epoch: int) -> int:
-        return epoch % self.rounds.epochs % self.rounds.views
+        return epoch % self.config.rounds.epochs % self.bench.views_a_round

@@ -9,15 +9,20 @@ import json
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kd.checkpoint import State, atomic
+from kd.errors import BadLabels
 from kd.events import Event, Noted, PhaseStarted, Step
 from kd.training import autocast
 from kd.workbench import Workbench
+
+Table = NDArray[np.float16]
 
 LABELLING_BATCH = 256
 
@@ -43,15 +48,18 @@ def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event,
     path = bench.labels / f"{name}.npy"
     yield PhaseStarted(phase="labelling", facts={"images": count, "views": views, "bytes": 2 * count * views * classes})
 
-    if read(path) is None:
-        fresh_NVC = np.empty((count, views, classes), np.float16)
-        yield from label_views(bench, teacher, range(views), torch.from_numpy(fresh_NVC))
-        write(path, fresh_NVC, depends_on)
-    else:
-        yield Noted(code="labels_reused", message=f"These labels exist already (table {name}); the teacher stays idle.")
-
     table_NVC = read(path)
-    assert table_NVC is not None, "a table that was just written can be read"
+    if table_NVC is not None:
+        yield Noted(code="labels_reused", message=f"These labels exist already (table {name}); the teacher stays idle.")
+    else:
+        table_NVC = np.empty((count, views, classes), np.float16)
+        yield from label_views(bench, teacher, range(views), torch.from_numpy(table_NVC))
+        if not np.isfinite(table_NVC).all():
+            raise BadLabels(bench.config.teacher.arch)
+        write(path, table_NVC, depends_on)
+        # Mapped rather than held, unless another writer is replacing it by its own at this moment.
+        written_NVC = read(path)
+        table_NVC = table_NVC if written_NVC is None else written_NVC
     return torch.from_numpy(table_NVC).to(bench.device)
 
 
@@ -81,6 +89,7 @@ def label_views(
             written, unsaid = written + len(image_B), unsaid + len(image_B)
             if bench.time_to_speak() or written == count * len(views):
                 yield bench.step("labelling", (before + written) / planned, unsaid, {})
+                bench.begin_counting()
                 unsaid = 0
 
 
@@ -93,7 +102,7 @@ def digest(arch: str, state: State) -> str:
     return content.hexdigest()
 
 
-def write(path: Path, table_NVC: np.ndarray, depends_on: dict[str, object]) -> None:
+def write(path: Path, table_NVC: Table, depends_on: dict[str, object]) -> None:
     """The table first, its manifest last: a table without a manifest was never finished."""
     with atomic(path) as file:
         np.save(file, table_NVC)
@@ -102,16 +111,16 @@ def write(path: Path, table_NVC: np.ndarray, depends_on: dict[str, object]) -> N
         file.write(json.dumps(manifest, indent=2).encode())
 
 
-def read(path: Path) -> np.ndarray | None:
+def read(path: Path) -> Table | None:
     """The table, mapped into memory; None when it is not there, not finished, or not what its manifest says."""
     try:
         manifest = json.loads(path.with_suffix(".json").read_text())
-        table_NVC: np.ndarray = np.load(path, mmap_mode="c")  # copy on write: torch wants a writable array
-    except (OSError, ValueError):
-        return None
-    if list(table_NVC.shape) != manifest.get("shape") or _sha256(path) != manifest.get("sha256"):
-        return None
-    return table_NVC
+        table_NVC: Table = np.load(path, mmap_mode="c")  # copy on write: torch wants a writable array
+        if list(table_NVC.shape) == manifest["shape"] and _sha256(path) == manifest["sha256"]:
+            return table_NVC
+    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, BadZipFile):
+        pass  # damaged in one of many ways
+    return None
 
 
 def _sha256(path: Path) -> str:

@@ -12,7 +12,7 @@ from kd.checkpoint import Position
 from kd.errors import BadResume, DeviceMissing
 from kd.events import Event, Started
 from kd.guide import guide
-from kd.spec import GuideConfig, GuideSpec, TrainConfig, TrainSpec
+from kd.spec import GuideSpec, TrainSpec
 from kd.train import train
 from kd.workbench import Workbench
 
@@ -39,7 +39,8 @@ def run(
     where = find_device(device)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and where.type == "cuda")
     position = Position()
-    run_digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+    # Without defaults: a field that a later version adds does not make this another run.
+    run_digest = hashlib.sha256(spec.model_dump_json(exclude_defaults=True).encode()).hexdigest()
     if resume is not None:
         position = checkpoint.load_position(Path(resume), run_digest)
     yield Started(
@@ -87,20 +88,21 @@ def plan_work(bench: Workbench) -> None:
         role: evaluate.macs(outline(arch, dataset), dataset.shape)
         for role, arch in (("teacher", config.teacher.arch), ("student", config.student.arch))
     }
-    views = 0
-    if isinstance(config, TrainConfig):
-        views = bench.plan.count if config.views == "all" else min(config.views, bench.plan.count)
-    if isinstance(config, GuideConfig):
-        views = -(-config.epochs // config.rounds.epochs) * config.rounds.views
     expect = bench.progress.expect
     expect("teacher", images * config.teacher.epochs, macs["teacher"], pixels, training=True)
-    expect("labelling", images * views, macs["teacher"], pixels, training=False)
+    expect("labelling", images * bench.views_to_label, macs["teacher"], pixels, training=False)
     expect("student", images * config.epochs, macs["student"], pixels, training=True)
     if config.control:
         expect("control", images * config.epochs, macs["student"], pixels, training=True)
     expect("evaluating", 3 * len(dataset.test.labels), macs["teacher"], pixels, training=False)
-    for phase in bench.position.finished:
+    position = bench.position
+    for phase in position.finished:
         bench.progress.done(phase, 1)
+    if "student" in position.finished:
+        bench.progress.done("labelling", 1)
+    if position.current is not None:
+        epochs = config.teacher.epochs if position.phase == "teacher" else config.epochs
+        bench.progress.done(position.phase, position.current["epoch"] / epochs)
     bench.progress.start_clock()
 
 

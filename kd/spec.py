@@ -171,6 +171,18 @@ class Config(Part):
         return {**given, "augmentation": {"crop_padding": facts.crop_padding, "flip": facts.flip}}
 
     @model_validator(mode="after")
+    def _something_of_the_image_is_left(self) -> Self:
+        facts = catalog.DATASETS[self.dataset]
+        limit = min(facts.height, facts.width) // 2
+        if self.augmentation.crop_padding > limit:
+            raise PydanticCustomError(
+                "crop_padding",
+                "augmentation.crop_padding must be at most {limit}, half of the side of an image of {dataset}",
+                {"limit": limit, "dataset": self.dataset},
+            )
+        return self
+
+    @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:
         for recipe, epochs, whose in (
             (self.schedule, self.epochs, "schedule"),

@@ -11,11 +11,13 @@ from kd.workbench import Workbench
 
 
 def obtain(bench: Workbench) -> Iterator[Event]:
-    """Train the teacher the spec describes. Its best weights end up in the position."""
+    """Train the teacher the spec describes, unless that is done. Its best weights end up in the position."""
     recipe = bench.config.teacher
-    model = bench.build(recipe.arch, "teacher")
-    yield from training.fit(bench, "teacher", model, recipe, patience=recipe.patience)
+    if "teacher" not in bench.position.finished:
+        model = bench.build(recipe.arch, "teacher")
+        yield from training.fit(bench, "teacher", model, recipe, patience=recipe.patience)
 
+    # Also after a resume: the run may have been stopped before it came to this.
     outcome = bench.position.finished["teacher"]
     top1, chance = outcome["validation"]["top1"], 1 / len(bench.dataset.classes)
     if top1 < 2 * chance:

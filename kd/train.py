@@ -17,15 +17,13 @@ def train(bench: Workbench) -> Iterator[Event]:
     config, finished = bench.config, bench.position.finished
     assert isinstance(config, TrainConfig)
 
-    if "teacher" not in finished:
-        yield from teacher.obtain(bench)
+    yield from teacher.obtain(bench)
 
     if "student" not in finished:
         guide = teacher.best(bench)
-        views = bench.plan.count if config.views == "all" else min(config.views, bench.plan.count)
-        table_NVC = yield from labels.obtain(bench, guide, views)
+        table_NVC = yield from labels.obtain(bench, guide, bench.views_to_label)
         if "labelling" not in finished:
-            yield bench.finish({"views": views})
+            yield bench.finish({"views": bench.views_to_label})
         guidance = TableLabels(config.objective, teacher.validation_logits(bench, guide), table_NVC)
         del guide  # the teacher is not run again, so its memory is the student's
         student = bench.build(config.student.arch, "student")

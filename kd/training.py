@@ -110,7 +110,7 @@ def fit(
             rate = learning_rate(recipe, epoch + batch / batches)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            seed_torch(derive(bench.config.seed, phase, epoch, batch))  # dropout
+            seed_torch(derive(bench.config.seed, "dropout", epoch, batch))
 
             inputs = train.viewer.show(image_B, torch.full_like(image_B, view))
             with autocast(bench):
@@ -129,12 +129,14 @@ def fit(
 
             sums += batch_sums(parts, student_BC, labels_B)
             last_batch = batch == batches - 1
-            if last_batch or bench.time_to_speak() or bench.time_to_save():
+            saves = bench.time_to_save() and not last_batch
+            if last_batch or saves or bench.time_to_speak():
                 share = (epoch + (batch + 1) / batches) / recipe.epochs
                 images, metrics = means(sums, position.step, rate)
                 sums.zero_()
                 yield bench.step(phase, share, images, metrics, epoch=epoch + 1, epochs=recipe.epochs)
-            if bench.time_to_save() and not last_batch:
+                bench.begin_counting()
+            if saves:
                 position.current = where_it_stands(batch + 1)
                 yield bench.save(epoch + 1)
                 bench.begin_counting()

@@ -47,7 +47,8 @@ class Workbench:
 
     def __post_init__(self) -> None:
         augmentation = self.config.augmentation
-        # The plan's seed is not the run's: runs that differ in their seed can then share labels.
+        # The plan's seed is not the run's: whoever has the same teacher and data shows the same views, and can
+        # share its labels.
         self.plan = ViewPlan(augmentation.crop_padding, augmentation.flip)
         self.train = self._show(self.dataset.train)
         self.validation = self._show(self.dataset.validation)
@@ -60,6 +61,20 @@ class Workbench:
     def test(self) -> Shown:
         """The test split, put on the device only when it is read: once, at the end."""
         return self._show(self.dataset.test)
+
+    @property
+    def views_to_label(self) -> int:
+        """How many views of each image the teacher labels over the run."""
+        if isinstance(self.config, TrainConfig):
+            return self.plan.count if self.config.views == "all" else min(self.config.views, self.plan.count)
+        whole, rest = divmod(self.config.epochs, self.config.rounds.epochs)
+        return whole * self.views_a_round + min(rest, self.views_a_round)
+
+    @property
+    def views_a_round(self) -> int:
+        """How many views of each image a round of `guide` labels: no more than there are, or than are shown."""
+        assert isinstance(self.config, GuideConfig)
+        return min(self.config.rounds.views, self.config.epochs, self.plan.count)
 
     def build(self, arch: str, role: str, state: State | None = None) -> nn.Module:
         """A model on the device: as born from the run's seed for this role, or with the weights given."""

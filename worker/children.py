@@ -8,9 +8,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+# A reserve that dies at once (torch cannot be loaded, say) is not started again sooner than this.
+RESERVE_EVERY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,13 @@ class Child:
         """The next line it said. Raises `queue.Empty` when it is silent that long; None once it has ended."""
         return self._lines.get(timeout=max(timeout_seconds, 0.001))
 
+    def kill_after(self, seconds: float) -> None:
+        """Let it end by itself for so long."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+            return
+        self.kill()
+
     def wait(self) -> int:
         """Its exit code; negative for the signal that killed it."""
         return self._process.wait()
@@ -91,18 +106,29 @@ class Trainers:
     def __init__(self, *, keep_one_warm: bool):
         self._keep_one_warm = keep_one_warm
         self._reserve: Child | None = None
+        self._next_reserve = 0.0
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
         """Start a reserve if there is none. Loading torch takes seconds of a core: call it when there is no work."""
         with self._lock:
-            if self._keep_one_warm and (self._reserve is None or not self._reserve.alive):
+            if not self._keep_one_warm or (self._reserve is not None and self._reserve.alive):
+                return
+            if time.monotonic() < self._next_reserve:
+                return
+            self._next_reserve = time.monotonic() + RESERVE_EVERY_SECONDS
+            try:
                 self._reserve = Child()
+            except OSError as error:  # no process to be had; a job will say so if it is still so then
+                log.warning("no_standby_trainer", error=str(error))
 
     def take(self) -> Child:
         with self._lock:
             reserve, self._reserve = self._reserve, None
-        return reserve if reserve is not None and reserve.alive else Child()
+            if reserve is not None and reserve.alive:
+                self._next_reserve = 0.0  # it was good, so the next one may follow at once
+                return reserve
+        return Child()
 
     def close(self) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 import errno
 
 import torch
+from pydantic import ValidationError
 
 from kd.errors import BadResume, DataError, DeviceMissing, Diverged, KdError
 
@@ -13,7 +14,8 @@ def explain(error: BaseException) -> Failure:
     """A `code` for programs, a `message` and a `hint` for people, and whether trying again may help."""
     for is_it, code, hint, retryable in KNOWN:
         if is_it(error):
-            return {"code": code, "message": sentence(error), "hint": hint, "retryable": retryable}
+            message = "The disk takes no more data." if code == "disk_full" else sentence(error)
+            return {"code": code, "message": message, "hint": hint, "retryable": retryable}
     return {
         "code": "internal_error",
         "message": f"{type(error).__name__}: {sentence(error)}",
@@ -43,7 +45,7 @@ def _disk_full(error: BaseException) -> bool:
     # torch.save reports a failed write as a RuntimeError of its zip writer; its cause is an OSError.
     chain: BaseException | None = error
     while chain is not None:
-        if isinstance(chain, OSError) and chain.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(chain, OSError) and chain.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
         chain = chain.__cause__ or chain.__context__
     return False
@@ -72,5 +74,10 @@ KNOWN = (
         True,
     ),
     (_cuda_error, "cuda_error", "The GPU or its driver failed. If it happens again, check `nvidia-smi`.", True),
-    (lambda error: isinstance(error, KdError | ValueError), "bad_spec", "Change the spec as the message says.", False),
+    (
+        lambda error: isinstance(error, KdError | ValidationError),
+        "bad_spec",
+        "Change the spec as the message says.",
+        False,
+    ),
 )

@@ -15,13 +15,14 @@ from typing import Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
-from jobs import files, leases, store
+from jobs import files, leases, retention, store
 from jobs.db import UNREACHABLE, Sessions
 from jobs.errors import LeaseLost
 from jobs.leases import Claim
 from jobs.settings import Settings
-from jobs.states import State
+from jobs.states import FINAL, State
 from worker.children import Child, Order, Trainers, log_path
 from worker.recorder import Recorder
 
@@ -31,6 +32,10 @@ log = structlog.get_logger()
 SELF_FENCE = 0.7
 # Steps are gathered this long before they are written: one short write per batch.
 FLUSH_SECONDS = 0.25
+# How often a database that does not answer is asked again.
+RETRY_SECONDS = 1.0
+# A trainer that has nothing more to say is given this long to end by itself.
+LEAVE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,12 @@ class Worker:
     stopping: threading.Event
 
 
-def supervise(worker: Worker, job_id: str | None = None) -> bool:
-    """Claim a job (the next one, or the one named) and see it through. False when there was none to claim."""
+def supervise(worker: Worker) -> bool:
+    """Claim the next job and see it through. False when there was none to claim."""
     ttl = timedelta(seconds=worker.settings.lease_seconds)
     asked = time.monotonic()
     with worker.db.begin() as session:
-        claim = leases.claim(session, worker=worker.name, ttl=ttl, job_id=job_id)
+        claim = leases.claim(session, worker=worker.name, ttl=ttl)
     if claim is None:
         return False
     log.info("job_claimed", job=claim.job_id, attempt=claim.attempt, resume=claim.resume)
@@ -62,7 +67,7 @@ def supervise(worker: Worker, job_id: str | None = None) -> bool:
         log.exception("supervisor_failed", job=claim.job_id, attempt=claim.attempt)
         attempt.give_up(error)
     finally:
-        attempt.child.kill()
+        attempt.end_trainer()
     return True
 
 
@@ -76,13 +81,20 @@ class Attempt:
         self.lease_lapsed = False
         self.folder = files.attempt_folder(worker.settings.data_dir, claim.job_id, claim.attempt)
         self.recorder = Recorder(worker.db, claim, worker.settings.data_dir, self.folder)
-        self.child: Child = worker.trainers.take()
+        self.child: Child | None = None
 
     # -- the attempt, from start to end --------------------------------------------------------------------------
 
     def see_through(self) -> None:
         """Start the trainer and stay until its end is in the database. Raises `LeaseLost`."""
         data = self.worker.settings.data_dir
+        try:
+            self.child = self.worker.trainers.take()
+        except OSError as error:  # no process, no memory: this machine's trouble, not the job's
+            log.error("no_trainer", job=self.claim.job_id, error=str(error))
+            time.sleep(RETRY_SECONDS)
+            self._put_back(no_trainer(error))
+            return
         self.child.start(
             Order(
                 spec=self.claim.spec,
@@ -96,98 +108,98 @@ class Attempt:
         over = threading.Event()
         threading.Thread(target=self._fence_myself, args=(over,), daemon=True).start()
         try:
-            self._listen()
-            self._settle()
+            self._listen(self.child)
+            self._settle(self.child)
         finally:
             over.set()
 
-    def _listen(self) -> None:
+    def end_trainer(self) -> None:
+        """Whatever happened: nothing of the trainer is left."""
+        if self.child is not None:
+            self.child.kill()
+
+    def _listen(self, child: Child) -> None:
         """Until the trainer has ended: take what it says, write it down, renew the lease, mind requests."""
         next_beat = next_flush = time.monotonic()
+        failing = False  # the database does not answer: what is urgent waits like the rest
         while True:
             now = time.monotonic()
             if now >= next_beat:
                 self._try(self._renew)
                 next_beat = now + self.worker.settings.heartbeat_seconds
-            if now >= next_flush or self.recorder.urgent:
-                self._try(self.recorder.flush)
-                next_flush = now + FLUSH_SECONDS
+            if now >= next_flush or (self.recorder.urgent and not failing):
+                failing = not self._try(self.recorder.flush)
+                next_flush = now + (RETRY_SECONDS if failing else FLUSH_SECONDS)
             if self.cancel_requested or self.worker.stopping.is_set() or self.lease_lapsed:
-                self.child.kill()
+                child.kill()
                 return
             wake = min(next_beat, next_flush if self.recorder.waiting else next_beat)
             try:
-                line = self.child.next_line(min(wake - time.monotonic(), FLUSH_SECONDS))
+                line = child.next_line(min(wake - time.monotonic(), FLUSH_SECONDS))
             except queue.Empty:
                 continue
             if line is None:
                 return
             self.recorder.hear(line)
 
-    def _settle(self) -> None:
-        """The trainer has ended: write down why, trying again while the lease is ours."""
-        if not self.cancel_requested and not self.worker.stopping.is_set():
-            self.child.wait()
+    def _settle(self, child: Child) -> None:
+        """The trainer has said its last word: write down how it ended, trying again while the lease is ours."""
+        # It may take its time to leave, or never do; what it said counts, and an ending without a word is read
+        # off its exit code.
+        child.kill_after(LEAVE_SECONDS)
         while not self.lease_lapsed:
-            if self._try(self.recorder.flush) and self._try(self._release):
+            if self._try(self.recorder.flush) and self._try(lambda: self._release(child)):
                 return
-            time.sleep(FLUSH_SECONDS)
+            time.sleep(RETRY_SECONDS)
         raise LeaseLost(self.claim.job_id, self.claim.attempt)
 
-    def _release(self) -> None:
-        data, claim, finished, failure = (
-            self.worker.settings.data_dir,
-            self.claim,
-            self.recorder.finished,
-            self.recorder.failure,
-        )
-        superseded: list[str] = []
+    def _put_back(self, error: dict[str, Any]) -> None:
         with self.worker.db.begin() as session:
-            if finished is not None:
-                best = store.checkpoint(session, claim.job_id, "best")
-                result = {
-                    "metrics": finished.metrics,
-                    "best_checkpoint": best.id,
-                    "seconds": finished.seconds,
-                }
-                superseded = leases.release(session, claim, State.SUCCEEDED, result=result)
-                state = State.SUCCEEDED
-            elif self.cancel_requested:
-                superseded = leases.release(session, claim, State.CANCELLED)
-                state = State.CANCELLED
-            elif failure is not None and failure["code"] == "bad_checkpoint" and claim.resume is not None:
-                # Damaged on disk: the one before it serves, or the start does.
-                superseded = [claim.resume]
-                self.claim = claim = leases.discard_resume(session, claim)
-                state = leases.requeue(
-                    session, claim, keep_stall=True, max_stalls=self.worker.settings.max_stalls, error=failure
-                )
-            elif failure is not None:
-                superseded = leases.release(session, claim, State.FAILED, error=failure)
-                state = State.FAILED
-            elif self.worker.stopping.is_set():
-                state = leases.requeue(session, claim, keep_stall=False, max_stalls=self.worker.settings.max_stalls)
-            else:
-                state = leases.requeue(
-                    session,
-                    claim,
-                    keep_stall=True,
-                    max_stalls=self.worker.settings.max_stalls,
-                    error=death(self.child.wait()),
-                )
-        files.remove(data, superseded)
-        log.info("job_released", job=claim.job_id, attempt=claim.attempt, state=state)
+            max_stalls = self.worker.settings.max_stalls
+            leases.requeue(session, self.claim, keep_stall=True, max_stalls=max_stalls, error=error)
+
+    def _release(self, child: Child) -> None:
+        data, job_id = self.worker.settings.data_dir, self.claim.job_id
+        with self.worker.db.begin() as session:
+            state, unused = self._end(session, child)
+            named = retention.named(session, job_id)
+        files.remove(data, unused)
+        if state in FINAL:
+            files.sweep(data, job_id, keep=named)  # what a killed trainer had written but not yet published
+        log.info("job_released", job=job_id, attempt=self.claim.attempt, state=state)
+
+    def _end(self, session: Session, child: Child) -> tuple[State, list[str]]:
+        """The move that this ending calls for; the state it led to, and paths to delete after the commit."""
+        claim, finished, failure = self.claim, self.recorder.finished, self.recorder.failure
+        max_stalls = self.worker.settings.max_stalls
+        if finished is not None:
+            best = store.checkpoint(session, claim.job_id, "best")
+            result = {"metrics": finished.metrics, "best_checkpoint": best.id, "seconds": finished.seconds}
+            return State.SUCCEEDED, leases.release(session, claim, State.SUCCEEDED, result=result)
+        if self.cancel_requested:
+            return State.CANCELLED, leases.release(session, claim, State.CANCELLED)
+        if failure is not None and failure["code"] == "bad_checkpoint" and claim.resume is not None:
+            # Damaged on disk: the one before it serves, or the start does.
+            rest = leases.discard_resume(session, claim)
+            state = leases.requeue(session, rest, keep_stall=True, max_stalls=max_stalls, error=failure)
+            return state, [claim.resume]
+        if failure is not None:
+            return State.FAILED, leases.release(session, claim, State.FAILED, error=failure)
+        if self.worker.stopping.is_set():
+            return leases.requeue(session, claim, keep_stall=False, max_stalls=max_stalls), []
+        error = death(child.wait())
+        return leases.requeue(session, claim, keep_stall=True, max_stalls=max_stalls, error=error), []
 
     def give_up(self, error: Exception) -> None:
         """Something here is broken: say so in the job. If even that fails, the lease lapses and the job is rescued."""
-        self.child.kill()
+        self.end_trainer()
         facts = {
             "code": "internal_error",
             "message": f"The worker could not go on with this job: {type(error).__name__}.",
             "hint": "This is a bug in Stillhouse; the worker's own log has the traceback.",
             "retryable": True,
         }
-        with contextlib.suppress(DBAPIError, LeaseLost), self.worker.db.begin() as session:
+        with contextlib.suppress(DBAPIError, LeaseLost, *UNREACHABLE), self.worker.db.begin() as session:
             leases.release(session, self.claim, State.FAILED, error=facts)
 
     # -- the lease -----------------------------------------------------------------------------------------------
@@ -205,7 +217,7 @@ class Attempt:
             if time.monotonic() - self.renewed_at > SELF_FENCE * self.worker.settings.lease_seconds:
                 log.error("lease_not_renewed_in_time", job=self.claim.job_id, attempt=self.claim.attempt)
                 self.lease_lapsed = True
-                self.child.kill()
+                self.end_trainer()
                 return
 
     def _try(self, write: Callable[[], None]) -> bool:
@@ -216,6 +228,15 @@ class Attempt:
             log.warning("database_unreachable", job=self.claim.job_id, error=str(error))
             return False
         return True
+
+
+def no_trainer(error: OSError) -> dict[str, Any]:
+    return {
+        "code": "no_trainer",
+        "message": f"The worker could not start a trainer: {error.strerror}.",
+        "hint": "The worker's machine is out of processes or memory.",
+        "retryable": True,
+    }
 
 
 def death(exit_code: int) -> dict[str, Any]:

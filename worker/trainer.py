@@ -4,6 +4,7 @@ It has no database credentials and dies with its parent. It loads torch before i
 trainer can be kept warm: started early, waiting.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -27,8 +28,8 @@ def main() -> int:
         return 0  # the parent ended before it had an order for us
     order = json.loads(line)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    _log_to(Path(order["log"]))
     try:
+        _log_to(Path(order["log"]))
         for event in run(
             parse(order["spec"]),
             out=order["out"],
@@ -40,8 +41,9 @@ def main() -> int:
             voice.write(event.model_dump_json() + "\n")
             voice.flush()
     except Exception as error:
-        traceback.print_exc()
         say(voice, {"event": "failed", **explain(error)})
+        with contextlib.suppress(OSError):  # a full disk takes no log
+            traceback.print_exc()
         return 1
     return 0
 

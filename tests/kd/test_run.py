@@ -223,3 +223,90 @@ def test_early_stopping_keeps_the_best_teacher(data, tmp_path):
 def test_a_cuda_device_that_is_not_there_is_said_in_words(tmp_path):
     with pytest.raises(errors.DeviceMissing, match="no cuda:99 device here"):
         list(run(SPECS["train"], tmp_path, device="cuda:99"))
+
+
+@pytest.mark.parametrize("damage", ["empty", "not numpy", "a folder", "no manifest keys"])
+def test_a_label_table_that_is_damaged_in_any_way_is_written_again(data, tmp_path, damage):
+    spec = SPECS["train"]
+    list(run(spec, tmp_path / "a", data_folder=data, label_folder=tmp_path / "labels"))
+    (table,) = (tmp_path / "labels").glob("*.npy")
+    if damage == "empty":
+        table.write_bytes(b"")
+    if damage == "not numpy":
+        table.write_bytes(b"PK\x03\x04 not really a zip")
+    if damage == "a folder":
+        table.unlink()
+        table.mkdir()
+    if damage == "no manifest keys":
+        table.with_suffix(".json").write_text("[]")
+
+    if damage == "a folder":  # nothing of ours: it is in the way, and says so
+        with pytest.raises(OSError, match="directory"):
+            list(run(spec, tmp_path / "b", data_folder=data, label_folder=tmp_path / "labels"))
+        return
+    events = list(run(spec, tmp_path / "b", data_folder=data, label_folder=tmp_path / "labels"))
+
+    assert [event for event in events if isinstance(event, Step) and event.phase == "labelling"]
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_run_stopped_between_the_teacher_s_checkpoint_and_its_file_still_writes_the_file(data, tmp_path):
+    spec = SPECS["train"]
+    first = []
+    for event in run(spec, tmp_path / "1", data_folder=data):
+        first.append(event)
+        if isinstance(event, Saved) and event.phase == "teacher" and event.epoch == 3 and len(first) > 3:
+            following = event
+        if isinstance(event, Wrote):
+            break
+    second = list(run(spec, tmp_path / "2", tmp_path / "1" / following.resume.path, data_folder=data))
+
+    assert "teacher.safetensors" in [event.file.name for event in second if isinstance(event, Wrote)]
+
+
+def test_labels_that_do_not_fit_into_half_precision_are_the_teacher_s_fault(data, tmp_path):
+    teacher = {"arch": "mlp", "epochs": 3, "optimizer": {"name": "adamw", "lr": 10}}
+    spec = parse({"mode": "train", "config": {**TINY, "teacher": teacher, "views": 9}})
+
+    with pytest.raises(errors.KdError, match=r"teacher \(mlp\) gives logits that are not finite|not finite at step"):
+        list(run(spec, tmp_path, data_folder=data))
+
+
+@pytest.mark.parametrize(
+    "rounds", [{"epochs": 3, "views": 3}, {"epochs": 1000, "views": 50}, {"epochs": 2, "views": 1}]
+)
+def test_a_guide_labels_no_view_that_is_never_shown(data, tmp_path, rounds):
+    spec = parse({"mode": "guide", "config": {**TINY, "control": False, "rounds": rounds}})
+
+    events = list(run(spec, tmp_path, data_folder=data))
+
+    labelled = [
+        event.facts["views"] for event in events if isinstance(event, PhaseStarted) and event.phase == "labelling"
+    ]
+    assert sum(labelled) == {3: 4, 50: 4, 1: 2}[rounds["views"]], "four epochs show at most four views"
+    assert [event for event in events if isinstance(event, Step)][-1].fraction > 0.9
+
+
+def test_writers_of_one_file_never_trip_over_each_other(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def write(number: int) -> None:
+        with checkpoint.atomic(tmp_path / "table") as file:
+            file.write(bytes([number]) * 100_000)
+
+    with ThreadPoolExecutor(8) as writers:
+        list(writers.map(write, range(64)))
+
+    assert len(set((tmp_path / "table").read_bytes())) == 1, "one writer's bytes, whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["table"]
+
+
+def test_a_resumed_run_knows_how_far_it_is(whole, data, tmp_path):
+    spec, out, events = whole
+    checkpoint_in_control = next(e for e in events if isinstance(e, Saved) and e.phase == "control")
+
+    resumed = run(spec, tmp_path, out / checkpoint_in_control.resume.path, data_folder=data)
+    steps = [event for event in resumed if isinstance(event, Step)]
+
+    assert steps[0].fraction > 0.6
+    assert steps[-1].fraction > 0.9

@@ -156,6 +156,50 @@ def test_a_job_whose_trainer_dies_at_every_attempt_fails_after_three_and_the_nex
 
 
 @ON_ONE_DATABASE
+def test_a_trainer_that_said_its_last_word_but_will_not_leave_does_not_hold_up_its_job(
+    worker, submit, wait_for, tiny, tmp_path, monkeypatch
+):
+    # As a CUDA context that takes its time to be torn down: every Python of this test leaves after ten seconds.
+    slow = "import atexit, sys, time\nif 'worker.trainer' in sys.orig_argv: atexit.register(time.sleep, 10)\n"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(slow)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+
+    job = wait_for(submit(tiny()), seconds=30)
+
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 1)
+
+
+@ON_ONE_DATABASE
+def test_what_a_killed_trainer_wrote_but_never_published_is_gone_in_the_end(worker, submit, wait_for, tiny, settings):
+    job_id = submit(tiny(epochs=30))
+    job = wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 20)
+    folder = files.attempt_folder(settings.data_dir, job_id, job.attempt)
+    orphan = folder / "checkpoints" / "step-999999999" / "resume.pt"
+    orphan.parent.mkdir()
+    orphan.write_bytes(b"half a check")
+
+    wait_for(job_id)
+
+    wait_until(lambda: not orphan.parent.exists())
+
+
+@ON_ONE_DATABASE
+def test_a_full_disk_fails_the_job_with_the_reason_though_no_log_can_be_written(
+    worker, submit, wait_for, tiny, settings
+):
+    job_id = submit(tiny(epochs=10_000))
+    wait_for(job_id, lambda job: job.phase == "student")
+    (pid,) = trainers_of(os.getpid())
+
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))  # from now on it can write no file: as bad as a full disk
+    job = wait_for(job_id)
+
+    assert job.state == State.FAILED
+    assert job.error["code"] == "disk_full", job.error
+
+
+@ON_ONE_DATABASE
 def test_a_job_that_cannot_run_fails_at_once_with_the_reason_and_keeps_its_log(
     worker, submit, wait_for, tiny, settings
 ):
