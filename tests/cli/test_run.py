@@ -39,7 +39,7 @@ def spec(tmp_path):
 def test_a_run_that_was_interrupted_goes_on_to_the_end(spec, tmp_path):
     out, data = tmp_path / "out", tmp_path / "data"
     options = ["--out", str(out), "--data", str(data)]
-    many_epochs = [*KD, "run", str(spec), *options, "--set", "config.epochs=40"]
+    many_epochs = [*KD, "run", str(spec), *options, "--set", "config.epochs=300"]
     before = {path.name for path in tmp_path.iterdir()}
     process = subprocess.Popen(many_epochs, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
     while not (out / "student.safetensors").exists():
