@@ -55,14 +55,9 @@ class RoundLabels:
         yield PhaseStarted(phase="labelling", facts={"round": number + 1, "rounds": rounds, "views": shown})
         images = len(bench.train)
         self.table_NVC = torch.empty(images, shown, len(bench.dataset.classes), device=bench.device)
-        yield from labels.label_views(
-            bench,
-            self.guide,
-            range(number * V, number * V + shown),
-            self.table_NVC,
-            before=number * V * images,
-            planned=bench.views_to_label * images,
-        )
+        written = labels.label_views(bench, self.guide, range(number * V, number * V + shown), self.table_NVC)
+        planned = bench.views_to_label * images
+        yield from labels.told(bench, written, before=number * V * images, planned=planned)
         self.labelled_round = number
         bench.enter("student")
 
