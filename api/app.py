@@ -11,7 +11,7 @@ from api import errors, openapi
 from api.dependencies import refuse_queries_nobody_reads
 from api.limits import BodyLimit
 from api.request_id import RequestId
-from api.routes import artifacts, jobs, system
+from api.routes import artifacts, jobs, label_tables, system
 from api.upkeep import Upkeep
 from jobs import db
 from jobs.notifier import Notifier
@@ -37,7 +37,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         swagger_ui_parameters={"validatorUrl": None},
     )
     app.state.settings = settings
-    for routes in (jobs, artifacts, system):
+    for routes in (jobs, artifacts, label_tables, system):
         app.include_router(routes.router, dependencies=[Depends(refuse_queries_nobody_reads)])
     openapi.complete(app)
     errors.install(app)

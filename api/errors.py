@@ -18,6 +18,7 @@ from starlette.routing import Match
 from api import faults
 from api.faults import Fault, Place
 from jobs import errors as jobs_errors
+from kd import label_cache
 
 log = structlog.get_logger()
 
@@ -75,8 +76,11 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     jobs_errors.JobNotFound: (404, "job_not_found"),
     jobs_errors.CheckpointNotFound: (404, "checkpoint_not_found"),
     jobs_errors.ArtifactNotFound: (404, "artifact_not_found"),
+    label_cache.NoSuchTable: (404, "label_table_not_found"),
     NoSuchMode: (404, "mode_not_found"),
     jobs_errors.NotAllowed: (409, "not_allowed"),
+    label_cache.TableBusy: (409, "label_table_busy"),
+    label_cache.TableUnfinished: (409, "label_table_unfinished"),
     jobs_errors.FileGone: (410, "file_gone", "The file is no longer there; a newer checkpoint may have replaced it."),
     BodyTooLarge: (413, "body_too_large"),
     WrongContentType: (415, "wrong_content_type"),

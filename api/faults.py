@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import isclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 from pydantic_core import ErrorDetails
 
 Path = tuple[str | int, ...]
@@ -104,7 +104,7 @@ _SENTENCES: dict[str, str] = {
 def _message(error: ErrorDetails, path: Path, model: type[BaseModel] | None, place: Place) -> str:
     if error["type"] == "extra_forbidden":
         what = "field" if place == "body" else "parameter"
-        return f"there is no such {what}" + _meant(str(path[-1]), _fields(model, path[:-1]))
+        return f"there is no such {what}" + _meant(str(path[-1]), _fields(model, error["loc"][:-1]))
     sentence = _SENTENCES.get(error["type"], error["msg"])
     # "Input should be greater than or equal to 1", "String should have at most 200 characters"
     return sentence.removeprefix("Input ").removeprefix("String ").removeprefix("Value ")
@@ -116,13 +116,19 @@ def _meant(name: str, known: list[str]) -> str:
     return f"; there are {', '.join(known)}" if known else ""
 
 
-def _fields(model: type[BaseModel] | None, path: Path) -> list[str]:
-    """The names of the fields at a place in the model."""
-    for key in path:
-        field = model.model_fields.get(str(key)) if model else None
-        inner = field.annotation if field else None
-        model = inner if isclass(inner) and issubclass(inner, BaseModel) else None
-    return list(model.model_fields) if model else []
+def _fields(model: type[BaseModel] | None, loc: Path) -> list[str]:
+    """The names of the fields at a place in the model. `loc` also names the members of unions: those with a tag."""
+    found: Any = model
+    for key in loc:
+        if not _is_model(found):
+            found = next((member[0] for member in map(get_args, get_args(found)) if Tag(str(key)) in member), None)
+        elif str(key) in found.model_fields:  # else it is the tag of `found` itself
+            found = found.model_fields[str(key)].annotation
+    return list(found.model_fields) if _is_model(found) else []
+
+
+def _is_model(found: Any) -> bool:
+    return isclass(found) and issubclass(found, BaseModel)
 
 
 def _instead_of(value: Any, said: list[str]) -> str:

@@ -2,17 +2,23 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends
 from pydantic import Field, ValidationError
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
+from sqlalchemy.orm import Session
 
 from api import faults, json_body
+from api.dependencies import Settings
 from api.errors import Invalid
 from api.faults import Fault
-from kd import spec
+from jobs import teachers
+from jobs.errors import NoTeacher
+from kd import packed_facts, spec
+from kd.errors import DataError
 
 # In the dialect that Python and JSON Schema share.
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -77,7 +83,7 @@ class Submission:
     priority: int
 
 
-def parse(body: json_body.Body) -> Submission:
+def parse(body: json_body.Body, settings: Settings) -> Submission:
     """The submission in a body, or an error that names every problem and its place."""
     given = json_body.parse(body)
     if not isinstance(given, dict):
@@ -91,6 +97,8 @@ def parse(body: json_body.Body) -> Submission:
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         raise Invalid(faults.find(details, given, model=SUBMISSIONS[mode])) from None
+    if elsewhere := packed_faults(found.config, settings.data_dir / "datasets"):
+        raise Invalid(elsewhere)
     return Submission(
         spec=spec.parse({"mode": mode, "config": given["config"]}),
         given={"mode": mode, "config": given["config"]},
@@ -98,6 +106,28 @@ def parse(body: json_body.Body) -> Submission:
         labels=found.labels,
         priority=found.priority,
     )
+
+
+def packed_faults(config: spec.Config, folder: Path) -> list[Fault]:
+    """What only the data folder knows: whether a packed data set is there, and whether its images allow the crops."""
+    if not packed_facts.is_packed(config.dataset):
+        return []
+    try:
+        if config.dataset not in packed_facts.names(folder):
+            return [Fault("/config/dataset", packed_facts.missing(folder, config.dataset))]
+        _, height, width = packed_facts.read(folder, config.dataset).shape
+    except (DataError, OSError) as error:
+        return [Fault("/config/dataset", str(error))]
+    fault = config.crop_fault(height, width)
+    return [Fault("/config", fault)] if fault is not None else []
+
+
+def check_teacher(session: Session, submission: Submission) -> None:
+    """Refuse a teacher of another job that is not there to be had: what only the database knows."""
+    try:
+        teachers.check(session, submission.spec)
+    except NoTeacher as error:
+        raise Invalid([Fault("/config/teacher/job", error.why)]) from None
 
 
 Submitted = Annotated[Submission, Depends(parse)]

@@ -1,132 +1,301 @@
-"""How much of a bare training loop's speed is left once a student trains on cached labels in Stillhouse?
+"""How fast is the engine beside loops that do less, and beside loops that do the same the usual way?
 
-    python benchmarks/engine.py [--rounds 5] [--models mlp,cnn_small,resnet8x4,resnet20]
+    python benchmarks/engine.py [--rounds 5] [--pairs resnet32x4:resnet8x4,...] [--images FILE.npz]
 
-Both sides train the same student at batch 64 in turn, in one process. The bare loop is forward, cross-entropy,
-backward and SGD step on one resident tensor, channels last, and nothing else. Ours is the student phase as it
-runs in a job: views cut and normalised on the device, labels looked up, kd + cross-entropy, metrics, evaluation
-after each epoch, checkpoints. Results with hardware: benchmarks/README.md.
+For each pair of teacher and student, all measured in turn in one process, batch 64, images/s:
+    bare student      forward, cross-entropy, backward, SGD on one resident tensor, channels last, and nothing else
+    student phase     a job's student phase on labels that are there: views, kd + CE, metrics, evaluation, checkpoints
+    bare teacher      its plain forward in inference mode on one resident tensor, at the fastest of some batch sizes
+    labelling         a job's labelling phase: views, forward, the table on disk
+    live teacher      our student phase's loop with the teacher's forward in every step, as online distillation has it
+    tutorial          DataLoader, a transform per image, the teacher in every step, .item() in every step
+FILE.npz holds `images`, uint8 [N, H, W, C], and `labels`; without it pixels are random, which changes no speed.
+Results with hardware: benchmarks/README.md.
 """
 
 import argparse
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from kd import catalog, models, training
-from kd.checkpoint import Position
+from kd import catalog, evaluate, labels, models, training
+from kd.checkpoint import Position, copy_of
 from kd.data import Dataset, Split
-from kd.events import Saved
-from kd.spec import Objective, TrainConfig
+from kd.lessons import lessons
+from kd.models.torchvision_import import torchvision_transforms
+from kd.seeds import permutation
+from kd.spec import TrainConfig
 from kd.train import TableLabels
 from kd.workbench import Workbench
 
 BATCH = 64
+PAIRS = "resnet32x4:resnet8x4,resnet56:resnet20,wrn_40_2:wrn_16_2,cnn:mlp,cnn:cnn_small"
+# How long each measurement should take, about; images are chosen accordingly.
+SECONDS = 2.0
+TEACHER_BATCHES = (64, 128, 256, 512)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--models", default="mlp,cnn_small,cnn,resnet8x4,resnet20")
+    parser.add_argument("--pairs", default=PAIRS)
+    parser.add_argument("--images", type=Path)
     options = parser.parse_args()
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, {platform.machine()}")
-    print(f"batch {BATCH}, {options.rounds} rounds in turn; images/s as median (min to max)\n")
-    print(f"{'student':12} {'data':16} {'bare loop':>26} {'student phase':>26} {'ratio':>22}")
-    for arch in options.models.split(","):
-        name = "cifar100" if arch.startswith(("resnet", "wrn")) else "mnist5k"
-        compare(arch, name, options.rounds, device)
+    print(f"batch {BATCH}, {options.rounds} rounds in turn; images/s as median (min to max)")
+    for pair in options.pairs.split(","):
+        compare(*pair.split(":"), options.images, options.rounds, device)
 
 
-def compare(arch: str, name: str, rounds: int, device: torch.device) -> None:
-    """Measure both loops in turn and print one line."""
-    # Long enough to measure, short enough to repeat: about three seconds each on two cores.
-    images = {"mlp": 40_000, "cnn_small": 20_000, "cnn": 6_400}.get(arch, 1_280 if "x4" in arch else 2_560)
-    dataset = noise(name, images)
-    ours = [], []
+def compare(teacher: str, student: str, images: Path | None, rounds: int, device: torch.device) -> None:
+    """Measure everything in turn and print a table."""
+    name = "cifar100" if student.startswith(("resnet", "wrn")) else "mnist5k"
     with tempfile.TemporaryDirectory() as folder:
+        pair = Pair(teacher, student, name, images if name == "cifar100" else None, device, Path(folder))
+        measured: dict[str, list[float]] = {work: [] for work in pair.works()}
         for number in range(rounds + 1):  # the first round warms up and is not counted
-            bare, phase = bare_loop(arch, dataset, device), student_phase(arch, dataset, device, Path(folder))
-            if number:
-                ours[0].append(images / bare)
-                ours[1].append(images / phase)
-    ratios = [phase / bare for bare, phase in zip(*ours, strict=True)]
-    print(f"{arch:12} {name + ' shapes':16} {spread(ours[0])} {spread(ours[1])} {spread(ratios, '.3f', 22)}")
+            for work, speed in pair.works().items():
+                found = speed()
+                if number:
+                    measured[work].append(found)
+    print(f"\n{teacher} → {student}, {name} {'images' if pair.real else 'shapes'}")
+    for work, values in measured.items():
+        print(f"  {work:16} {spread(values)}")
+    for above, below, why in (
+        ("student phase", "bare student", "what the engine costs"),
+        ("student steps", "bare student", "the same without the evaluation after the epoch"),
+        ("labelling", "bare teacher", "what views and the table cost"),
+        ("student phase", "live teacher", "what labelling once saves"),
+        ("student phase", "tutorial", "beside the usual loop"),
+    ):
+        ratios = [ours / theirs for ours, theirs in zip(measured[above], measured[below], strict=True)]
+        print(f"  {above + ' / ' + below:28} {spread(ratios, '.3f')}   {why}")
 
 
-def bare_loop(arch: str, dataset: Dataset, device: torch.device) -> float:
-    """Seconds for one pass of nothing but training."""
-    model = models.build(arch, len(dataset.classes), dataset.shape).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
-    inputs = torch.randn(BATCH, *dataset.shape, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(len(dataset.classes), (BATCH,), device=device)
-    model.train()
-    return timed(device, lambda: [bare_step(model, optimizer, inputs, labels) for _ in range(steps(dataset))])
+class Pair:
+    """A teacher, a student, data of the right shapes, and the loops to be timed."""
+
+    def __init__(self, teacher: str, student: str, name: str, images: Path | None, device: torch.device, folder: Path):
+        self.device, self.real = device, images is not None
+        facts = catalog.DATASETS[name]
+        self.pixels, self.labels = content(images, facts)
+        self.config = TrainConfig.model_validate(
+            {
+                "dataset": name,
+                "teacher": {"arch": teacher, "epochs": 1},
+                "student": {"arch": student},
+                "epochs": 1,
+                "batch_size": BATCH,
+                "views": 1,
+            }
+        )
+        self.folder = folder
+        self.classes = facts.classes
+        self.teacher = self._model(teacher).eval().requires_grad_(False)
+        self.inputs = torch.randn(BATCH, *facts.shape, device=device).contiguous(memory_format=torch.channels_last)
+        self.targets = torch.randint(facts.classes, (BATCH,), device=device)
+        macs = {
+            arch: evaluate.macs(models.build(arch, facts.classes, facts.shape), facts.shape)
+            for arch in (teacher, student)
+        }
+        # About 1.5e11 multiply-accumulates a second on two cores; small models are bound by other things.
+        self.student_images = self._images(max(3 * macs[student], 6_000_000), 1.2e11)
+        self.teacher_images = self._images(max(macs[teacher], 6_000_000), 1.5e11)
+        self.both_images = self._images(max(macs[teacher] + 3 * macs[student], 10_000_000), 1.2e11)
+        self.number = 0
+
+    def works(self) -> dict[str, Callable[[], float]]:
+        return {
+            "bare student": self.bare_student,
+            "student phase": self.student_phase,
+            "student steps": lambda: self.steps_speed,
+            "bare teacher": self.bare_teacher,
+            "labelling": self.labelling,
+            "live teacher": self.live_teacher,
+            "tutorial": self.tutorial,
+        }
+
+    def bare_student(self) -> float:
+        model, optimizer = self._student()
+        steps = self.student_images // BATCH
+        with timed(self.device) as seconds:
+            for _ in range(steps):
+                loss = F.cross_entropy(model(self.inputs), self.targets)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+        return steps * BATCH / seconds()
+
+    def student_phase(self) -> float:
+        bench = self._bench(self.student_images)
+        count, classes = len(bench.train), self.classes
+        table = torch.randn(count, 1, classes, device=self.device).half()
+        validation = torch.randn(len(bench.validation), classes)
+        guidance = TableLabels(self.config.objective, validation, table, self.device)
+        model = bench.build(self.config.student.arch, "student")
+        steps_end = began = time.perf_counter()
+        with timed(self.device) as seconds:
+            for event in training.fit(bench, "student", model, self.config, guidance=guidance):
+                if event.event == "phase":
+                    began = time.perf_counter()
+                if event.event == "step":
+                    steps_end = time.perf_counter()
+        self.steps_speed = count / (steps_end - began)
+        return count / seconds()
+
+    def bare_teacher(self) -> float:
+        return max(self._forward(size) for size in TEACHER_BATCHES)
+
+    def _forward(self, size: int) -> float:
+        inputs = torch.randn(size, *self.inputs.shape[1:], device=self.device).contiguous(
+            memory_format=torch.channels_last
+        )
+        steps = max(1, self.teacher_images // len(TEACHER_BATCHES) // size)
+        with torch.inference_mode():
+            self.teacher(inputs)
+            with timed(self.device) as seconds:
+                for _ in range(steps):
+                    self.teacher(inputs)
+        return steps * size / seconds()
+
+    def labelling(self) -> float:
+        bench = self._bench(self.teacher_images)
+        bench.position.finished["teacher"] = {"best": copy_of(self.teacher)}
+        with timed(self.device) as seconds:
+            for _ in labels.obtain(bench, self.teacher, 1):
+                pass
+        return len(bench.train) / seconds()
+
+    def live_teacher(self) -> float:
+        bench = self._bench(self.both_images)
+        model, optimizer = self._student()
+        order_N = permutation(len(bench.train), 0)
+        guidance = TableLabels(self.config.objective, torch.empty(0), torch.empty(0), self.device)
+        with timed(self.device) as seconds:
+            for lesson in lessons(bench.train, bench.train.viewer, order_N, 0, BATCH):
+                with torch.inference_mode():
+                    teacher_BC = self.teacher(lesson.pixels_BCHW)
+                student_BC = model(lesson.pixels_BCHW)
+                parts = training.loss_of(lesson._replace(teacher_BC=teacher_BC.clone()), student_BC, guidance)
+                optimizer.zero_grad(set_to_none=True)
+                parts.total.backward()
+                optimizer.step()
+        return len(bench.train) / seconds()
+
+    def tutorial(self) -> float:
+        transforms = torchvision_transforms()
+        facts = catalog.DATASETS[self.config.dataset]
+        steps = [transforms.RandomCrop(facts.height, padding=facts.crop_padding)]
+        steps += [transforms.RandomHorizontalFlip()] if facts.flip else []
+        steps += [transforms.ConvertImageDtype(torch.float32), transforms.Normalize(facts.mean, facts.std)]
+        images = Transformed(self.pixels[: self.both_images], self.labels, transforms.Compose(steps))
+        loader = torch.utils.data.DataLoader(images, batch_size=BATCH, shuffle=True)
+        model = self._model(self.config.student.arch, channels_last=False)
+        teacher = self._model(self.config.teacher.arch, channels_last=False).eval()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+        total = 0.0
+        with timed(self.device) as seconds:
+            for inputs, targets in loader:
+                inputs, targets = inputs.to(self.device), targets.to(self.device)
+                with torch.no_grad():
+                    said = teacher(inputs)
+                answers = model(inputs)
+                soft = F.kl_div(F.log_softmax(answers / 4, 1), F.softmax(said / 4, 1), reduction="batchmean") * 16
+                loss = 0.1 * F.cross_entropy(answers, targets) + 0.9 * soft
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.item()
+        return len(images) / seconds()
+
+    def _images(self, macs: int, macs_a_second: float) -> int:
+        """As many as take `SECONDS`, in whole batches, at most all there are."""
+        wanted = int(SECONDS * macs_a_second / macs) // BATCH * BATCH
+        return max(4 * BATCH, min(wanted, len(self.labels)))
+
+    def _bench(self, images: int) -> Workbench:
+        facts = catalog.DATASETS[self.config.dataset]
+        tenth = max(1, images // 9)
+        part = {name: Split(self.pixels[:count], self.labels[:count]) for name, count in (("t", images), ("v", tenth))}
+        self.number += 1  # no data set is the one before, so that no label table is
+        names = tuple(str(number) for number in range(facts.classes))
+        dataset = Dataset(
+            self.config.dataset, names, facts.mean, facts.std, str(self.number), part["t"], part["v"], part["v"]
+        )
+        position = Position()
+        return Workbench(
+            config=self.config,
+            dataset=dataset,
+            device=self.device,
+            autocast=torch.bfloat16 if self.device.type == "cuda" else None,
+            position=position,
+            digest="benchmark",
+            out=self.folder,
+            labels=self.folder / "labels",
+            teacher_arch=self.config.teacher.arch,
+        )
+
+    def _model(self, arch: str, *, channels_last: bool = True) -> nn.Module:
+        model = models.build(arch, self.classes, catalog.DATASETS[self.config.dataset].shape).to(self.device)
+        return model.to(memory_format=torch.channels_last) if channels_last else model
+
+    def _student(self) -> tuple[nn.Module, torch.optim.Optimizer]:
+        model = self._model(self.config.student.arch).train()
+        return model, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
 
 
-def bare_step(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, inputs: torch.Tensor, labels: torch.Tensor
-) -> None:
-    loss = F.cross_entropy(model(inputs), labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+class Transformed(torch.utils.data.Dataset):
+    """Images one by one, each through its transform, as tutorials have it."""
+
+    def __init__(self, pixels: torch.Tensor, targets: torch.Tensor, transform: Callable[[torch.Tensor], torch.Tensor]):
+        self.pixels, self.targets, self.transform = pixels, targets, transform
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
+        return self.transform(self.pixels[number]), int(self.targets[number])
 
 
-def student_phase(arch: str, dataset: Dataset, device: torch.device, folder: Path) -> float:
-    """Seconds for one epoch of the student phase, from a label table that is there."""
-    config = TrainConfig(
-        student={"arch": arch}, epochs=1, batch_size=BATCH, augmentation={"crop_padding": 2, "flip": True}
-    )
-    bench = Workbench(config, dataset, device, None, Position(), "benchmark", folder, folder)
-    table = torch.randn(len(dataset.train.labels), 4, len(dataset.classes), device=device).half()
-    validation = torch.randn(len(dataset.validation.labels), len(dataset.classes))
-    model = bench.build(arch, "student")
-    guidance = TableLabels(Objective(), validation, table)
-
-    def train() -> None:
-        for event in training.fit(bench, "student", model, config, guidance=guidance):
-            assert not isinstance(event, Saved) or event.step > 0
-
-    return timed(device, train)
+def content(images: Path | None, facts: catalog.DatasetFacts) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels uint8 [N, C, H, W] and labels [N]."""
+    if images is not None:
+        with np.load(images) as file:
+            pixels = torch.from_numpy(file["images"]).permute(0, 3, 1, 2).contiguous()
+            return pixels, torch.from_numpy(file["labels"]).long()
+    count = 60_000
+    return torch.randint(256, (count, *facts.shape), dtype=torch.uint8), torch.randint(facts.classes, (count,))
 
 
-def noise(name: str, images: int) -> Dataset:
-    """Random pixels in a data set's shapes: speed does not depend on what is in the picture."""
-    facts = catalog.DATASETS[name]
-
-    def split(count: int) -> Split:
-        pixels = torch.randint(256, (count, *facts.shape), dtype=torch.uint8)
-        return Split(pixels, torch.randint(facts.classes, (count,)))
-
-    classes = tuple(str(number) for number in range(facts.classes))
-    return Dataset(name, classes, facts.mean, facts.std, "noise", split(images), split(images // 10), split(10))
-
-
-def steps(dataset: Dataset) -> int:
-    return len(dataset.train.labels) // BATCH
-
-
-def timed(device: torch.device, work: Callable[[], object]) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+@contextmanager
+def timed(device: torch.device) -> Iterator[Callable[[], float]]:
+    """The seconds that the block took, its work on the device included."""
+    wait(device)
     began = time.perf_counter()
-    work()
+    ended: list[float] = []
+    yield lambda: ended[0] - began
+    wait(device)
+    ended.append(time.perf_counter())
+
+
+def wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
 
 
-def spread(values: list[float], digits: str = ",.0f", width: int = 26) -> str:
-    text = f"{median(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"
-    return f"{text:>{width}}"
+def spread(values: list[float], digits: str = ",.0f") -> str:
+    return f"{median(values):>9{digits}} ({min(values):{digits}} to {max(values):{digits}})"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import remote, run, serve, submit, watch
+from cli import pack, remote, run, serve, submit, watch
 from cli.console import console
 from cli.errors import explained
 
@@ -60,6 +60,7 @@ app.command()(remote.cancel)
 app.command()(remote.logs)
 app.command()(remote.download)
 app.command()(run.run)
+app.command()(pack.pack)
 
 if __name__ == "__main__":
     app()

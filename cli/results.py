@@ -20,12 +20,19 @@ class Outcome:
     archs: Mapping[str, str]
     sizes: Mapping[str, int] = field(default_factory=dict)  # bytes of the weights file
     verdict: str | None = None
+    teacher_brought: bool = False
 
 
-def archs(config: Mapping[str, Any]) -> dict[str, str]:
-    """Who is who in a resolved config."""
-    student = config["student"]["arch"]
-    return {"teacher": config["teacher"]["arch"], "student": student, "control": student}
+def archs(config: Mapping[str, Any], brought: str | None = None) -> dict[str, str]:
+    """Who is who in a resolved config, which of a teacher that is brought along knows only whose it is."""
+    student, teacher = config["student"]["arch"], config["teacher"]
+    known = (brought or f"the {teacher['role']} of {teacher['job']}") if is_brought(config) else teacher["arch"]
+    return {"teacher": known, "student": student, "control": student}
+
+
+def is_brought(config: Mapping[str, Any]) -> bool:
+    """Whether the teacher comes from another job."""
+    return "job" in config["teacher"]
 
 
 def show(outcome: Outcome, to: Console) -> None:
@@ -36,13 +43,15 @@ def show(outcome: Outcome, to: Console) -> None:
         if f"{role}.test.top1" not in metrics:
             continue
         twin = "student" if role == "control" else role  # the control is the student without a teacher
+        brought = role == "teacher" and outcome.teacher_brought
+        training = "brought along" if brought else words.clock(outcome.seconds.get(role))
         shown.add_row(
             role,
             arch,
             words.per_cent(metrics[f"{role}.test.top1"]),
             words.count(metrics.get(f"{twin}.parameters")),
             words.size(outcome.sizes.get(twin)),
-            words.clock(outcome.seconds.get(role)),
+            training,
         )
     to.print(shown)
     in_all = sum(words.known(seconds) or 0 for seconds in outcome.seconds.values())

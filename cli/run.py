@@ -19,12 +19,14 @@ from cli.results import Outcome
 from cli.story import Story
 from cli.submit import SetMode, Settings, SpecFile
 from kd.events import Event, Finished, Saved, Step
-from kd.spec import GuideSpec, TrainSpec, parse
+from kd.label_cache import DEFAULT_BYTES
+from kd.spec import GuideSpec, TeacherOfJob, TrainSpec, parse
 
 MODES: dict[str, type[TrainSpec] | type[GuideSpec]] = {"train": TrainSpec, "guide": GuideSpec}
 # Two, so that one is left should the machine die while it writes the newer one's successor.
 KEPT_RESUME_FILES = 2
 STUDENT = "student.safetensors"
+TEACHER = "teacher.safetensors"
 
 
 def run(
@@ -37,6 +39,16 @@ def run(
     data: Annotated[
         Path, typer.Option(envvar="STILLHOUSE_DATA_DIR", help="Data sets and label tables, shared between runs.")
     ] = Path("data"),
+    teacher_file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The weights of the teacher, if config.teacher names a job."),
+    ] = None,
+    label_cache_bytes: Annotated[
+        int,
+        typer.Option(
+            envvar="STILLHOUSE_LABEL_CACHE_BYTES", min=0, help="What all label tables may take on disk; 0: no limit."
+        ),
+    ] = DEFAULT_BYTES,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Say nothing but the result, as JSON.")] = False,
@@ -52,6 +64,7 @@ def run(
         raise Misused(f"{folder} holds a run already; --resume goes on with it, another --out starts afresh.")
     if not resumables(folder) and resume:
         raise Misused(f"{folder} holds nothing to resume.")
+    teacher_file = brought_along(asked, teacher_file, folder if resume else None)
     with extra("kd", "run"):
         import torch  # noqa: F401  # takes seconds, so only once the rest is in order
 
@@ -60,7 +73,12 @@ def run(
     story = Story()
     with display(quiet=as_json) as shown:
         try:
-            finished = go(distil(asked, folder, data, resume, device, shown), folder, story, shown)
+            finished = go(
+                distil(asked, folder, data, resume, teacher_file, device, label_cache_bytes, shown),
+                folder,
+                story,
+                shown,
+            )
         except KeyboardInterrupt:
             goes_on = (
                 f"`kd run --resume --out {folder}` goes on from there" if resumables(folder) else "nothing was saved"
@@ -71,10 +89,42 @@ def run(
     if as_json:
         print_json({**finished.model_dump(mode="json", exclude={"event"}), "student": str(student)})
         return
-    sizes = {"student": student.stat().st_size, "teacher": (folder / "teacher.safetensors").stat().st_size}
-    archs = results.archs(asked.config.model_dump())
-    results.show(Outcome(finished.metrics, finished.seconds, archs, sizes, story.verdict), console())
+    show(asked, finished, folder, story)
     console().print(f"The student is {student}, the report {folder / 'report.json'}.", markup=False)
+
+
+def show(asked: TrainSpec | GuideSpec, finished: Finished, folder: Path, story: Story) -> None:
+    """The result of a run that is over."""
+    from kd.checkpoint import read_facts
+
+    config, teacher = asked.config.model_dump(), folder / TEACHER
+    outcome = Outcome(
+        finished.metrics,
+        finished.seconds,
+        archs=results.archs(config, read_facts(teacher).arch),
+        sizes={"student": (folder / STUDENT).stat().st_size, "teacher": teacher.stat().st_size},
+        verdict=story.verdict,
+        teacher_brought=results.is_brought(config),
+    )
+    results.show(outcome, console())
+
+
+def brought_along(asked: TrainSpec | GuideSpec, given: Path | None, resumed: Path | None) -> Path | None:
+    """The weights of a teacher that another job trained; a run that goes on has kept them in its folder."""
+    teacher = asked.config.teacher
+    if not isinstance(teacher, TeacherOfJob):
+        if given is not None:
+            raise Misused("--teacher-file needs a spec whose config.teacher names a job; this one trains its own.")
+        return None
+    if given is None and resumed is not None and (resumed / TEACHER).exists():
+        return resumed / TEACHER
+    if given is None:
+        which = f"--artifact {TEACHER}" if teacher.role == "teacher" else "--checkpoint best"
+        raise Misused(
+            f"config.teacher names a job, so --teacher-file must name its weights: `kd download {teacher.job} {which}` "
+            "fetches them."
+        )
+    return given
 
 
 def understood(given: dict[str, Any]) -> TrainSpec | GuideSpec:
@@ -94,7 +144,14 @@ def understood(given: dict[str, Any]) -> TrainSpec | GuideSpec:
 
 
 def distil(
-    asked: TrainSpec | GuideSpec, folder: Path, data: Path, resume: bool, device: str, shown: Display
+    asked: TrainSpec | GuideSpec,
+    folder: Path,
+    data: Path,
+    resume: bool,
+    teacher_file: Path | None,
+    device: str,
+    label_cache_bytes: int,
+    shown: Display,
 ) -> Iterator[Event]:
     """The run's events. Should the newest resume file be damaged, the one before serves."""
     from kd.errors import BadResume
@@ -104,7 +161,14 @@ def distil(
     for candidate in candidates:
         try:
             yield from run(
-                asked, folder, candidate, data_folder=data / "datasets", label_folder=data / "labels", device=device
+                asked,
+                folder,
+                candidate,
+                data_folder=data / "datasets",
+                label_folder=data / "labels",
+                teacher_file=teacher_file,
+                device=device,
+                label_cache_bytes=label_cache_bytes,
             )
             return
         except BadResume as error:

@@ -31,6 +31,12 @@ class Story:
     accuracy: dict[str, float] = field(default_factory=dict)  # of each phase, the latest on validation
     verdict: str | None = None
 
+    @property
+    def teacher_brought(self) -> str | None:
+        """The architecture of a teacher that was brought along."""
+        chapter = self.chapters.get("teacher", Chapter())
+        return chapter.facts.get("arch")
+
     def hear(self, kind: str, data: Mapping[str, Any]) -> Iterator[str]:
         if kind == "started":
             yield self._opening(data)
@@ -82,5 +88,7 @@ def summary(name: str, chapter: Chapter) -> str | None:
         return f"{facts['views']} views of {facts['images']:,} images" if "views" in facts else None
     if chapter.best is None:
         return None
+    if not chapter.epochs:
+        return f"{words.per_cent(chapter.best)} on validation, brought along"
     epochs = "1 epoch" if chapter.epochs == 1 else f"{chapter.epochs} epochs"
     return f"{words.per_cent(chapter.best)} on validation, the best of {epochs}"

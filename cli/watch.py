@@ -123,10 +123,12 @@ def outcome(client: "Client", job: "Json", story: Story) -> Outcome:
     sizes = {"student": client.checkpoint(job["id"], "best")["size"]}
     if "teacher.safetensors" in artifacts:
         sizes["teacher"] = artifacts["teacher.safetensors"]
+    config = job["resolved_spec"]["config"]
     return Outcome(
         metrics=job["result"]["metrics"],
         seconds=job["result"]["seconds"],
-        archs=results.archs(job["resolved_spec"]["config"]),
+        archs=results.archs(config, story.teacher_brought),
         sizes=sizes,
         verdict=story.verdict,
+        teacher_brought=results.is_brought(config),
     )

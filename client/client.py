@@ -172,6 +172,19 @@ class Client:
         path = f"{_job(job_id)}/artifacts/{quote(name, safe='')}"
         return fetch(self._http, Offer(path, name, offered["size"], offered["sha256"]), _target(to, f"{job_id}-{name}"))
 
+    # -- label tables --------------------------------------------------------------------------------------------
+
+    def label_tables(self) -> Iterator[Json]:
+        """What teachers said of whole data sets, shared between jobs; the table used last first."""
+        return self._pages("/label-tables", {"limit": 100})
+
+    def label_table(self, table_id: str) -> Json:
+        return self._http.json("GET", _table(table_id))
+
+    def delete_label_table(self, table_id: str) -> None:
+        """Make room for others. A job that needs the table again makes it again."""
+        self._http.answer("DELETE", _table(table_id))
+
     # -- how -----------------------------------------------------------------------------------------------------
 
     def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Json]:
@@ -200,6 +213,10 @@ class Client:
 
 def _job(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
+
+
+def _table(table_id: str) -> str:
+    return f"/label-tables/{quote(table_id, safe='')}"
 
 
 def _plain(given: Mapping[str, Any] | TrainSpec | GuideSpec | Config) -> Json:

@@ -25,6 +25,14 @@ class ArtifactNotFound(JobError):
         super().__init__(f"Job {job_id} has no artifact {name!r}.")
 
 
+class NoTeacher(JobError):
+    """A job cannot lend a model to teach another job's student."""
+
+    def __init__(self, job_id: str, why: str):
+        self.job_id, self.why = job_id, why
+        super().__init__(f"Job {job_id} {why}.")
+
+
 class FileGone(JobError):
     """The row is there, the file is not: deleted behind our back, or superseded a moment ago."""
 

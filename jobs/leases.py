@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Row, case, delete, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
-from jobs import clock, history, ids, plain, retention
+from jobs import clock, history, ids, plain, retention, teachers
 from jobs.errors import LeaseLost
 from jobs.history import Said
 from jobs.models import Checkpoint, File, FileKind, Job, MetricPoint
@@ -32,6 +32,8 @@ class Claim:
     resume: str | None
     """The newest resume file, relative to the data folder."""
     checkpoint_step: int
+    teacher: str | None = None
+    """The weights of another job's teacher, relative to the data folder: if the spec wants it and it is still there."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def claim(
     )
     _cut_metrics_back(session, row.id, step)
     resume, _ = retention.newest_resume(session, row.id)
-    return Claim(row.id, row.attempt, worker, row.resolved_spec, resume, step)
+    teacher = teachers.path(session, row.id, row.resolved_spec)
+    return Claim(row.id, row.attempt, worker, row.resolved_spec, resume, step, teacher)
 
 
 def _cut_metrics_back(session: Session, job_id: str, step: int) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from jobs.errors import BadSettings
+from kd.label_cache import DEFAULT_BYTES
 
 PREFIX = "STILLHOUSE_"
 
@@ -45,6 +46,9 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, le=1_000_000_000)
     """The largest request body."""
+
+    label_cache_bytes: int = Field(default=DEFAULT_BYTES, ge=0)
+    """What all label tables together may take on disk; 0 is no limit. Larger where teachers are costly to ask twice."""
 
     standby: bool = True
     """Keep a trainer warm (torch imported): jobs start seconds earlier for some 300 MB of memory."""

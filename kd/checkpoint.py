@@ -77,16 +77,31 @@ def save_weights(state: State, facts: Facts, out: Path, path: Path) -> SavedFile
 
 def load_model(path: Path) -> tuple[nn.Module, Facts]:
     """The model in a weights file, in eval mode, and its facts. Inputs are (pixels / 255 - mean) / std."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        facts = TypeAdapter(Facts).validate_json(metadata["stillhouse"])
+    with _opened(path) as file:
+        facts = _facts(file)
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         model = models.build(facts.arch, len(facts.classes), facts.shape)
         model.load_state_dict(state)
+    return model.eval(), facts
+
+
+def read_facts(path: Path) -> Facts:
+    """What a weights file says of itself."""
+    with _opened(path) as file:
+        return _facts(file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            yield file
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise BadWeights(path, str(error).splitlines()[0]) from error
-    return model.eval(), facts
+
+
+def _facts(file: Any) -> Facts:
+    return TypeAdapter(Facts).validate_json(file.metadata()["stillhouse"])
 
 
 def copy_of(model: nn.Module) -> State:

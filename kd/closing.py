@@ -25,6 +25,8 @@ def control(bench: Workbench) -> Iterator[Event]:
 
 def evaluation(bench: Workbench) -> Iterator[Event]:
     """Teacher, student and control side by side on the test split; the report; the last word."""
+    if not bench.team.leads:
+        return
     config, position = bench.config, bench.position
     bench.enter("evaluating")
     yield PhaseStarted(phase="evaluating", facts={"images": len(bench.dataset.test.labels)})
@@ -33,7 +35,7 @@ def evaluation(bench: Workbench) -> Iterator[Event]:
 
     metrics: dict[str, float] = {}
     predictions: dict[str, Tensor] = {}
-    archs = {"teacher": config.teacher.arch, "student": config.student.arch, "control": config.student.arch}
+    archs = {"teacher": bench.teacher_arch, "student": config.student.arch, "control": config.student.arch}
     for role, arch in archs.items():
         if role not in position.finished:
             continue
@@ -65,11 +67,10 @@ def evaluation(bench: Workbench) -> Iterator[Event]:
     metrics["test.images"] = len(labels_N)
 
     yield from report.remarks(metrics, predictions, labels_N)
-    finished = bench.finish({"metrics": metrics})
-    yield finished
+    yield from bench.finish({"metrics": metrics})
     content = report.report(config, bench.dataset, metrics, position.seconds, predictions, labels_N)
     yield Wrote(file=checkpoint.write_text(json.dumps(content, indent=2), bench.out, Path("report.json")))
-    yield Finished(step=finished.step, metrics=metrics, seconds=position.seconds)
+    yield Finished(step=position.step, metrics=metrics, seconds=position.seconds)
 
 
 def size_and_speed(bench: Workbench, role: str, model: nn.Module) -> dict[str, float]:

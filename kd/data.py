@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from kd import catalog, sources
+from kd import catalog, packed, packed_facts, sources
 from kd.errors import DataError
 from kd.splitmix import splitmix64
 
@@ -20,11 +21,25 @@ TEST_FRACTION = 0.2
 
 @dataclass(frozen=True)
 class Split:
-    images: Tensor  # uint8 [N, C, H, W]
+    """Images of a source and their labels. A part of a packed data set names its rows and copies no image."""
+
+    source: Tensor  # uint8 [M, C, H, W]; mapped, where it may be larger than memory
     labels: Tensor  # int64 [N]
+    rows: Tensor | None = None  # int64 [N], which of the source's images; None: all of them
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)"""
+        _, channels, height, width = self.source.shape
+        return channels, height, width
+
+    @property
+    def images(self) -> Tensor:
+        """All of them at once, uint8 [N, C, H, W]: those of a packed data set are read into memory for it."""
+        return self.source if self.rows is None else self.source[self.rows]
 
 
 @dataclass(frozen=True)
@@ -41,32 +56,55 @@ class Dataset:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width)"""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+        return self.train.shape
 
 
 def load(name: str, folder: Path, validation_fraction: float) -> Dataset:
     """The data set `name`, read from `folder` or from a package, else downloaded to `folder`.
 
-    Raises `DataError` when there is none, or when it is damaged.
+    Of a packed one only the labels are read. Raises `DataError` when there is none, or when it is damaged.
     """
+    if packed_facts.is_packed(name):
+        return _load_packed(name, folder, validation_fraction)
     facts = catalog.DATASETS.get(name)
     if facts is None:
         raise DataError(name, catalog.unknown("data set", name, catalog.DATASETS) + ".")
     source = sources.read(name, folder)
-    everything = Split(torch.from_numpy(source.images), torch.from_numpy(source.labels))
-    _check(name, everything, source.classes)
-
-    is_test_N = torch.arange(len(everything)) >= source.first_test
-    if source.first_test == len(everything):
-        is_test_N = drawn(everything.labels, torch.ones_like(is_test_N), TEST_FRACTION, "test")
-    is_validation_N = drawn(everything.labels, ~is_test_N, validation_fraction, "validation")
-    train, validation, test = (
-        Split(everything.images[is_in_N], everything.labels[is_in_N])
-        for is_in_N in (~is_test_N & ~is_validation_N, is_validation_N, is_test_N)
-    )
+    images, labels_N = torch.from_numpy(source.images), torch.from_numpy(source.labels)
+    is_test_N = torch.arange(len(labels_N)) >= source.first_test
+    cut = _cut(name, labels_N, is_test_N, source.classes, validation_fraction)
+    train, validation, test = (Split(images[is_in_N], labels_N[is_in_N]) for is_in_N in cut)
     digest = _digest((source.classes, facts.mean, facts.std), (train, validation, test))
     return Dataset(name, source.classes, facts.mean, facts.std, digest, train, validation, test)
+
+
+def _load_packed(name: str, folder: Path, validation_fraction: float) -> Dataset:
+    source = packed.read(folder, name)
+    facts = source.facts
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the map cannot be written to: nobody does
+        images = torch.from_numpy(source.images).permute(0, 3, 1, 2)
+    labels_N, is_test_N = torch.from_numpy(source.labels), torch.from_numpy(source.is_test)
+    cut = _cut(name, labels_N, is_test_N, facts.classes, validation_fraction)
+    digest = hashlib.sha256(facts.digest.encode())
+    splits = []
+    for is_in_N in cut:
+        row_N = torch.nonzero(is_in_N).flatten()
+        digest.update(json.dumps(len(row_N)).encode())
+        digest.update(row_N.numpy().data)
+        splits.append(Split(images, labels_N[row_N], row_N))
+    return Dataset(name, facts.classes, facts.mean, facts.std, digest.hexdigest(), *splits)
+
+
+def _cut(
+    name: str, labels_N: Tensor, is_test_N: Tensor, classes: tuple[str, ...], validation_fraction: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which images are for training, validation and test: bool [N] each. Where none is for test, some become so."""
+    _check(name, labels_N, classes)
+    if not is_test_N.any():
+        is_test_N = drawn(labels_N, torch.ones_like(is_test_N), TEST_FRACTION, "test")
+    is_validation_N = drawn(labels_N, ~is_test_N, validation_fraction, "validation")
+    return ~is_test_N & ~is_validation_N, is_validation_N, is_test_N
 
 
 def drawn(labels_N: Tensor, among_N: Tensor, fraction: float, purpose: str) -> Tensor:
@@ -84,8 +122,8 @@ def drawn(labels_N: Tensor, among_N: Tensor, fraction: float, purpose: str) -> T
     return taken_N
 
 
-def _check(name: str, everything: Split, classes: tuple[str, ...]) -> None:
-    counts = torch.bincount(everything.labels, minlength=len(classes)).tolist()
+def _check(name: str, labels_N: Tensor, classes: tuple[str, ...]) -> None:
+    counts = torch.bincount(labels_N, minlength=len(classes)).tolist()
     if len(counts) > len(classes):
         raise DataError(name, f"it has a label {len(counts) - 1}, but only {len(classes)} classes.")
     for label, count in enumerate(counts):

@@ -43,8 +43,11 @@ class BadWeights(KdError):
 class DeviceMissing(KdError):
     """The run asks for a device that this machine does not have."""
 
-    def __init__(self, name: str):
-        super().__init__(f"There is no {name} device here: torch does not see such a GPU.")
+    def __init__(self, name: str, wanted: int = 1, there: int = 0):
+        if wanted > 1:
+            super().__init__(f"The run wants {wanted} GPUs, but torch sees {there} here.")
+        else:
+            super().__init__(f"There is no {name} device here: torch does not see such a GPU.")
 
 
 class BadLabels(KdError):
@@ -55,3 +58,24 @@ class BadLabels(KdError):
             f"The teacher ({arch}) gives logits that are not finite in half precision: it has diverged, or nearly so. "
             "Train it with a smaller learning rate, or clip its gradients."
         )
+
+
+class TeacherMissing(KdError):
+    """The spec names another job's teacher, but nobody brought it."""
+
+    def __init__(self) -> None:
+        super().__init__("The teacher comes from another job: give run() its weights as teacher_file.")
+
+
+class TeacherUnfit(KdError):
+    """The teacher that was brought along learnt something else than the student is to learn."""
+
+    def __init__(self, why: str):
+        super().__init__(f"The teacher that was brought along does not fit: {why}.")
+
+
+class TeamFailed(KdError):
+    """One of a run's processes ended before the run did."""
+
+    def __init__(self, exit_code: int):
+        super().__init__(f"The run's processes ended with exit code {exit_code} before it had finished.")

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kd.team import Team
 from kd.views import Viewer
 
 BINS = 15  # of the calibration error, as in Guo et al., 2017
@@ -17,18 +18,33 @@ BINS = 15  # of the calibration error, as in Guo et al., 2017
 # Shapes: N = images, B = batch, C = classes.
 
 
-def predict(model: nn.Module, viewer: Viewer, batch_size: int, autocast_dtype: torch.dtype | None = None) -> Tensor:
-    """The model's logits of every image as it is, float32 [N, C] on the CPU."""
+def predict(
+    model: nn.Module,
+    viewer: Viewer,
+    batch_size: int,
+    autocast_dtype: torch.dtype | None = None,
+    *,
+    team: Team = Team(),  # immutable
+) -> Tensor:
+    """The model's logits of every image as it is, float32 [N, C] on the CPU; in a team each does its share."""
     logits = []
+    image_N = team.share(torch.arange(len(viewer)))
     with (
         evaluating(model),
         torch.inference_mode(),
         torch.autocast(viewer.device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None),
     ):
-        for image_B in torch.split(torch.arange(len(viewer), device=viewer.device), batch_size):
+        batches = torch.split(image_N, batch_size)
+        viewer.pixels.expect(iter(batches))
+        for image_B in batches:
             logits.append(model(viewer.plain(image_B)).float())
     # Joined outside of inference mode: what comes out is an ordinary tensor, good for a loss too.
-    return torch.cat(logits).cpu()
+    mine_NC = torch.cat(logits)
+    if team.size == 1:
+        return mine_NC.cpu()
+    all_NC = mine_NC.new_zeros(len(viewer), mine_NC.shape[1])
+    all_NC[image_N.to(all_NC.device)] = mine_NC
+    return team.sum(all_NC).cpu()
 
 
 def score(logits_NC: Tensor, labels_N: Tensor) -> dict[str, float]:

@@ -60,6 +60,18 @@ class Evaluated(Said):
     metrics: dict[str, float]
 
 
+class RoundEnded(Said):
+    """A round of `guide` is over. `guide` says who taught; `metrics` are of the validation split: `teacher_top1`, the
+    student's `top1`, the `agreement` of the two, and `kl`, KL(teacher‖student) in nats."""
+
+    event: Literal["round"] = "round"
+    step: int
+    round: int
+    rounds: int
+    guide: str
+    metrics: dict[str, float]
+
+
 class SavedFile(Said):
     """A file of the run, complete on disk. `path` is relative to the run's `out` folder."""
 
@@ -110,7 +122,7 @@ class Finished(Said):
 
 
 Event = Annotated[
-    Started | PhaseStarted | Step | Evaluated | Saved | Wrote | Noted | Finished,
+    Started | PhaseStarted | Step | Evaluated | RoundEnded | Saved | Wrote | Noted | Finished,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

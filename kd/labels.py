@@ -1,9 +1,11 @@
-"""What a teacher says of every view of every image: labelled once, shared by all runs with the same teacher and data."""
+"""What a teacher says of every view of every image: labelled once, shared by all runs with this teacher and data."""
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kd import tables
+from kd import tables, training
 from kd.checkpoint import State
 from kd.errors import BadLabels
 from kd.events import Event, Noted, PhaseStarted, Step
@@ -22,6 +24,7 @@ from kd.workbench import Workbench
 LABELLING_BATCH = 256
 # A kill loses at most this much labelling.
 CHUNK_SECONDS = 2.0
+CHUNK_BATCHES = 64
 # How often a run that waits for another one's labels looks for them.
 WAIT_SECONDS = 0.2
 
@@ -39,7 +42,7 @@ def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event,
     bench.enter("labelling")
     depends_on = {
         "format": 1,
-        "teacher": digest(bench.config.teacher.arch, teacher.state_dict()),
+        "teacher": digest(bench.teacher_arch, training.weights_of(bench, "teacher")),
         "dataset": bench.dataset.digest,
         "plan": asdict(bench.plan),
         "views": views,
@@ -49,27 +52,55 @@ def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event,
     path = bench.labels / f"{name}.npy"
     yield PhaseStarted(phase="labelling", facts={"images": count, "views": views, "bytes": 2 * count * views * classes})
 
+    shape = (count, views, classes)
+    with ExitStack() as lock:
+        table_NVC, start = None, None
+        if bench.team.leads:
+            table_NVC, start = yield from secure(path, shape, lock)
+        start = bench.team.agreed(start)
+        if start is not None:
+            if table_NVC is None:
+                table_NVC = tables.join_draft(path)
+            written = label_views(bench, teacher, range(views), torch.from_numpy(table_NVC), start=start)
+            yield from told(bench, kept(bench, path, table_NVC, written), start=start, planned=count * views)
+            bench.team.wait()
+            if bench.team.leads:
+                if not np.isfinite(table_NVC).all():
+                    raise BadLabels(bench.teacher_arch)
+                tables.finish(path, table_NVC, depends_on)
+    if table_NVC is None:
+        table_NVC = tables.read(path)
+        assert table_NVC is not None, "the leader has just read it"
+    return at_home(torch.from_numpy(table_NVC), bench.device)
+
+
+def secure(
+    path: Path, shape: tuple[int, int, int], lock: ExitStack
+) -> Generator[Event, None, tuple[Table, int | None]]:
+    """The table and None if there is one; else, once nobody else writes it, its draft and how many labels are safe."""
     waited = False
     while True:
-        with tables.writing(path) as alone:
-            table_NVC = tables.read(path)
-            if table_NVC is not None:
-                message = f"These labels exist already (table {name}); the teacher stays idle."
-                yield Noted(code="labels_reused", message=message)
-                break
-            if alone:
-                table_NVC, safe = tables.open_draft(path, (count, views, classes))
-                written = label_views(bench, teacher, range(views), torch.from_numpy(table_NVC), start=safe)
-                yield from told(bench, kept(path, table_NVC, written), start=safe, planned=count * views)
-                if not np.isfinite(table_NVC).all():
-                    raise BadLabels(bench.config.teacher.arch)
-                tables.finish(path, table_NVC, depends_on)
-                break
+        alone = lock.enter_context(tables.writing(path))
+        table_NVC = tables.read(path)
+        if table_NVC is not None:
+            yield Noted(
+                code="labels_reused", message=f"These labels exist already (table {path.stem}); the teacher stays idle."
+            )
+            return table_NVC, None
+        if alone:
+            return tables.open_draft(path, shape)
+        lock.close()
         if not waited:
             waited = True
-            yield Noted(code="labels_awaited", message=f"Another run is writing these labels (table {name}).")
+            yield Noted(code="labels_awaited", message=f"Another run is writing these labels (table {path.stem}).")
         time.sleep(WAIT_SECONDS)
-    return torch.from_numpy(table_NVC).to(bench.device)
+
+
+def at_home(table_NVC: Tensor, device: torch.device) -> Tensor:
+    """The table where it will be read: on the device, unless it would fill more than half of what is free there."""
+    if device.type == "cuda" and table_NVC.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+        return table_NVC
+    return table_NVC.to(device)
 
 
 def label_views(
@@ -77,17 +108,28 @@ def label_views(
 ) -> Iterator[int]:
     """Fill a table with the teacher's logits for these view numbers of every training image, view after view.
 
-    Goes on after the first `start` labels; yields after every batch how many are written.
+    Goes on after the first `start` labels; yields after every batch how many are written. In a team every process
+    fills in its share of the batches.
     """
-    count = len(bench.train)
-    for column in range(start // count, len(views)):
-        for first in range(start % count if column == start // count else 0, count, LABELLING_BATCH):
-            image_B = torch.arange(first, min(first + LABELLING_BATCH, count), device=bench.device)
+    count, team, viewer = len(bench.train), bench.team, bench.train.viewer
+    column_batches = math.ceil(count / LABELLING_BATCH)
+    total = column_batches * len(views)
+    first = start // count * column_batches + start % count // LABELLING_BATCH
+
+    def images_of(number: int) -> Tensor:
+        begin = number % column_batches * LABELLING_BATCH
+        return torch.arange(begin, min(begin + LABELLING_BATCH, count))
+
+    viewer.pixels.expect(images_of(number) for number in range(first + team.rank, total, team.size))
+    for turn in range(first, total, team.size):
+        if turn + team.rank < total:
+            column, image_B = (turn + team.rank) // column_batches, images_of(turn + team.rank)
             with torch.inference_mode(), autocast(bench):
-                logits_BC = teacher(bench.train.viewer.show(image_B, torch.full_like(image_B, views[column])))
-                table_NVC[first : first + len(image_B), column] = logits_BC.to(table_NVC)
-            bench.position.step += 1
-            yield column * count + first + len(image_B)
+                logits_BC = teacher(viewer.show(image_B, torch.full_like(image_B, views[column])))
+                table_NVC[int(image_B[0]) : int(image_B[-1]) + 1, column] = logits_BC.to(table_NVC)
+        bench.position.step += 1
+        last = min(turn + team.size, total) - 1
+        yield last // column_batches * count + int(images_of(last)[-1]) + 1
 
 
 def told(bench: Workbench, written: Iterator[int], *, start: int = 0, before: int = 0, planned: int) -> Iterator[Step]:
@@ -103,12 +145,16 @@ def told(bench: Workbench, written: Iterator[int], *, start: int = 0, before: in
         yield bench.step("labelling", (before + now) / planned, now - said, {})
 
 
-def kept(path: Path, table_NVC: Table, written: Iterator[int]) -> Iterator[int]:
+def kept(bench: Workbench, path: Path, table_NVC: Table, written: Iterator[int]) -> Iterator[int]:
     """Make what is written safe, every few seconds."""
     began = time.monotonic()
-    for now in written:
-        if time.monotonic() - began >= CHUNK_SECONDS:
-            tables.keep(path, table_NVC, now)
+    for number, now in enumerate(written, 1):
+        # In a team, where no clock is the same for all, by count.
+        alone = bench.team.size == 1
+        if time.monotonic() - began >= CHUNK_SECONDS if alone else number % CHUNK_BATCHES == 0:
+            bench.team.wait()
+            if bench.team.leads:
+                tables.keep(path, table_NVC, now)
             began = time.monotonic()
         yield now
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd.spec import Objective
+from kd.views import Mix
 
 # Shapes: B = batch, C = classes.
 
@@ -23,18 +24,27 @@ class Parts(NamedTuple):
     soft: Tensor
 
 
-def distillation(student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, objective: Objective) -> Parts:
-    """hard_weight · CE(student, label) + soft_weight · D(student, teacher), D as the objective says."""
-    hard_part = hard(student_BC, labels_B)
+def distillation(
+    student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, objective: Objective, mix: Mix | None = None
+) -> Parts:
+    """hard_weight · CE(student, label) + soft_weight · D(student, teacher), D as the objective says.
+
+    Under a mix the soft label needs no care: it is what the teacher says of the mixed image.
+    """
+    hard_part = hard(student_BC, labels_B, mix)
     soft_part = LOSSES[objective.method](student_BC, teacher_BC, labels_B, temperature=objective.temperature)
     total = objective.hard_weight * hard_part + objective.soft_weight * soft_part
     return Parts(total, hard_part.detach(), soft_part.detach())
 
 
-def hard(student_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """Cross-entropy with the labels."""
+def hard(student_BC: Tensor, labels_B: Tensor, mix: Mix | None = None) -> Tensor:
+    """Cross-entropy with the labels; of a mixed image with both, each by its share of it."""
     with _autocast_off(student_BC):
-        return F.cross_entropy(_exact(student_BC), labels_B)
+        if mix is None:
+            return F.cross_entropy(_exact(student_BC), labels_B)
+        own_B = F.cross_entropy(_exact(student_BC), labels_B, reduction="none")
+        other_B = F.cross_entropy(_exact(student_BC), mix.partner_B, reduction="none")
+        return torch.lerp(other_B, own_B, mix.share_B.to(own_B)).mean()
 
 
 def kd(student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, *, temperature: float) -> Tensor:

@@ -1,18 +1,20 @@
 """Start a run: from a spec to the pipeline of its mode."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from kd import checkpoint, data, evaluate, models
+from kd import checkpoint, data, distributed, evaluate, models
 from kd.checkpoint import Position
-from kd.errors import BadResume, DeviceMissing
+from kd.errors import BadResume, DeviceMissing, TeacherMissing
 from kd.events import Event, Started
 from kd.guide import guide
-from kd.spec import GuideSpec, TrainSpec
+from kd.spec import GuideSpec, Teacher, TrainSpec
+from kd.team import join
 from kd.train import train
 from kd.workbench import Workbench
 
@@ -26,17 +28,40 @@ def run(
     *,
     data_folder: Path | str = "data",
     label_folder: Path | str | None = None,
+    teacher_file: Path | str | None = None,
     device: str = "auto",
+    label_cache_bytes: int | None = None,
+    resident_bytes: int | None = None,
 ) -> Iterator[Event]:
     """Distil as `spec` says, into the folder `out`, saying what happens. To stop, stop iterating.
 
     `resume` is a `resume.pt` that an earlier run of the same spec saved. Data sets are looked for in
-    `data_folder`; label tables are kept in `label_folder` (default: `labels` beside the data).
+    `data_folder`; label tables are kept in `label_folder` (default: `labels` beside the data), those used least
+    lately are evicted beyond `label_cache_bytes`. `teacher_file` is the weights file of the teacher, if the spec says
+    that it comes from another job. Images that would take more than `resident_bytes` (default: half of what is free)
+    stay on disk. With `resources.gpus` above 1 the run goes on in as many processes.
     Raises a `KdError` for what a user can mend: missing data, a loss that diverged, a damaged resume state.
     """
     config, out, data_folder = spec.config, Path(out), Path(data_folder)
+    label_folder = Path(label_folder) if label_folder is not None else data_folder / "labels"
+    teacher_file = Path(teacher_file) if teacher_file is not None else None
     out.mkdir(parents=True, exist_ok=True)
-    where = find_device(device)
+    where = find_device(device, config.resources.gpus)
+    team = join(where)
+    if config.resources.gpus > team.size:
+        yield from distributed.launch(
+            spec,
+            processes=config.resources.gpus,
+            out=str(out),
+            resume=str(resume) if resume is not None else None,
+            data_folder=str(data_folder),
+            label_folder=str(label_folder),
+            teacher_file=str(teacher_file) if teacher_file is not None else None,
+            device=device,
+            label_cache_bytes=label_cache_bytes,
+            resident_bytes=resident_bytes,
+        )
+        return
     bf16 = config.precision == "bf16" or (config.precision == "auto" and where.type == "cuda")
     position = Position()
     # Without defaults: a field that a later version adds does not make this another run.
@@ -63,20 +88,40 @@ def run(
         position=position,
         digest=run_digest,
         out=out,
-        labels=Path(label_folder) if label_folder is not None else data_folder / "labels",
+        labels=label_folder,
+        teacher_arch=config.teacher.arch
+        if isinstance(config.teacher, Teacher)
+        else checkpoint.read_facts(needed(teacher_file)).arch,
+        teacher_file=teacher_file,
+        label_cache_bytes=label_cache_bytes,
+        resident_bytes=resident_bytes,
+        team=team,
     )
     plan_work(bench)
     yield from PIPELINES[spec.mode](bench)
 
 
-def find_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one; anything else is taken at its word."""
+def find_device(name: str, gpus: int = 1) -> torch.device:
+    """`auto` is CUDA where there is one; anything else is taken at its word. In a team each has a GPU of its own.
+
+    Several CPU processes come only to who asks for `cpu` by name: they would not be faster than one.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() or gpus > 1 else "cpu"
     device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceMissing(name)
+    if device.type != "cuda":
+        return device
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if gpus > 1 else device.index or 0)
+    if max(device.index, gpus - 1) >= torch.cuda.device_count():
+        raise DeviceMissing(name, gpus, torch.cuda.device_count())
+    torch.cuda.set_device(device)
     return device
+
+
+def needed(teacher_file: Path | None) -> Path:
+    if teacher_file is None:
+        raise TeacherMissing()
+    return teacher_file
 
 
 def plan_work(bench: Workbench) -> None:
@@ -86,10 +131,11 @@ def plan_work(bench: Workbench) -> None:
     pixels, images = channels * height * width, len(dataset.train.labels)
     macs = {
         role: evaluate.macs(outline(arch, dataset), dataset.shape)
-        for role, arch in (("teacher", config.teacher.arch), ("student", config.student.arch))
+        for role, arch in (("teacher", bench.teacher_arch), ("student", config.student.arch))
     }
     expect = bench.progress.expect
-    expect("teacher", images * config.teacher.epochs, macs["teacher"], pixels, training=True)
+    if isinstance(config.teacher, Teacher):
+        expect("teacher", images * config.teacher.epochs, macs["teacher"], pixels, training=True)
     expect("labelling", images * bench.views_to_label, macs["teacher"], pixels, training=False)
     expect("student", images * config.epochs, macs["student"], pixels, training=True)
     if config.control:
@@ -101,8 +147,8 @@ def plan_work(bench: Workbench) -> None:
     if "student" in position.finished:
         bench.progress.done("labelling", 1)
     if position.current is not None:
-        epochs = config.teacher.epochs if position.phase == "teacher" else config.epochs
-        bench.progress.done(position.phase, position.current["epoch"] / epochs)
+        recipe = config.teacher if position.phase == "teacher" and isinstance(config.teacher, Teacher) else config
+        bench.progress.done(position.phase, position.current["epoch"] / recipe.epochs)
     bench.progress.start_clock()
 
 

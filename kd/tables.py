@@ -1,93 +1,134 @@
 """Label tables on disk: written in chunks that survive a kill, by one process at a time, verified when read.
 
-A table is one fp16 array [N, V, C]. Beside it lies a manifest with its digest; while it is being written there are a
-draft and a count of the labels in it that are safe. A lock that the system drops when its holder dies keeps a
-second writer waiting, who then takes over where the first one stopped.
+A table is one fp16 array [N, V, C]. Beside it lie the parameters of its views, and a manifest with both digests; while
+it is being written there are a draft and a count of the labels in it that are safe. A lock that the system drops when
+its holder dies keeps a second writer waiting, who then takes over where the first one stopped. `kd.label_cache` knows
+all of these files by name.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from kd import label_cache
 from kd.checkpoint import atomic
+from kd.label_cache import COUNT, DRAFT, MANIFEST, PARAMETERS
 
 Table = NDArray[np.float16]
+
+# Shapes: N = images, V = views of each, C = classes, P = parameters of a view.
 
 
 def read(path: Path) -> Table | None:
     """The table, mapped into memory; None when it is not there, not finished, or not what its manifest says."""
     try:
-        manifest = json.loads(path.with_suffix(".json").read_text())
-        table_NVC: Table = np.load(path, mmap_mode="c")  # copy on write: torch wants a writable array
-        if list(table_NVC.shape) == manifest["shape"] and _sha256(path) == manifest["sha256"]:
-            return table_NVC
-    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, BadZipFile):
-        pass  # damaged in one of many ways
-    return None
+        manifest = json.loads(path.with_suffix(MANIFEST).read_text())
+        with open(path, "rb") as file:  # once, so that what is mapped is what was hashed, whoever removes it meanwhile
+            if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"]:
+                return None
+            file.seek(0)
+            npy.read_magic(file)
+            shape, _, dtype = npy.read_array_header_1_0(file)
+            # Copy on write: torch wants a writable array.
+            table_NVC: Table = np.memmap(file, dtype, "c", file.tell(), shape)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # damaged in one of many ways
+    label_cache.touch(path)
+    return table_NVC
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[bool]:
     """Whether this is the only writer of the table, until the end of the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    with label_cache.alone(path) as alone:
+        yield alone
 
 
 def open_draft(path: Path, shape: tuple[int, int, int]) -> tuple[Table, int]:
-    """The table as far as it was written, mapped for writing, and how many labels of it are safe."""
-    draft, count = _draft(path), _count(path)
+    """The table as far as it was written, mapped for writing, and how many labels of it are safe.
+
+    Only for who is alone and could not read the table: what is left of another one is removed.
+    """
+    for part in path.parent.glob(f".{path.stem}.*"):  # of a file that a killed writer had not finished
+        part.unlink(missing_ok=True)
+    draft = path.with_suffix(DRAFT)
     with contextlib.suppress(OSError, ValueError):
-        safe = int(count.read_text())
-        table_NVC = open_memmap(draft, mode="r+")
+        safe = int(path.with_suffix(COUNT).read_text())
+        table_NVC = npy.open_memmap(draft, mode="r+")
         if table_NVC.shape == shape and table_NVC.dtype == np.float16:
             return table_NVC, safe
-    count.unlink(missing_ok=True)
-    table_NVC = open_memmap(draft, mode="w+", dtype=np.float16, shape=shape)
-    # A full disk is an error here; at a page of the map it would be a signal that kills the process.
-    with open(draft, "r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, draft.stat().st_size)
+    for damaged in (COUNT, MANIFEST, PARAMETERS, path.suffix):
+        path.with_suffix(damaged).unlink(missing_ok=True)
+    # Should the power fail now, the old count must not come back beside the new draft.
+    sync(path.parent)
+    try:
+        table_NVC = npy.open_memmap(draft, mode="w+", dtype=np.float16, shape=shape)
+        # A full disk is an error here; at a page of the map it would be a signal that kills the process.
+        with open(draft, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, draft.stat().st_size)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
     return table_NVC, 0
+
+
+def join_draft(path: Path) -> Table:
+    """The draft that another process of the same run has opened."""
+    table_NVC: Table = npy.open_memmap(path.with_suffix(DRAFT), mode="r+")
+    return table_NVC
 
 
 def keep(path: Path, table_NVC: Table, written: int) -> None:
     """From now on this many labels are safe."""
-    table_NVC.flush()  # type: ignore[attr-defined]  # a memmap's
-    with atomic(_count(path)) as file:
+    table_NVC.flush()  # type: ignore[attr-defined]  # a memmap's; only what has changed goes to the disk
+    with atomic(path.with_suffix(COUNT)) as file:
         file.write(str(written).encode())
 
 
-def finish(path: Path, table_NVC: Table, depends_on: dict[str, object]) -> None:
-    """The draft becomes the table. The manifest goes first: killed in between, the draft is still there."""
-    keep(path, table_NVC, table_NVC.shape[0] * table_NVC.shape[1])
-    manifest = {**depends_on, "shape": list(table_NVC.shape), "dtype": "float16", "sha256": _sha256(_draft(path))}
-    with atomic(path.with_suffix(".json")) as file:
+def finish(
+    path: Path,
+    table_NVC: Table,
+    facts: Mapping[str, object],
+    parameters_NVP: NDArray[np.int32] | None = None,
+    columns: Sequence[str] = (),
+) -> None:
+    """The draft becomes the table, with these facts in its manifest, and its view parameters, named by `columns`.
+
+    The array goes last: killed before that, the draft is still there, and whole.
+    """
+    images, views, _ = table_NVC.shape
+    keep(path, table_NVC, images * views)
+    draft, parameters = path.with_suffix(DRAFT), path.with_suffix(PARAMETERS)
+    manifest = {**facts, "shape": list(table_NVC.shape), "dtype": "float16", "sha256": _sha256(draft)}
+    if parameters_NVP is not None:
+        assert parameters_NVP.shape == (images, views, len(columns))
+        assert parameters_NVP.dtype == np.int32
+        with atomic(parameters) as file:
+            np.save(file, parameters_NVP)
+        manifest["view_parameters"] = {"columns": list(columns), "dtype": "int32", "sha256": _sha256(parameters)}
+    with atomic(path.with_suffix(MANIFEST)) as file:
         file.write(json.dumps(manifest, indent=2).encode())
-    os.replace(_draft(path), path)
-    _count(path).unlink(missing_ok=True)
+    os.replace(draft, path)
+    sync(path.parent)
+    path.with_suffix(COUNT).unlink(missing_ok=True)
 
 
-def _draft(path: Path) -> Path:
-    return path.with_suffix(".draft")
-
-
-def _count(path: Path) -> Path:
-    return path.with_suffix(".count")
+def sync(folder: Path) -> None:
+    """Make the folder's own changes survive a power cut: files that came, went, or were renamed."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Get a teacher: train it to its best on the validation split, and measure it before it teaches."""
+"""Get a teacher: train it to its best on the validation split, or take another job's; measure it before it teaches."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,16 +6,27 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from kd import checkpoint, evaluate, training
-from kd.events import Event, Noted, Wrote
+from kd.checkpoint import Facts, State, copy_of
+from kd.errors import TeacherUnfit
+from kd.events import Evaluated, Event, Noted, PhaseStarted, Wrote
+from kd.spec import GuideConfig, Teacher, TeacherOfJob, TrainConfig
 from kd.workbench import Workbench
 
 
 def obtain(bench: Workbench) -> Iterator[Event]:
-    """Train the teacher the spec describes, unless that is done. Its best weights end up in the position."""
-    recipe = bench.config.teacher
+    """Train the teacher the spec describes or take the one it names, unless that is done.
+
+    Its best weights end up in the position.
+    """
+    wanted = bench.config.teacher
     if "teacher" not in bench.position.finished:
-        model = bench.build(recipe.arch, "teacher")
-        yield from training.fit(bench, "teacher", model, recipe, patience=recipe.patience)
+        if isinstance(wanted, Teacher):
+            model = bench.build(wanted.arch, "teacher")
+            yield from training.fit(
+                bench, "teacher", model, wanted, patience=wanted.patience, anchors=anchors_wanted(bench.config)
+            )
+        else:
+            yield from bring(bench, wanted)
 
     # Also after a resume: the run may have been stopped before it came to this.
     outcome = bench.position.finished["teacher"]
@@ -26,16 +37,75 @@ def obtain(bench: Workbench) -> Iterator[Event]:
             message=f"The teacher is right on {top1:.1%} of the validation images, hardly better than guessing "
             f"({chance:.1%}). Its labels will teach little: try a smaller learning rate or more epochs.",
         )
-    file = checkpoint.save_weights(outcome["best"], bench.facts(recipe.arch), bench.out, Path("teacher.safetensors"))
-    yield Wrote(file=file)
+    if bench.team.leads:
+        facts = bench.facts(bench.teacher_arch)
+        yield Wrote(file=checkpoint.save_weights(outcome["best"], facts, bench.out, Path("teacher.safetensors")))
+
+
+def bring(bench: Workbench, wanted: TeacherOfJob) -> Iterator[Event]:
+    """Take the teacher in `bench.teacher_file` as if it had been trained here, for no epoch. Raises `TeacherUnfit`."""
+    assert bench.teacher_file is not None, "run() asks for it"
+    model, facts = checkpoint.load_model(bench.teacher_file)
+    if why := misfit(facts, bench):
+        raise TeacherUnfit(why)
+    bench.enter("teacher")
+    yield PhaseStarted(phase="teacher", facts={"arch": facts.arch, "images": len(bench.validation)})
+    yield Noted(
+        code="teacher_brought",
+        message=f"The teacher is the {wanted.role} of {wanted.job}, a {facts.arch}: none is trained here.",
+    )
+
+    # Its job may have cut off a smaller validation split: then it has learnt some of these images, and this flatters
+    # it. The test split is the same at every fraction, so the final scores never do.
+    weights = copy_of(model)
+    scores = training.validate(bench, with_weights(bench, weights), None)
+    yield Evaluated(phase="teacher", step=bench.position.step, epoch=0, split="validation", metrics=scores)
+    outcome = {"best": weights, "last": weights, "best_epoch": 0, "epochs": 0, "validation": scores, "anchors": []}
+    yield from bench.finish(outcome)
+
+
+def misfit(facts: Facts, bench: Workbench) -> str | None:
+    """What keeps a model from teaching on this run's data, if anything does."""
+    here = bench.facts(facts.arch)
+    if len(facts.classes) != len(here.classes):
+        return f"it knows {len(facts.classes)} classes, {bench.dataset.name} has {len(here.classes)}"
+    for number, (its, ours) in enumerate(zip(facts.classes, here.classes, strict=True)):
+        if its != ours:
+            return f"class {number} is {its!r} to it, but {ours!r} in {bench.dataset.name}"
+    if facts.shape != here.shape:
+        return f"it sees images of {_size(facts.shape)}, those of {bench.dataset.name} are {_size(here.shape)}"
+    if (facts.mean, facts.std) != (here.mean, here.std):
+        return (
+            f"it wants pixels with the mean {facts.mean} and deviation {facts.std} taken out, "
+            f"those of {bench.dataset.name} have {here.mean} and {here.std}"
+        )
+    return None
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    channels, height, width = shape
+    return f"{height}×{width} pixels in {channels} {'channel' if channels == 1 else 'channels'}"
 
 
 def best(bench: Workbench) -> nn.Module:
     """The teacher at its best, ready to label: in eval mode, gradients off."""
-    model = bench.build(bench.config.teacher.arch, "teacher", training.weights_of(bench, "teacher"))
-    return model.eval().requires_grad_(False)
+    return with_weights(bench, training.weights_of(bench, "teacher"))
+
+
+def with_weights(bench: Workbench, weights: State) -> nn.Module:
+    """The teacher as it is with these weights, ready to label."""
+    return bench.build(bench.teacher_arch, "teacher", weights).eval().requires_grad_(False)
+
+
+def anchors_wanted(config: TrainConfig | GuideConfig) -> int:
+    """How many moments of the teacher's training will be asked for."""
+    if isinstance(config, GuideConfig) and config.rounds.teacher == "route":
+        return config.rounds.route.anchors
+    return 0
 
 
 def validation_logits(bench: Workbench, teacher: nn.Module) -> Tensor:
     """What the teacher says of the validation split; float32 [N, C] on the CPU."""
-    return evaluate.predict(teacher, bench.validation.viewer, training.EVALUATION_BATCH, bench.autocast)
+    return evaluate.predict(
+        teacher, bench.validation.viewer, training.EVALUATION_BATCH, bench.autocast, team=bench.team
+    )

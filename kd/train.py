@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from kd import labels, teacher, training
 from kd.closing import control, evaluation
 from kd.events import Event
 from kd.spec import Objective, TrainConfig
+from kd.training import Scores
 from kd.workbench import Workbench
 
 
@@ -23,8 +26,8 @@ def train(bench: Workbench) -> Iterator[Event]:
         guide = teacher.best(bench)
         table_NVC = yield from labels.obtain(bench, guide, bench.views_to_label)
         if "labelling" not in finished:
-            yield bench.finish({"views": bench.views_to_label})
-        guidance = TableLabels(config.objective, teacher.validation_logits(bench, guide), table_NVC)
+            yield from bench.finish({"views": bench.views_to_label})
+        guidance = TableLabels(config.objective, teacher.validation_logits(bench, guide), table_NVC, bench.device)
         del guide  # the teacher is not run again, so its memory is the student's
         student = bench.build(config.student.arch, "student")
         yield from training.fit(bench, "student", student, config, guidance=guidance)
@@ -39,13 +42,24 @@ class TableLabels:
 
     objective: Objective
     validation_NC: Tensor
-    table_NVC: Tensor
+    table_NVC: Tensor  # on the device, or in the host's memory if it is large
+    device: torch.device
 
-    def prepare(self, epoch: int) -> Iterator[Event]:
+    def prepare(self, epoch: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
         return iter(())
 
     def view(self, epoch: int) -> int:
         return epoch % self.table_NVC.shape[1]
 
     def logits(self, image_B: Tensor, epoch: int) -> Tensor:
-        return self.table_NVC[image_B, self.view(epoch)].float()
+        logits_BC = self.table_NVC[image_B.to(self.table_NVC.device), self.view(epoch)]
+        return logits_BC.to(self.device, torch.float32, non_blocking=True)
+
+    def conclude(self, epoch: int, scores: Scores) -> Iterator[Event]:
+        return iter(())
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        pass

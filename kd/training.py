@@ -13,15 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from kd import evaluate, losses
+from kd.anchors import Trail
 from kd.checkpoint import State, copy_of
+from kd.ema import Average
 from kd.errors import Diverged
 from kd.events import Evaluated, Event, Phase, PhaseStarted
+from kd.lessons import Lesson, batches_of, lessons
 from kd.losses import Parts
 from kd.seeds import derive, permutation, seed_torch
 from kd.spec import Objective, Optimizer, Schedule
 from kd.workbench import Workbench
 
 EVALUATION_BATCH = 512
+
+Scores = dict[str, float]
 
 # Shapes: B = batch, N = validation images, C = classes.
 
@@ -37,6 +42,8 @@ class Recipe(Protocol):
     def optimizer(self) -> Optimizer: ...
     @property
     def schedule(self) -> Schedule: ...
+    @property
+    def ema(self) -> float | None: ...
 
 
 class Guidance(Protocol):
@@ -46,11 +53,20 @@ class Guidance(Protocol):
     def objective(self) -> Objective: ...
     @property
     def validation_NC(self) -> Tensor:
-        """The teacher's logits of the validation split, to compare with."""
+        """The present teacher's logits of the validation split, to compare with."""
 
-    def prepare(self, epoch: int) -> Iterator[Event]: ...
+    def prepare(self, epoch: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
+        """Be ready for an epoch. `scores` are the student's on the validation split, as far as it has any."""
+
     def view(self, epoch: int) -> int: ...
     def logits(self, image_B: Tensor, epoch: int) -> Tensor: ...
+    def conclude(self, epoch: int, scores: Scores) -> Iterator[Event]:
+        """An epoch is over; `epoch` counts it."""
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run must know to be guided in the same way."""
+
+    def restore(self, state: dict[str, Any]) -> None: ...
 
 
 def fit(
@@ -61,108 +77,138 @@ def fit(
     *,
     guidance: Guidance | None = None,
     patience: int | None = None,
+    anchors: int = 0,
 ) -> Iterator[Event]:
     """Train to the last epoch, or until `patience` epochs brought no better validation accuracy.
 
-    Leaves `{"best", "last", "best_epoch", "epochs", "validation"}` in `bench.position.finished[phase]`.
-    Raises `Diverged` when the loss is no longer a finite number.
+    Leaves `{"best", "last", "best_epoch", "epochs", "validation", "anchors"}` in `bench.position.finished[phase]`:
+    weights, and `anchors` moments on the way to the best ones. Raises `Diverged` when the loss is not a finite number.
     """
-    position, train = bench.position, bench.train
+    position, train, team = bench.position, bench.train, bench.team
+    viewer = bench.viewer_of(phase)
     optimizer = make_optimizer(recipe.optimizer, model)
-    best: dict[str, Any] = {"epoch": 0, "weights": copy_of(model), "scores": {"top1": -1.0, "nll": math.inf}}
+    average = Average(model, recipe.ema) if recipe.ema is not None else None
+    judged = average.model if average is not None else model  # what is evaluated and kept
+    trail = Trail(anchors)
+    best: dict[str, Any] = {"epoch": 0, "weights": copy_of(judged), "scores": {"top1": -1.0, "nll": math.inf}}
     epoch, first_batch, stopped = 0, 0, False
+    scores: Scores = {}
     if position.current is not None:  # resumed in the middle of this phase
         current = position.current
         model.load_state_dict(current["model"])
         optimizer.load_state_dict(current["optimizer"])
         epoch, first_batch, best, stopped = current["epoch"], current["batch"], current["best"], current["stopped"]
+        scores, trail = current["scores"], Trail(anchors, **current["trail"])
+        if average is not None:
+            average.load(current["average"])
+        if guidance is not None:
+            guidance.restore(current["guidance"])
+    learner = team.together(model)
     bench.enter(phase)
     yield PhaseStarted(phase=phase, epochs=recipe.epochs, facts={"images": len(train), "epoch": epoch})
 
-    count = len(train)
-    batches = math.ceil(count / recipe.batch_size)
-    # A last batch of one image has no variance for batch normalisation; it waits for the next epoch's order.
-    if batches > 1 and count % recipe.batch_size == 1:
-        batches -= 1
+    batches = batches_of(len(train), recipe.batch_size, team)
     sums = torch.zeros(5, device=bench.device, dtype=torch.float64)  # loss, hard, soft, correct, images
 
     def where_it_stands(next_batch: int) -> dict[str, Any]:
         return {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
+            "average": average.model.state_dict() if average is not None else None,
             "epoch": epoch,
             "batch": next_batch,
             "best": best,
             "stopped": stopped,
+            "scores": scores,
+            "trail": {"stride": trail.stride, "moments": trail.moments},
+            "guidance": guidance.state() if guidance is not None else None,
         }
 
-    model.train()
     while epoch < recipe.epochs and not stopped:
         if guidance is not None:
-            yield from guidance.prepare(epoch)
+            yield from guidance.prepare(epoch, judged, scores)
+        order_N = permutation(len(train), derive(bench.config.seed, "order", epoch))
         view = guidance.view(epoch) if guidance is not None else epoch
-        order = permutation(count, derive(bench.config.seed, "order", epoch)).to(bench.device)
+        taught = lessons(
+            train,
+            viewer,
+            order_N,
+            view,
+            recipe.batch_size,
+            first=first_batch,
+            team=team,
+            labeller=guidance,
+            epoch=epoch,
+        )
+        model.train()
         bench.begin_counting()
 
-        for batch in range(first_batch, batches):
-            image_B = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
-            labels_B = train.labels_N[image_B]
+        for batch, lesson in enumerate(taught, first_batch):
             rate = learning_rate(recipe, epoch + batch / batches)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            seed_torch(derive(bench.config.seed, "dropout", epoch, batch))
+            seed_torch(derive(bench.config.seed, "dropout", epoch, batch, *team.own_name))
 
-            inputs = train.viewer.show(image_B, torch.full_like(image_B, view))
             with autocast(bench):
-                student_BC = model(inputs)
-            parts = (
-                losses.distillation(student_BC, guidance.logits(image_B, epoch), labels_B, guidance.objective)
-                if guidance is not None
-                else hard_only(student_BC, labels_B)
-            )
+                student_BC = learner(lesson.pixels_BCHW)
+            parts = loss_of(lesson, student_BC, guidance)
             optimizer.zero_grad(set_to_none=True)
-            parts.total.backward()  # type: ignore[no-untyped-call]
+            (parts.total if lesson.weight == 1 else parts.total * lesson.weight).backward()  # type: ignore[no-untyped-call]
             if recipe.optimizer.clip_norm is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
             optimizer.step()
+            if average is not None:
+                average.update(epoch * batches + batch)
             position.step += 1
 
-            sums += batch_sums(parts, student_BC, labels_B)
+            sums += batch_sums(parts, student_BC, lesson.labels_B)
             last_batch = batch == batches - 1
             saves = bench.time_to_save() and not last_batch
             if last_batch or saves or bench.time_to_speak():
                 share = (epoch + (batch + 1) / batches) / recipe.epochs
                 images, metrics = means(sums, position.step, rate)
                 sums.zero_()
-                yield bench.step(phase, share, images, metrics, epoch=epoch + 1, epochs=recipe.epochs)
+                yield bench.step(phase, share, images * team.size, metrics, epoch=epoch + 1, epochs=recipe.epochs)
                 bench.begin_counting()
             if saves:
                 position.current = where_it_stands(batch + 1)
-                yield bench.save(epoch + 1)
+                yield from bench.save(epoch + 1)
                 bench.begin_counting()
         epoch, first_batch = epoch + 1, 0
 
-        scores = validate(bench, model, guidance)
+        scores = validate(bench, judged, guidance)
         yield Evaluated(phase=phase, step=position.step, epoch=epoch, split="validation", metrics=scores)
+        if guidance is not None:
+            yield from guidance.conclude(epoch, scores)
         better = is_better(scores, best["scores"])
         if better:
-            best = {"epoch": epoch, "weights": copy_of(model), "scores": scores}
+            best = {"epoch": epoch, "weights": copy_of(judged), "scores": scores}
+        trail.pass_by(epoch, judged, scores)
         stopped = patience is not None and epoch - best["epoch"] >= patience
         ended = stopped or epoch == recipe.epochs
         offer = phase == "student" and (better or ended)
         if offer or (bench.time_to_save() and not ended):
             position.current = where_it_stands(0)
-            student = copy_of(model) if phase == "student" else None
-            yield bench.save(epoch, student=student, best=better and phase == "student", metrics=scores)
+            student = copy_of(judged) if phase == "student" else None
+            yield from bench.save(epoch, student=student, best=better and phase == "student", metrics=scores)
 
     outcome = {
         "best": best["weights"],
-        "last": copy_of(model),
+        "last": copy_of(judged),
         "best_epoch": best["epoch"],
         "epochs": epoch,
         "validation": best["scores"],
+        "anchors": trail.anchors(before=best["epoch"]),
     }
-    yield bench.finish(outcome, epoch)
+    yield from bench.finish(outcome, epoch)
+
+
+def loss_of(lesson: Lesson, student_BC: Tensor, guidance: Guidance | None) -> Parts:
+    """What the student is told about its answers: by teacher and labels, or by the labels alone."""
+    if guidance is None or lesson.teacher_BC is None:
+        hard = losses.hard(student_BC, lesson.labels_B, lesson.mix)
+        return Parts(total=hard, hard=hard.detach(), soft=torch.zeros_like(hard))
+    return losses.distillation(student_BC, lesson.teacher_BC, lesson.labels_B, guidance.objective, lesson.mix)
 
 
 def make_optimizer(recipe: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
@@ -200,12 +246,6 @@ def autocast(bench: Workbench) -> Any:
     return torch.autocast(bench.device.type, dtype=bench.autocast)
 
 
-def hard_only(student_BC: Tensor, labels_B: Tensor) -> Parts:
-    """Cross-entropy alone, for those that learn without a teacher."""
-    hard = losses.hard(student_BC, labels_B)
-    return Parts(total=hard, hard=hard.detach(), soft=torch.zeros_like(hard))
-
-
 def batch_sums(parts: Parts, student_BC: Tensor, labels_B: Tensor) -> Tensor:
     """Loss, hard part, soft part and hits of a batch, summed over its images; the images. Stays on the device."""
     with torch.no_grad():
@@ -224,9 +264,9 @@ def means(sums: Tensor, step: int, rate: float) -> tuple[int, dict[str, float]]:
     return int(images), {**metrics, "top1": correct / images, "lr": rate}
 
 
-def validate(bench: Workbench, model: nn.Module, guidance: Guidance | None) -> dict[str, float]:
+def validate(bench: Workbench, model: nn.Module, guidance: Guidance | None) -> Scores:
     """Scores on the validation split; beside a teacher also how far the two agree."""
-    logits_NC = evaluate.predict(model, bench.validation.viewer, EVALUATION_BATCH, bench.autocast)
+    logits_NC = evaluate.predict(model, bench.validation.viewer, EVALUATION_BATCH, bench.autocast, team=bench.team)
     scores = evaluate.score(logits_NC, bench.dataset.validation.labels)
     if guidance is not None:
         scores["agreement"] = evaluate.agreement(logits_NC, guidance.validation_NC)
@@ -236,7 +276,7 @@ def validate(bench: Workbench, model: nn.Module, guidance: Guidance | None) -> d
     return scores
 
 
-def is_better(scores: dict[str, float], than: dict[str, float]) -> bool:
+def is_better(scores: Scores, than: Scores) -> bool:
     """Higher accuracy, or the same with less surprise: on a small split ties are common."""
     return (scores["top1"], -scores["nll"]) > (than["top1"], -than["nll"])
 

@@ -1,19 +1,21 @@
 """What every phase of a run has at hand: the data on the device, where the run stands, and how to save it."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from kd import checkpoint, models
+from kd import checkpoint, models, pixels
 from kd.checkpoint import Facts, Position, State
 from kd.data import Dataset, Split
 from kd.events import Phase, Saved, SavedFile, Step
 from kd.progress import Progress
 from kd.seeds import derive, seed_torch
-from kd.spec import GuideConfig, TrainConfig
+from kd.spec import Augmentation, GuideConfig, Teacher, TrainConfig
+from kd.team import Team
 from kd.views import Viewer, ViewPlan
 
 # How often a run speaks while it trains. Reading the device's counters makes the host wait for it.
@@ -43,20 +45,32 @@ class Workbench:
     digest: str  # of the spec: a resume state belongs to exactly one
     out: Path
     labels: Path  # label tables, shared between runs
+    teacher_arch: str
+    teacher_file: Path | None = None  # of a teacher that is brought along
+    label_cache_bytes: int | None = None  # None: label tables may take what they need
+    resident_bytes: int | None = None  # None: images may take half of the memory that is free
+    team: Team = Team()  # noqa: RUF009  # immutable
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        augmentation = self.config.augmentation
-        # The plan's seed is not the run's: whoever has the same teacher and data shows the same views, and can
-        # share its labels.
-        self.plan = ViewPlan(augmentation.crop_padding, augmentation.flip)
+        self.plan = plan_of(self.config.augmentation)
+        trained = self.config.teacher if isinstance(self.config.teacher, Teacher) else None
+        # Unless it is told otherwise the teacher learns from whole images: crops and flips.
+        wanted = trained.augmentation if trained is not None else None
+        self.teacher_plan = self.plan.plain() if wanted is None else plan_of(wanted)
         self.train = self._show(self.dataset.train)
         self.validation = self._show(self.dataset.validation)
         self._spoke = self._saved = self._phase_began = time.monotonic()
 
     def _show(self, split: Split) -> Shown:
-        viewer = Viewer(split.images, self.plan, self.dataset.mean, self.dataset.std, self.device)
+        padding = max(self.plan.crop_padding, self.teacher_plan.crop_padding)
+        placed = pixels.place(split, padding, self.device, self.resident_bytes)
+        viewer = Viewer(placed, self.plan, self.dataset.mean, self.dataset.std)
         return Shown(viewer, split.labels.to(self.device))
+
+    def viewer_of(self, phase: Phase) -> Viewer:
+        """The training images as a phase's model sees them."""
+        return self.train.viewer.with_plan(self.teacher_plan) if phase == "teacher" else self.train.viewer
 
     def test(self) -> Shown:
         """The test split, put on the device only when it is read: once, at the end."""
@@ -99,7 +113,7 @@ class Workbench:
         return time.monotonic() - self._spoke >= STEP_SECONDS
 
     def time_to_save(self) -> bool:
-        return time.monotonic() - self._saved >= self.config.checkpoint_seconds
+        return self.team.leads and time.monotonic() - self._saved >= self.config.checkpoint_seconds
 
     def step(
         self, phase: Phase, share: float, images: int, metrics: dict[str, float], *, epoch: int = 0, epochs: int = 0
@@ -133,10 +147,12 @@ class Workbench:
         student: State | None = None,
         best: bool = False,
         metrics: dict[str, float] | None = None,
-    ) -> Saved:
+    ) -> Iterator[Saved]:
         """Write the position down, and with it the student as it is now, if there is one to offer."""
         self._count_seconds()
-        saved = Saved(
+        if not self.team.leads:
+            return  # ours is the same
+        yield Saved(
             phase=self.position.phase,
             step=self.position.step,
             epoch=epoch,
@@ -146,9 +162,8 @@ class Workbench:
             metrics=metrics or {},
         )
         self._saved = time.monotonic()
-        return saved
 
-    def finish(self, outcome: dict[str, object], epoch: int = 0) -> Saved:
+    def finish(self, outcome: dict[str, object], epoch: int = 0) -> Iterator[Saved]:
         """A phase is over: keep what came of it. It counts as a step, so that its checkpoint is a later one."""
         self.position.finished[self.position.phase] = outcome
         self.position.current = None
@@ -164,3 +179,16 @@ class Workbench:
         phase, seconds = self.position.phase, self.position.seconds
         seconds[phase] = seconds.get(phase, 0.0) + now - self._phase_began
         self._phase_began = now
+
+
+def plan_of(augmentation: Augmentation) -> ViewPlan:
+    """The views that an augmentation makes. The plan's seed is not the run's: whoever has the same teacher and data
+    shows the same views, and can share its labels."""
+    return ViewPlan(
+        augmentation.crop_padding,
+        augmentation.flip,
+        strong=augmentation.strong,
+        magnitude=augmentation.magnitude,
+        mixup=augmentation.mixup,
+        cutmix=augmentation.cutmix,
+    )

@@ -32,6 +32,8 @@ class Order:
     label_folder: str
     log: str
     device: str = "auto"
+    teacher_file: str | None = None
+    label_cache_bytes: int | None = None
 
 
 class Child:

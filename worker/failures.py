@@ -5,7 +5,7 @@ import errno
 import torch
 from pydantic import ValidationError
 
-from kd.errors import BadResume, DataError, DeviceMissing, Diverged, KdError
+from kd.errors import BadResume, BadWeights, DataError, DeviceMissing, Diverged, KdError, TeacherMissing, TeacherUnfit
 
 Failure = dict[str, str | bool]
 
@@ -72,6 +72,13 @@ KNOWN = (
         "no_device",
         "Start a worker on a machine with that device, or use device auto.",
         True,
+    ),
+    (
+        # The only weights file that a run is given is its teacher's.
+        lambda error: isinstance(error, BadWeights | TeacherMissing | TeacherUnfit),
+        "bad_teacher",
+        "Name a job on the same data set that still has its files in config.teacher, or train a teacher here.",
+        False,
     ),
     (_cuda_error, "cuda_error", "The GPU or its driver failed. If it happens again, check `nvidia-smi`.", True),
     (

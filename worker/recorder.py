@@ -11,7 +11,19 @@ from jobs.leases import Claim
 from jobs.models import FileKind
 from jobs.retention import NewFile
 from kd import events
-from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Saved, SavedFile, Started, Step, Wrote
+from kd.events import (
+    Evaluated,
+    Event,
+    Finished,
+    Noted,
+    PhaseStarted,
+    RoundEnded,
+    Saved,
+    SavedFile,
+    Started,
+    Step,
+    Wrote,
+)
 
 
 class Recorder:
@@ -68,13 +80,13 @@ class Recorder:
         said = [
             {"type": event.event, "data": event.model_dump(mode="json", exclude={"event"})}
             for event in batch
-            if isinstance(event, Started | PhaseStarted | Evaluated | Noted | Finished)
+            if isinstance(event, Started | PhaseStarted | Evaluated | RoundEnded | Noted | Finished)
         ]
         points: dict[tuple[str, int], float] = {}
         progress: dict[str, Any] | None = None
         phase: str | None = None
         for event in batch:
-            if isinstance(event, Step | Evaluated):
+            if isinstance(event, Step | Evaluated | RoundEnded):
                 measured = metrics_of(event)
                 self._latest_metrics |= measured
                 points |= {(name, event.step): value for name, value in measured.items()}
@@ -118,8 +130,10 @@ class Recorder:
         return NewFile(kind=kind, name=file.name, path=path.as_posix(), size=file.size, sha256=file.sha256)
 
 
-def metrics_of(event: Step | Evaluated) -> dict[str, float]:
+def metrics_of(event: Step | Evaluated | RoundEnded) -> dict[str, float]:
     """The series that an event adds a point to, such as `student.loss` or `teacher.validation.top1`."""
+    if isinstance(event, RoundEnded):
+        return {f"round.{name}": value for name, value in event.metrics.items()}
     if isinstance(event, Evaluated):
         return {f"{event.phase}.{event.split}.{name}": value for name, value in event.metrics.items()}
     measured = {f"{event.phase}.{name}": value for name, value in event.metrics.items()}

@@ -17,9 +17,9 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from jobs import files, leases, retention, store
+from jobs import files, leases, retention, store, teachers
 from jobs.db import UNREACHABLE, Sessions
-from jobs.errors import LeaseLost
+from jobs.errors import FileGone, LeaseLost, NoTeacher
 from jobs.leases import Claim
 from jobs.settings import Settings
 from jobs.states import FINAL, State
@@ -89,6 +89,12 @@ class Attempt:
         """Start the trainer and stay until its end is in the database. Raises `LeaseLost`."""
         data = self.worker.settings.data_dir
         try:
+            teacher_file = self._teacher_file()
+        except NoTeacher as error:
+            log.warning("no_teacher", job=self.claim.job_id, error=str(error))
+            self._refuse(no_teacher(error))
+            return
+        try:
             self.child = self.worker.trainers.take()
         except OSError as error:  # no process, no memory: this machine's trouble, not the job's
             log.error("no_trainer", job=self.claim.job_id, error=str(error))
@@ -103,6 +109,8 @@ class Attempt:
                 data_folder=str(data / "datasets"),
                 label_folder=str(data / "labels"),
                 log=str(log_path(self.folder)),
+                teacher_file=teacher_file,
+                label_cache_bytes=self.worker.settings.label_cache_bytes,
             )
         )
         over = threading.Event()
@@ -152,6 +160,22 @@ class Attempt:
                 return
             time.sleep(RETRY_SECONDS)
         raise LeaseLost(self.claim.job_id, self.claim.attempt)
+
+    def _teacher_file(self) -> str | None:
+        """The weights of the teacher if another job has it; None if it is trained in this one. Raises `NoTeacher`."""
+        wanted = teachers.wanted(self.claim.spec)
+        if wanted is None:
+            return None
+        with contextlib.suppress(FileGone):
+            if self.claim.teacher is not None:
+                path, _ = files.open_for_download(self.worker.settings.data_dir, self.claim.teacher)
+                return str(path)
+        raise NoTeacher(wanted.job, f"no longer has the weights of its {wanted.role}, which was to teach here")
+
+    def _refuse(self, error: dict[str, Any]) -> None:
+        """Fail the job before a trainer has seen it."""
+        with self.worker.db.begin() as session:
+            leases.release(session, self.claim, State.FAILED, error=error)
 
     def _put_back(self, error: dict[str, Any]) -> None:
         with self.worker.db.begin() as session:
@@ -228,6 +252,15 @@ class Attempt:
             log.warning("database_unreachable", job=self.claim.job_id, error=str(error))
             return False
         return True
+
+
+def no_teacher(error: NoTeacher) -> dict[str, Any]:
+    return {
+        "code": "bad_teacher",
+        "message": str(error),
+        "hint": "Name another job in config.teacher, or train a teacher here.",
+        "retryable": False,
+    }
 
 
 def no_trainer(error: OSError) -> dict[str, Any]:

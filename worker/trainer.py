@@ -36,7 +36,9 @@ def main() -> int:
             resume=order["resume"],
             data_folder=order["data_folder"],
             label_folder=order["label_folder"],
+            teacher_file=order["teacher_file"],
             device=order["device"],
+            label_cache_bytes=order["label_cache_bytes"],
         ):
             voice.write(event.model_dump_json() + "\n")
             voice.flush()

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from api import views
 from api.dependencies import Database, JobId, Notifier, Query
 from api.openapi import SUBMISSION_BODY
-from api.submission import Submitted, printable
+from api.submission import Submitted, check_teacher, printable
 from jobs import ids, store
 from jobs.states import FINAL, State
 
@@ -72,6 +72,7 @@ LOCATION = {"Location": {"description": "where the job is", "schema": {"type": "
 def submit_job(submission: Submitted, db: Database, notifier: Notifier, response: Response) -> views.Job:
     """Queue a distillation run."""
     with db.begin() as session:
+        check_teacher(session, submission)
         job = store.add_job(
             session,
             submission.spec,

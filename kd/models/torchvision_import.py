@@ -22,6 +22,11 @@ def torchvision_datasets() -> ModuleType:
     return _torchvision().datasets  # type: ignore[no-any-return]
 
 
+def torchvision_transforms() -> ModuleType:
+    """The module `torchvision.transforms`."""
+    return _torchvision().transforms  # type: ignore[no-any-return]
+
+
 def _torchvision() -> ModuleType:
     try:
         import torchvision

@@ -1,13 +1,18 @@
 """POST /jobs: what is accepted, and what every kind of bad input is told."""
 
 import json
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+
+from kd.packed_facts import PackedFacts
 
 JSON = {"Content-Type": "application/json"}
 
@@ -104,6 +109,69 @@ def test_a_wrong_field_is_refused_with_its_place_and_the_reason(
     assert [(fault["in"], fault["pointer"]) for fault in problem["errors"]] == [("body", pointer)]
     assert words in problem["errors"][0]["message"]
     assert words in problem["detail"]
+
+
+@pytest.fixture
+def packed(lone_app: FastAPI) -> Iterator[Callable[[str, int], None]]:
+    """Puts what a packed data set says of itself where the server looks for it."""
+    folder = lone_app.state.settings.data_dir / "datasets" / "packed"
+
+    def pack(name: str, side: int) -> None:
+        facts = PackedFacts(
+            classes=("cat", "dog"),
+            shape=(3, side, side),
+            train=10,
+            test=0,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.2, 0.2, 0.2),
+            images_sha256="0" * 64,
+            labels_sha256="0" * 64,
+        )
+        (folder / name).mkdir(parents=True)
+        (folder / name / "facts.json").write_text(facts.model_dump_json())
+
+    yield pack
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_job_may_name_a_packed_data_set_that_is_there(lone_client: TestClient, packed: Any) -> None:
+    packed("pets", 32)
+
+    answer = lone_client.post("/jobs", json={"mode": "train", "config": {"dataset": "packed/pets"}})
+
+    assert answer.status_code == 201
+    assert answer.json()["resolved_spec"]["config"]["augmentation"]["crop_padding"] == 0
+
+
+def test_a_packed_data_set_that_is_not_there_is_refused_with_the_nearest_ones(
+    lone_client: TestClient, problem_in: Any, packed: Any
+) -> None:
+    def fault(name: str) -> str:
+        answer = lone_client.post("/jobs", json={"mode": "guide", "config": {"dataset": name}})
+        (found,) = problem_in(answer, 422, "invalid")["errors"]
+        assert found["pointer"] == "/config/dataset"
+        return str(found["message"])
+
+    assert "no packed one at all; `kd pack` makes one" in fault("packed/pest")
+    packed("pets", 32)
+    packed("birds", 32)
+    assert fault("packed/pest").startswith("there is no data set named 'packed/pest'; the nearest are packed/pets")
+    assert "a packed data set is named packed/ and 1 to 64 of" in fault("packed/../pets")
+
+
+def test_a_packed_data_set_that_is_damaged_or_too_small_for_the_crops_is_refused(
+    lone_client: TestClient, lone_app: FastAPI, problem_in: Any, packed: Any
+) -> None:
+    packed("pets", 8)
+    config = {"dataset": "packed/pets", "augmentation": {"crop_padding": 5, "flip": True}}
+
+    small = problem_in(lone_client.post("/jobs", json={"mode": "train", "config": config}), 422, "invalid")
+    (lone_app.state.settings.data_dir / "datasets/packed/pets/facts.json").write_text("{}")
+    damaged = problem_in(lone_client.post("/jobs", json={"mode": "train", "config": config}), 422, "invalid")
+
+    assert (small["errors"][0]["pointer"], damaged["errors"][0]["pointer"]) == ("/config", "/config/dataset")
+    assert "crop_padding must be at most 4, half of the side of an image of packed/pets" in small["detail"]
+    assert "facts.json is damaged (classes: Field required)" in damaged["detail"]
 
 
 def test_every_problem_is_named_at_once(lone_client: TestClient, problem_in: Any) -> None:

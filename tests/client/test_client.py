@@ -5,12 +5,14 @@ import socket
 import threading
 import time
 
+import numpy as np
 import pytest
 from served import FAILURE, Worker
 
 from client import Client, ClientError
 from client.errors import BadUrl, NotAServer, Refused, StillRunning, Unreachable
 from jobs.states import State
+from kd import tables
 from kd.spec import TrainConfig, TrainSpec
 
 
@@ -181,3 +183,22 @@ def test_logs_are_text(client, worker):
 
     assert client.logs(job["id"]) == "one\ntwo\nthree\n"
     assert client.logs(job["id"], tail=1) == "three\n"
+
+
+def test_label_tables_are_listed_and_deleted(client, server):
+    path = server.data / "labels" / f"{'ab' * 16}.npy"
+    with tables.writing(path):
+        table_NVC, _ = tables.open_draft(path, (10, 2, 3))
+        table_NVC[:] = 0
+        facts = {"teacher": "7e" * 32, "dataset": "da" * 32, "plan": {}, "precision": "torch.float32"}
+        tables.finish(path, table_NVC, facts, np.zeros((10, 2, 3), np.int32), ["top", "left", "flip"])
+
+    [listed] = client.label_tables()
+    assert client.label_table(path.stem) == listed
+    assert (listed["id"], listed["labels"]["shape"]) == (path.stem, [10, 2, 3])
+    client.delete_label_table(path.stem)
+
+    assert list(client.label_tables()) == []
+    with pytest.raises(Refused, match="There is no label table") as refused:
+        client.delete_label_table(path.stem)
+    assert refused.value.code == "label_table_not_found"

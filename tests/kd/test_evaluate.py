@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kd import evaluate, models
 from kd.evaluate import agreement, latency, macs, parameters, predict, score
 from kd.models.torchvision_import import torchvision_models
+from kd.pixels import Resident
 from kd.views import Viewer, ViewPlan
 
 
@@ -21,7 +22,7 @@ def logits_of(*rows: list[float]) -> Tensor:
 def viewer(count: int = 10, channels: int = 1, side: int = 8) -> Viewer:
     shape = (count, channels, side, side)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return Viewer(images, ViewPlan(2, True), (0.5,) * channels, (0.25,) * channels, "cpu")
+    return Viewer(Resident(images, 2, "cpu"), ViewPlan(2, True), (0.5,) * channels, (0.25,) * channels)
 
 
 # -- scores ------------------------------------------------------------------------------------------------------

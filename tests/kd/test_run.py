@@ -93,6 +93,7 @@ def test_files_are_what_the_events_say_they_are(whole):
 def test_the_saved_student_scores_what_the_report_says(whole, data):
     from kd.data import load
     from kd.evaluate import predict, score
+    from kd.pixels import place
     from kd.views import Viewer, ViewPlan
 
     spec, out, events = whole
@@ -101,7 +102,7 @@ def test_the_saved_student_scores_what_the_report_says(whole, data):
     model, facts = checkpoint.load_model(out / best.path)
 
     test = load("digits", data, spec.config.validation_fraction).test
-    viewer = Viewer(test.images, ViewPlan(0, False), facts.mean, facts.std, "cpu")
+    viewer = Viewer(place(test, 0, torch.device("cpu")), ViewPlan(0, False), facts.mean, facts.std)
     assert score(predict(model, viewer, 512), test.labels)["top1"] == events[-1].metrics["student.test.top1"]
 
 

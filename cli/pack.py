@@ -1,0 +1,38 @@
+"""`kd pack`: an .npz file of images and labels to a data set that jobs can name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import words
+from cli.console import console
+from cli.errors import Trouble, extra
+
+
+def pack(
+    images: Annotated[
+        Path, typer.Argument(help="An .npz with images (uint8 N×H×W or N×H×W×C) and labels; perhaps classes and split.")
+    ],
+    name: Annotated[str, typer.Argument(help="Specs name it packed/NAME.")],
+    data: Annotated[
+        Path, typer.Option(envvar="STILLHOUSE_DATA_DIR", help="The data folder of the server or of `kd run`.")
+    ] = Path("data"),
+) -> None:
+    """Make a data set of your own images; they may be more than fit in memory."""
+    with extra("kd", "pack"):
+        from kd import npz, packed
+
+    dataset = f"packed/{name.removeprefix('packed/')}"
+    found = npz.read(images)
+    try:
+        facts = packed.pack(data / "datasets", dataset, found.chunks(), found.classes)
+    except OSError as error:
+        raise Trouble(f"{error.filename or data}: {error.strerror}") from error
+    channels, height, width = facts.shape
+    console().print(
+        f"{dataset} has {words.count(facts.train)} images to learn from and {words.count(facts.test)} for the test, "
+        f"{height}×{width}×{channels}, in {len(facts.classes)} classes; "
+        f"{words.size(facts.count * channels * height * width)} under {data / 'datasets' / dataset}.",
+        markup=False,
+    )

@@ -1,0 +1,199 @@
+"""Who guides through the rounds of `guide`: the teacher at its best, as it once was, or as it goes on learning."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from kd import losses, teacher, training
+from kd.checkpoint import State, copy_of
+from kd.errors import Diverged
+from kd.events import Evaluated, Event, Noted
+from kd.lessons import lessons
+from kd.seeds import derive, permutation, seed_torch
+from kd.spec import GuideConfig, Teacher
+from kd.views import Mix
+from kd.workbench import Workbench
+
+
+class Guide(Protocol):
+    """Takes its turn at the start of every round; then `model` teaches it. `top1` is of the validation split."""
+
+    model: nn.Module
+    name: str
+    top1: float
+
+    def turn(self, number: int, rounds: int, student: nn.Module, scores: training.Scores) -> Iterator[Event]:
+        """Get ready for round `number` of `rounds`, counted from 0."""
+
+    def state(self) -> dict[str, Any]: ...
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+def make(bench: Workbench) -> Guide:
+    """The guide that the spec asks for."""
+    assert isinstance(bench.config, GuideConfig)
+    kinds: dict[str, type[Fixed] | type[Route] | type[Cotrain]] = {"fixed": Fixed, "route": Route, "cotrain": Cotrain}
+    return kinds[bench.config.rounds.teacher](bench)
+
+
+class Fixed:
+    """The teacher's best checkpoint, in every round."""
+
+    def __init__(self, bench: Workbench):
+        self.model, self.name = teacher.best(bench), "best"
+        self.top1 = bench.position.finished["teacher"]["validation"]["top1"]
+
+    def turn(self, number: int, rounds: int, student: nn.Module, scores: training.Scores) -> Iterator[Event]:
+        return iter(())
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class Route:
+    """Anchors along the teacher's training guide the first rounds, its best checkpoint the last (Jin et al., 2019).
+
+    An anchor that the student has overtaken has nothing to teach: it is dropped, and the next one guides.
+    """
+
+    def __init__(self, bench: Workbench):
+        assert isinstance(bench.config, GuideConfig)
+        self.bench, self.share = bench, bench.config.rounds.route.share
+        self.anchors = bench.position.finished["teacher"]["anchors"]
+        self.dropped = 0
+        self._take(0)
+
+    def turn(self, number: int, rounds: int, student: nn.Module, scores: training.Scores) -> Iterator[Event]:
+        with_anchors = math.ceil(self.share * rounds)
+        planned = number * len(self.anchors) // with_anchors if number < with_anchors else len(self.anchors)
+        reached = scores.get("top1", -1.0)
+        while self.dropped < len(self.anchors) and self.anchors[self.dropped]["top1"] < reached:
+            anchor = self.anchors[self.dropped]
+            self.dropped += 1
+            if self.dropped > planned:  # else its time was over anyway
+                yield Noted(
+                    code="anchor_dropped",
+                    message=f"The anchor of epoch {anchor['epoch']} ({anchor['top1']:.1%}) is worse than the student "
+                    f"is now ({reached:.1%}): a later one guides.",
+                )
+        self._take(max(planned, self.dropped))
+
+    def state(self) -> dict[str, Any]:
+        return {"dropped": self.dropped, "taken": self.taken}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.dropped = state["dropped"]
+        self._take(state["taken"])
+
+    def _take(self, number: int) -> None:
+        self.taken = number
+        if number < len(self.anchors):
+            anchor = self.anchors[number]
+            self.name, self.top1 = f"anchor of epoch {anchor['epoch']}", anchor["top1"]
+            self.model = teacher.with_weights(self.bench, anchor["weights"])
+        else:
+            self.name, self.top1 = "best", self.bench.position.finished["teacher"]["validation"]["top1"]
+            self.model = teacher.best(self.bench)
+
+
+class Cotrain:
+    """The teacher learns on between rounds, pulled toward the student so that its advice stays within reach.
+
+    After Shi et al., 2021. What made it worse on the validation split is taken back.
+    """
+
+    def __init__(self, bench: Workbench):
+        assert isinstance(bench.config, GuideConfig)
+        self.bench, self.recipe = bench, bench.config.rounds.cotrain
+        self.name = "learning on"
+        self._begin(training.weights_of(bench, "teacher"), bench.position.finished["teacher"]["validation"]["top1"])
+
+    def _begin(self, weights: State, top1: float, optimizer: dict[str, Any] | None = None) -> None:
+        self.learner = self.bench.build(self.bench.teacher_arch, "teacher", weights)
+        self.optimizer = torch.optim.SGD(self.learner.parameters(), lr=self.recipe.lr, momentum=0.9, fused=True)
+        if optimizer is not None:
+            self.optimizer.load_state_dict(optimizer)
+        self.top1 = top1
+        self.model = teacher.with_weights(self.bench, weights)
+
+    def turn(self, number: int, rounds: int, student: nn.Module, scores: training.Scores) -> Iterator[Event]:
+        if number == 0:
+            return  # it is at its best, and the student knows nothing yet
+        bench, before = self.bench, self.state()
+        bench.enter("teacher")
+        yield from self._learn(number, student)
+        found = training.validate(bench, self.learner, None)
+        yield Evaluated(phase="teacher", step=bench.position.step, epoch=number, split="validation", metrics=found)
+        if found["top1"] < self.top1:
+            yield Noted(
+                code="teacher_rolled_back",
+                message=f"Learning on made the teacher worse ({found['top1']:.1%} after {self.top1:.1%}): "
+                f"round {number + 1} has the one from before.",
+            )
+            self.restore(before)
+        else:
+            self.top1 = found["top1"]
+            self.model = teacher.with_weights(bench, copy_of(self.learner))
+
+    def _learn(self, number: int, student: nn.Module) -> Iterator[Event]:
+        bench, config = self.bench, self.bench.config
+        temperature = config.objective.temperature
+        batch_size = config.teacher.batch_size if isinstance(config.teacher, Teacher) else config.batch_size
+        learner = bench.team.together(self.learner)
+        student.eval()
+        self.learner.train()
+        images = round(self.recipe.epochs * len(bench.train))
+        seen, unsaid, sums = 0, 0, torch.zeros((), device=bench.device)
+        bench.begin_counting()
+        for turn, order_N in enumerate(self._orders(images, number)):
+            taught = lessons(
+                bench.train, bench.viewer_of("teacher"), order_N, number + turn, batch_size, team=bench.team
+            )
+            for batch, lesson in enumerate(taught):
+                seed_torch(derive(config.seed, "cotrain dropout", number, turn, batch, *bench.team.own_name))
+                with torch.no_grad(), training.autocast(bench):
+                    student_BC = student(lesson.pixels_BCHW)
+                with training.autocast(bench):
+                    teacher_BC = learner(lesson.pixels_BCHW)
+                loss = self._loss(teacher_BC, student_BC, lesson.labels_B, lesson.mix, temperature)
+                self.optimizer.zero_grad(set_to_none=True)
+                (loss * lesson.weight).backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+                bench.position.step += 1
+                sums += loss.detach() * len(lesson.labels_B)
+                seen, unsaid = seen + len(lesson.labels_B), unsaid + len(lesson.labels_B)
+                if bench.time_to_speak():
+                    yield self._step(sums, unsaid)
+                    unsaid = 0
+                    sums.zero_()
+        if unsaid:
+            yield self._step(sums, unsaid)
+
+    def _orders(self, images: int, number: int) -> Iterator[Tensor]:
+        for turn in range(math.ceil(images / len(self.bench.train))):
+            order_N = permutation(len(self.bench.train), derive(self.bench.config.seed, "cotrain", number, turn))
+            yield order_N[: images - turn * len(order_N)]
+
+    def _loss(
+        self, teacher_BC: Tensor, student_BC: Tensor, labels_B: Tensor, mix: Mix | None, temperature: float
+    ) -> Tensor:
+        toward_student = losses.kd(teacher_BC, student_BC, labels_B, temperature=temperature)
+        return losses.hard(teacher_BC, labels_B, mix) + self.recipe.pull * toward_student
+
+    def _step(self, loss_sum: Tensor, images: int) -> Event:
+        loss = loss_sum.item() / images
+        if not math.isfinite(loss):
+            raise Diverged(self.bench.position.step, self.recipe.lr, {"cotrain_loss": loss})
+        return self.bench.step("teacher", 1, images * self.bench.team.size, {"cotrain_loss": loss})
+
+    def state(self) -> dict[str, Any]:
+        return {"weights": copy_of(self.learner), "optimizer": self.optimizer.state_dict(), "top1": self.top1}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._begin(state["weights"], state["top1"], state["optimizer"])

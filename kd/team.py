@@ -1,0 +1,76 @@
+"""Several processes that train one model: each takes its share of every batch, and all come to the same weights.
+
+A process alone is a team of one, for which nothing here costs anything.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+Fact = TypeVar("Fact")
+
+# Shapes: B = a batch.
+
+
+@dataclass(frozen=True)
+class Team:
+    """Who we are among how many."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """One of us speaks, saves and reports."""
+        return self.rank == 0
+
+    @property
+    def own_name(self) -> tuple[int, ...]:
+        """What sets our random numbers apart from the others'; nothing for one who is alone."""
+        return (self.rank,) if self.size > 1 else ()
+
+    def share(self, batch_B: Tensor) -> Tensor:
+        """Our part of a batch: every `size`-th."""
+        return batch_B[self.rank :: self.size]
+
+    def together(self, model: nn.Module) -> nn.Module:
+        """The model as the team trains it: its gradients are the mean over the team, also those of batch statistics
+        on CUDA. (On CPUs torch has no shared batch statistics: there each process normalises by its own share.)"""
+        if self.size == 1:
+            return model
+        if next(model.parameters()).is_cuda:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(model)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over the team, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def wait(self) -> None:
+        """Until all of us are here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def agreed(self, fact: Fact) -> Fact:
+        """What the leader says, heard by all."""
+        if self.size == 1:
+            return fact
+        told: list[Fact] = [fact]
+        dist.broadcast_object_list(told, src=0)
+        return told[0]
+
+
+def join(device: torch.device) -> Team:
+    """The team that torchrun started us in, or a team of one."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return Team()
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Team(dist.get_rank(), dist.get_world_size())

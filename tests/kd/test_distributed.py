@@ -1,0 +1,123 @@
+"""A run in two processes (gloo, on CPUs): the same result as in one, and nobody outlives the caller."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd import errors
+from kd.events import Finished, Saved, Started
+from kd.run import run
+from kd.spec import parse
+
+# Without batch normalisation, whose statistics on CPUs are those of a process's own share.
+CONFIG = {
+    "dataset": "digits",
+    "teacher": {"arch": "mlp", "epochs": 3},
+    "student": {"arch": "mlp"},
+    "epochs": 3,
+    "views": 3,
+    "batch_size": 50,
+}
+IN_TWO = {"resources": {"gpus": 2}}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def go(out: Path, data: Path, config: dict, mode: str = "train") -> list:
+    spec = parse(json.dumps({"mode": mode, "config": config}))
+    return list(run(spec, out, data_folder=data, label_folder=out / "labels", device="cpu"))
+
+
+def outcome(out: Path, events: list, role: str) -> dict[str, torch.Tensor]:
+    resume = [event.resume.path for event in events if isinstance(event, Saved)][-1]
+    return torch.load(out / resume, weights_only=True)["position"]["finished"][role]["last"]
+
+
+@pytest.mark.parametrize("mode", ["train", "guide"])
+def test_two_processes_come_to_the_weights_of_one(data, tmp_path, mode):
+    config = {name: value for name, value in CONFIG.items() if mode == "train" or name != "views"}
+
+    alone = go(tmp_path / "one", data, config, mode)
+    together = go(tmp_path / "two", data, config | IN_TWO, mode)
+
+    assert isinstance(together[0], Started)
+    assert isinstance(together[-1], Finished)
+    assert len([event for event in together if isinstance(event, Finished)]) == 1, "only the first one speaks"
+    for role in ("teacher", "student", "control"):
+        one, two = outcome(tmp_path / "one", alone, role), outcome(tmp_path / "two", together, role)
+        for name in one:
+            torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-5)
+    assert together[-1].metrics["student.test.top1"] == pytest.approx(alone[-1].metrics["student.test.top1"], abs=0.01)
+
+
+def test_what_stops_one_of_them_stops_the_run_with_its_own_words(data, tmp_path):
+    wild = {"arch": "mlp", "epochs": 3, "optimizer": {"lr": 10, "momentum": 0.99, "weight_decay": 1}}
+
+    with pytest.raises(errors.Diverged, match=r"not finite at step \d+"):
+        go(tmp_path, data, CONFIG | IN_TWO | {"teacher": wild})
+
+
+def test_more_gpus_than_there_are_is_said_in_words(data, tmp_path):
+    spec = parse(json.dumps({"mode": "train", "config": CONFIG | {"resources": {"gpus": 64}}}))
+
+    with pytest.raises(errors.DeviceMissing, match=r"wants 64 GPUs, but torch sees \d+ here"):
+        list(run(spec, tmp_path, data_folder=data))
+
+
+CALLER = """
+import json, sys
+from kd.run import run
+from kd.spec import parse
+for event in run(parse(sys.argv[1]), sys.argv[2], data_folder=sys.argv[3], device="cpu"):
+    print(event.event, flush=True)
+"""
+
+
+def test_when_the_caller_is_killed_the_team_is_gone_at_once(data, tmp_path):
+    spec = json.dumps({"mode": "train", "config": CONFIG | IN_TWO | {"epochs": 5000, "checkpoint_seconds": 0.1}})
+    arguments = [sys.executable, "-c", CALLER, spec, str(tmp_path), str(data)]
+    caller = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    for line in caller.stdout:
+        if line.startswith("saved"):
+            break
+    members = of_team(tmp_path)
+
+    caller.send_signal(signal.SIGKILL)
+    caller.wait()
+
+    assert len(members) >= 2
+    give_up = time.monotonic() + 5
+    while of_team(tmp_path) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert not of_team(tmp_path)
+
+
+def of_team(out: Path) -> list[int]:
+    """The processes that train into this folder: torchrun and those it started, whose arguments name their order."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            arguments = (entry / "cmdline").read_bytes().decode().split("\0")
+            orders = [argument for argument in arguments if argument.endswith("order.json")]
+            if orders and str(out) in Path(orders[0]).read_text():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,166 @@
+"""The rounds of `guide`: who guides, what is said of each round, and that it is online distillation."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd import checkpoint, data, losses
+from kd.events import Noted, PhaseStarted, RoundEnded, Saved
+from kd.pixels import place
+from kd.run import run
+from kd.seeds import derive, permutation
+from kd.spec import parse
+from kd.training import learning_rate
+from kd.views import Viewer, ViewPlan
+
+TINY = {
+    "dataset": "digits",
+    "teacher": {"arch": "cnn_small", "epochs": 9, "patience": 9},
+    "student": {"arch": "cnn_small"},
+    "epochs": 6,
+    "control": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+def guided(folder: Path, out: Path, rounds: dict, **config) -> list:
+    spec = parse(json.dumps({"mode": "guide", "config": TINY | config | {"rounds": rounds}}))
+    return list(run(spec, out, data_folder=folder))
+
+
+def finished(out: Path, events: list, role: str = "student") -> dict:
+    resume = [event.resume.path for event in events if isinstance(event, Saved)][-1]
+    return torch.load(out / resume, weights_only=True)["position"]["finished"][role]
+
+
+def test_every_round_says_how_teacher_and_student_stand(folder, tmp_path):
+    events = guided(folder, tmp_path, {"epochs": 2, "views": 2})
+
+    rounds = [event for event in events if isinstance(event, RoundEnded)]
+    assert [(event.round, event.rounds, event.guide) for event in rounds] == [(n, 3, "best") for n in (1, 2, 3)]
+    best = finished(tmp_path, events, "teacher")["validation"]["top1"]
+    for event in rounds:
+        assert event.metrics["teacher_top1"] == best
+        assert 0 <= event.metrics["agreement"] <= 1
+        assert event.metrics["kl"] >= 0
+    assert rounds[-1].metrics["agreement"] > rounds[0].metrics["agreement"]
+
+
+def test_on_a_route_anchors_guide_in_their_order_and_the_best_teacher_guides_last(folder, tmp_path):
+    rounds = {"epochs": 1, "views": 1, "teacher": "route", "route": {"anchors": 3, "share": 0.5}}
+
+    events = guided(folder, tmp_path, rounds)
+
+    guides = [event.guide for event in events if isinstance(event, RoundEnded)]
+    anchors = [moment["epoch"] for moment in finished(tmp_path, events, "teacher")["anchors"]]
+    assert anchors == sorted(set(anchors))
+    assert len(anchors) == 3
+    assert guides == [*(f"anchor of epoch {epoch}" for epoch in anchors), "best", "best", "best"]
+
+
+def test_an_anchor_that_the_student_has_overtaken_is_dropped_with_a_word(folder, tmp_path):
+    # A student that learns much faster than its teacher did.
+    slow = TINY["teacher"] | {"optimizer": {"lr": 0.003}, "schedule": {"name": "constant"}}
+    rounds = {"epochs": 1, "views": 1, "teacher": "route", "route": {"anchors": 4, "share": 1.0}}
+
+    events = guided(folder, tmp_path, rounds, teacher=slow, objective={"hard_weight": 1.0, "soft_weight": 0.0})
+
+    dropped = [event.message for event in events if isinstance(event, Noted) and event.code == "anchor_dropped"]
+    assert dropped
+    assert "worse than the student" in dropped[0]
+    ended = [event for event in events if isinstance(event, RoundEnded)]
+    for before, after in itertools.pairwise(ended):
+        if after.guide.startswith("anchor"):
+            assert after.metrics["teacher_top1"] >= before.metrics["top1"]
+
+
+def test_a_teacher_that_learns_on_never_gets_worse(folder, tmp_path):
+    weak = TINY["teacher"] | {"epochs": 3}
+    rounds = {"epochs": 1, "views": 1, "teacher": "cotrain", "cotrain": {"epochs": 1.5, "lr": 0.02}}
+
+    events = guided(folder, tmp_path, rounds, teacher=weak)
+
+    standing = [event.metrics["teacher_top1"] for event in events if isinstance(event, RoundEnded)]
+    assert standing == sorted(standing)
+    assert standing[-1] > standing[0]
+
+
+def test_learning_on_that_makes_the_teacher_worse_is_taken_back(folder, tmp_path):
+    rounds = {"epochs": 2, "views": 1, "teacher": "cotrain", "cotrain": {"lr": 5.0}}
+
+    events = guided(folder, tmp_path, rounds, teacher=TINY["teacher"] | {"epochs": 20})
+
+    notes = [event.message for event in events if isinstance(event, Noted) and event.code == "teacher_rolled_back"]
+    standing = {event.metrics["teacher_top1"] for event in events if isinstance(event, RoundEnded)}
+    assert len(notes) == 2
+    assert "made the teacher worse" in notes[0]
+    assert len(standing) == 1
+
+
+def test_a_round_names_its_guide_when_it_starts(folder, tmp_path):
+    events = guided(folder, tmp_path, {"epochs": 3, "views": 1, "teacher": "cotrain"})
+
+    facts = [event.facts for event in events if isinstance(event, PhaseStarted) and event.phase == "labelling"]
+    assert [fact["guide"] for fact in facts] == ["learning on"] * 2
+    assert [fact["round"] for fact in facts] == [1, 2]
+
+
+@pytest.mark.parametrize("mixing", [{}, {"mixup": 0.4, "cutmix": 1.0}], ids=["plain", "mixed"])
+def test_with_as_many_views_as_epochs_guiding_is_online_distillation_bit_for_bit(folder, tmp_path, mixing):
+    events = guided(folder, tmp_path, {"epochs": 3, "views": 3}, augmentation=mixing)
+
+    assert same(finished(tmp_path, events)["last"], online(folder, tmp_path, ViewPlan(1, False, **mixing)))
+
+
+def test_with_fewer_views_it_is_not(folder, tmp_path):
+    events = guided(folder, tmp_path, {"epochs": 3, "views": 2})
+
+    assert not same(finished(tmp_path, events)["last"], online(folder, tmp_path, ViewPlan(1, False)))
+
+
+def online(folder: Path, out: Path, plan: ViewPlan) -> dict[str, torch.Tensor]:
+    """A loop as in any tutorial: the teacher is asked about every batch, at the moment the student sees it."""
+    dataset = data.load("digits", folder, 0.1)
+    config = parse(json.dumps({"mode": "guide", "config": TINY})).config
+    viewer = Viewer(place(dataset.train, plan.crop_padding, torch.device("cpu")), plan, dataset.mean, dataset.std)
+    teacher, _ = checkpoint.load_model(out / "teacher.safetensors")
+    teacher = teacher.to(memory_format=torch.channels_last)
+    torch.manual_seed(derive(0, "weights", "student"))
+    student = checkpoint.models.build("cnn_small", 10, dataset.shape).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
+    labels = dataset.train.labels
+    batches = -(-len(labels) // config.batch_size)
+    for epoch in range(config.epochs):
+        order = permutation(len(labels), derive(0, "order", epoch))
+        for number, image_B in enumerate(order.split(config.batch_size)):
+            view_BP = viewer.parameters(image_B, torch.full_like(image_B, epoch))
+            pixels = viewer.replay(image_B, view_BP)
+            mix = viewer.mix(view_BP)
+            mix = mix and type(mix)(labels[mix.partner_B], mix.share_B)
+            with torch.inference_mode():
+                said = teacher(pixels)
+            loss = losses.distillation(student(pixels), said.clone(), labels[image_B], config.objective, mix).total
+            optimizer.param_groups[0]["lr"] = learning_rate(config, epoch + number / batches)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return student.state_dict()
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

@@ -1,0 +1,331 @@
+"""The cache of label tables: what is in it, who goes first, and many processes at once, some of them killed."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kd import label_cache, tables
+from kd.label_cache import LabelCacheFull, NoSuchTable, State, TableBusy
+
+SHAPE, COLUMNS = (10, 2, 3), ("top", "left", "flip")
+FACTS = {
+    "teacher": "7e" * 32,
+    "teacher_arch": "cnn",
+    "dataset": "da" * 32,
+    "dataset_name": "mnist5k",
+    "plan": {"crop_padding": 2, "flip": False},
+    "precision": "torch.float32",
+}
+
+
+def id_of(number: int) -> str:
+    return f"{number:032x}"
+
+
+def write(folder: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
+    """A finished table that holds this number."""
+    path = folder / f"{id_of(number)}.npy"
+    with tables.writing(path) as alone:
+        assert alone
+        table_NVC, _ = tables.open_draft(path, SHAPE)
+        table_NVC[:] = number
+        tables.finish(path, table_NVC, FACTS, np.zeros((10, 2, 3), np.int32), COLUMNS)
+    age(folder, number, used_seconds_ago)
+    return path
+
+
+def draft(folder: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
+    """What a killed writer leaves."""
+    path = folder / f"{id_of(number)}.npy"
+    with tables.writing(path):
+        table_NVC, _ = tables.open_draft(path, SHAPE)
+        tables.keep(path, table_NVC, 5)
+    (folder / f".{id_of(number)}.count.tmp").write_bytes(b"half")
+    age(folder, number, used_seconds_ago)
+    return path
+
+
+def age(folder: Path, number: int, seconds: float) -> None:
+    for file in folder.glob(f"*{id_of(number)}*"):
+        os.utime(file, (time.time() - seconds,) * 2)
+
+
+def ids(folder: Path) -> list[int]:
+    return [int(entry.id, 16) for entry in label_cache.entries(folder)]
+
+
+def used(folder: Path) -> int:
+    return sum(entry.bytes for entry in label_cache.entries(folder))
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> int:
+    """The bytes of one table."""
+    folder = tmp_path / "one"
+    write(folder, 1)
+    return used(folder)
+
+
+def test_a_table_is_listed_with_what_its_manifest_says_and_all_that_it_takes(tmp_path):
+    write(tmp_path, 7, used_seconds_ago=50)
+
+    entry = label_cache.entry(tmp_path, id_of(7))
+
+    assert [entry] == label_cache.entries(tmp_path)
+    assert (entry.id, entry.state) == (id_of(7), State.COMPLETE)
+    assert entry.bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert entry.bytes == pytest.approx(label_cache.table_bytes(SHAPE, len(COLUMNS)), abs=2_000)
+    assert time.time() - entry.used_at.timestamp() == pytest.approx(50, abs=5)
+    assert entry.manifest is not None
+    assert (entry.manifest.teacher_arch, entry.manifest.dataset_name) == ("cnn", "mnist5k")
+    assert (entry.manifest.shape, entry.manifest.columns) == (SHAPE, COLUMNS)
+
+
+def test_what_is_no_table_is_not_listed(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / f"{'A' * 32}.npy").write_bytes(b"")
+    (tmp_path / f"{id_of(1)}.npy").symlink_to(tmp_path / "notes.txt")
+    (tmp_path / f"{id_of(2)}.lock").write_bytes(b"")
+
+    assert label_cache.entries(tmp_path) == []
+    assert label_cache.entries(tmp_path / "nowhere") == []
+    for number in (1, 2, 3):
+        with pytest.raises(NoSuchTable):
+            label_cache.entry(tmp_path, id_of(number))
+        with pytest.raises(NoSuchTable):
+            label_cache.remove(tmp_path, id_of(number))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"shape": 3}', "\x00", '{"shape": [1, 2, 3], "teacher": 3}'])
+def test_a_table_without_a_manifest_of_ours_is_an_abandoned_draft(tmp_path, content):
+    write(tmp_path, 1).with_suffix(".json").write_text(content)
+
+    [entry] = label_cache.entries(tmp_path)
+
+    assert (entry.state, entry.manifest) == (State.ABANDONED, None)
+
+
+def test_a_draft_is_being_written_while_its_lock_is_held_and_abandoned_after(tmp_path):
+    path = draft(tmp_path, 1)
+
+    with tables.writing(path):
+        assert label_cache.entry(tmp_path, id_of(1)).state is State.BEING_WRITTEN
+    assert label_cache.entry(tmp_path, id_of(1)).state is State.ABANDONED
+
+
+def test_the_table_used_last_comes_first_and_reading_is_a_use(tmp_path):
+    for number, seconds in ((1, 300), (2, 100), (3, 200)):
+        write(tmp_path, number, used_seconds_ago=seconds)
+    assert ids(tmp_path) == [2, 3, 1]
+
+    assert tables.read(tmp_path / f"{id_of(1)}.npy") is not None
+
+    assert ids(tmp_path) == [1, 2, 3]
+    label_cache.touch(tmp_path / f"{id_of(4)}.npy")  # gone: nothing to remember
+
+
+def test_room_is_made_by_evicting_what_was_used_least_lately_and_no_more_than_needed(tmp_path, one):
+    folder = tmp_path / "labels"
+    for number, seconds in ((1, 300), (2, 100), (3, 200)):
+        write(folder, number, used_seconds_ago=seconds)
+
+    assert label_cache.make_room(folder, id_of(4), one, limit_bytes=4 * one) == []
+    evicted = label_cache.make_room(folder, id_of(4), one, limit_bytes=3 * one)
+    more = label_cache.make_room(folder, id_of(4), 2 * one, limit_bytes=3 * one)
+
+    assert [int(entry.id, 16) for entry in evicted + more] == [1, 3]
+    assert ids(folder) == [2]
+    assert {file.name[:32] for file in folder.iterdir()} == {id_of(2)}, "nothing is left of an evicted table"
+
+
+def test_a_table_makes_no_room_by_evicting_itself_and_its_draft_is_not_counted_twice(tmp_path, one):
+    folder = tmp_path / "labels"
+    draft(folder, 1, used_seconds_ago=10_000)
+    write(folder, 2)
+
+    assert label_cache.make_room(folder, id_of(1), one, limit_bytes=2 * one) == []
+    assert [int(entry.id, 16) for entry in label_cache.make_room(folder, id_of(1), one, limit_bytes=one)] == [2]
+    assert ids(folder) == [1]
+
+
+def test_what_is_being_written_is_never_evicted_and_a_young_draft_may_be_gone_on_with(tmp_path, one):
+    folder = tmp_path / "labels"
+    path = draft(folder, 1, used_seconds_ago=10_000)
+    draft(folder, 2, used_seconds_ago=60)
+    held = write(folder, 3, used_seconds_ago=10_000)
+
+    with tables.writing(path), tables.writing(held):
+        assert label_cache.make_room(folder, id_of(9), one, limit_bytes=one) == []
+    evicted = label_cache.make_room(folder, id_of(9), one, limit_bytes=one)
+
+    assert {int(entry.id, 16) for entry in evicted} == {1, 3}
+    assert ids(folder) == [2]
+
+
+def test_a_table_that_can_never_fit_is_refused_before_anything_is_evicted(tmp_path, one):
+    folder = tmp_path / "labels"
+    write(folder, 1)
+
+    with pytest.raises(LabelCacheFull, match=r"1,234,567 bytes.*STILLHOUSE_LABEL_CACHE_BYTES"):
+        label_cache.make_room(folder, id_of(2), 1_234_567, limit_bytes=1_000_000)
+
+    assert ids(folder) == [1]
+
+
+@pytest.mark.parametrize("limit_bytes", [None, 0])
+def test_without_a_limit_nothing_is_evicted(tmp_path, limit_bytes):
+    write(tmp_path, 1)
+
+    label_cache.check_size(10**18, limit_bytes)
+    assert label_cache.make_room(tmp_path, id_of(2), 10**18, limit_bytes) == []
+    assert ids(tmp_path) == [1]
+
+
+def test_whoever_reads_a_table_keeps_it_when_it_is_deleted(tmp_path):
+    path = write(tmp_path, 5)
+    table_NVC = tables.read(path)
+
+    label_cache.remove(tmp_path, id_of(5))
+
+    assert list(tmp_path.iterdir()) == []
+    assert table_NVC is not None
+    assert (table_NVC == 5).all()
+    assert tables.read(path) is None
+
+
+def test_a_table_that_is_being_written_cannot_be_deleted(tmp_path):
+    path = draft(tmp_path, 1)
+
+    with tables.writing(path), pytest.raises(TableBusy):
+        label_cache.remove(tmp_path, id_of(1))
+    assert tables.open_draft(path, SHAPE)[1] == 5
+    label_cache.remove(tmp_path, id_of(1))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- many processes ----------------------------------------------------------------------------------------------
+
+
+def in_processes(script: str, *arguments: object) -> None:
+    """Run a script that forks: in a process of its own, without pytest's threads."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    prelude = "import os, random, signal, sys, time\nfrom pathlib import Path\n"
+    subprocess.run([sys.executable, "-c", prelude + script, *map(str, arguments)], check=True, env=environment)
+
+
+def test_a_lock_has_one_holder_even_if_holders_delete_its_file(tmp_path):
+    in_processes(
+        """
+from kd import label_cache
+
+folder, until = Path(sys.argv[1]), time.time() + 1
+
+def play():
+    while time.time() < until:
+        with label_cache.alone(folder / "x.npy") as mine:
+            if mine:
+                os.mkdir(folder / "inside")  # fails if somebody else is inside
+                with open(folder / "held", "a") as held:
+                    held.write("x")
+                os.rmdir(folder / "inside")
+                os.unlink(folder / "x.lock")
+
+players = []
+for _ in range(4):
+    player = os.fork()
+    if player == 0:
+        play()
+        os._exit(0)
+    players.append(player)
+assert [os.waitpid(player, 0)[1] for player in players] == [0] * 4
+assert (folder / "held").stat().st_size > 20
+""",
+        tmp_path,
+    )
+
+
+def test_processes_that_write_read_evict_and_delete_at_once_never_see_a_wrong_table(tmp_path):
+    """For three seconds, while some of them are killed at any point."""
+    in_processes(
+        """
+import numpy as np
+from kd import label_cache, tables
+from kd.label_cache import NoSuchTable, TableBusy
+
+folder, limit = Path(sys.argv[1]), int(sys.argv[2])
+label_cache.DRAFT_SECONDS = 0.05
+FACTS = {"teacher": "t", "dataset": "d", "plan": {}, "precision": "p"}
+SHAPE = (2000, 2, 3)
+
+def write(path, number):
+    with tables.writing(path) as alone:
+        if alone and tables.read(path) is None:
+            label_cache.make_room(folder, path.stem, 48_000, limit)
+            table, safe = tables.open_draft(path, SHAPE)
+            table[:] = number
+            tables.keep(path, table, 2000)
+            tables.finish(path, table, FACTS, np.full((2000, 2, 1), number, np.int32), ["top"])
+
+def read(path, number):
+    table = tables.read(path)
+    if table is not None:
+        time.sleep(random.random() / 100)
+        assert (table == number).all()
+
+def delete(path, number):
+    try:
+        label_cache.remove(folder, path.stem)
+    except (NoSuchTable, TableBusy):
+        pass
+
+def look(path, number):
+    for entry in label_cache.entries(folder):
+        assert entry.manifest is None or entry.manifest.shape == SHAPE
+
+def play(seed):
+    random.seed(seed)
+    while True:
+        number = random.randrange(1, 7)
+        action = random.choice([write, write, write, read, read, delete, look])
+        action(folder / f"{number:032x}.npy", number)
+
+def start(seed):
+    player = os.fork()
+    if player == 0:
+        try:
+            play(seed)
+        except BaseException:
+            import traceback; traceback.print_exc()
+        os._exit(1)
+    return player
+
+until, seed = time.time() + 3, 4
+players = [start(number) for number in range(4)]
+while time.time() < until:
+    time.sleep(random.random() / 10)
+    victim = players.pop(0)
+    assert os.waitpid(victim, os.WNOHANG) == (0, 0), "it had failed by itself"
+    os.kill(victim, signal.SIGKILL)
+    os.waitpid(victim, 0)
+    players.append(start(seed := seed + 1))
+for player in players:
+    assert os.waitpid(player, os.WNOHANG) == (0, 0), "it had failed by itself"
+    os.kill(player, signal.SIGKILL)
+    os.waitpid(player, 0)
+
+time.sleep(0.1)
+for number in range(1, 7):
+    write(folder / f"{number:032x}.npy", number)
+    read(folder / f"{number:032x}.npy", number)
+assert sum(entry.bytes for entry in label_cache.entries(folder)) <= limit + 2_000
+assert not list(folder.glob("*.draft"))
+""",
+        tmp_path,
+        200_000,
+    )

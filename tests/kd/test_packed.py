@@ -1,0 +1,379 @@
+"""A packed data set holds what was put into it, whole or not at all, and says what is wrong with it."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kd import data, npz, packed, packed_facts, sources, spec
+from kd.errors import DataError
+from kd.npz import BadNpz
+from kd.packed import CannotPack, Chunk
+
+NAME = "packed/mine"
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, (60, 6, 5, 3), np.uint8)
+LABELS = np.arange(60) % 4
+IS_TEST = np.arange(60) % 3 == 0
+ARRAYS = {"images": IMAGES, "labels": LABELS}
+
+
+def in_chunks(size: int = 7) -> Iterator[Chunk]:
+    for first in range(0, 60, size):
+        part = slice(first, first + size)
+        yield Chunk(IMAGES[part], LABELS[part], IS_TEST[part])
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """The folder of a data set that was packed."""
+    packed.pack(tmp_path, NAME, in_chunks())
+    return tmp_path / NAME
+
+
+# -- packing -----------------------------------------------------------------------------------------------------
+
+
+def test_what_was_packed_is_read_again(tmp_path, place):
+    read = packed.read(tmp_path, NAME)
+
+    assert np.array_equal(read.images, IMAGES)
+    assert np.array_equal(read.labels, LABELS)
+    assert np.array_equal(read.is_test, IS_TEST)
+    assert isinstance(read.images, np.memmap)
+    assert not read.images.flags.writeable
+    assert (read.labels.dtype, read.facts.classes) == (np.int64, ("0", "1", "2", "3"))
+    assert (read.facts.shape, read.facts.train, read.facts.test) == ((3, 6, 5), 40, 20)
+    assert packed.verify(tmp_path, NAME) == read.facts == packed_facts.read(tmp_path, NAME)
+    assert sorted(os.listdir(place)) == ["facts.json", "images.npy", "labels.npy", "split.npy"]
+    assert np.array_equal(np.load(place / "images.npy"), IMAGES)  # the files are numpy's own
+
+
+def test_mean_and_std_are_those_of_the_training_images(tmp_path, place):
+    facts = packed_facts.read(tmp_path, NAME)
+
+    training = IMAGES[~IS_TEST] / 255
+    assert facts.mean == pytest.approx(training.mean(axis=(0, 1, 2)), rel=1e-12)
+    assert facts.std == pytest.approx(training.std(axis=(0, 1, 2)), rel=1e-9)
+
+
+def test_facts_do_not_depend_on_the_chunks_but_on_every_pixel_label_and_split(tmp_path, place):
+    facts = packed_facts.read(tmp_path, NAME)
+    pixel, label, split = IMAGES.copy(), LABELS.copy(), IS_TEST.copy()
+    pixel[59, 5, 4, 2] ^= 1
+    label[7] = 0
+    split[7] = True
+
+    others = [(pixel, LABELS, IS_TEST), (IMAGES, label, IS_TEST), (IMAGES, LABELS, split)]
+    digests = {packed.pack(tmp_path, f"packed/{k}", [Chunk(*other)]).digest for k, other in enumerate(others)}
+    named = packed.pack(tmp_path, "packed/named", in_chunks(), ["a", "b", "c", "d"])
+
+    assert packed.pack(tmp_path, "packed/one", in_chunks(60)) == facts
+    assert packed.pack(tmp_path, "packed/many", in_chunks(1)) == facts
+    assert len({facts.digest, named.digest, *digests}) == 5
+
+
+def test_a_channel_that_never_changes_can_still_be_normalised(tmp_path):
+    facts = packed.pack(tmp_path, NAME, [Chunk(np.full((9, 2, 2, 1), 51, np.uint8), np.zeros(9, int))])
+
+    assert (facts.mean, facts.std) == ((0.2,), (1.0,))
+
+
+def wrong_chunks(**change: object) -> list[Chunk]:
+    return [Chunk(IMAGES, LABELS), Chunk(IMAGES, LABELS)._replace(**change)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "classes", "why"),
+    [
+        ([], None, "there are no images"),
+        ([Chunk(IMAGES[:0], LABELS[:0])], None, "there are no images"),
+        (wrong_chunks(images=IMAGES / 255), None, r"must be uint8 .* these are float64 of shape \(60, 6, 5, 3\)"),
+        ([Chunk(IMAGES[..., 0], LABELS)], None, r"N×H×W×C, these are uint8 of shape \(60, 6, 5\)"),
+        (wrong_chunks(images=IMAGES[:, :4]), None, r"image 60 is of shape \(4, 5, 3\), those before .* \(6, 5, 3\)"),
+        (wrong_chunks(labels=LABELS[1:]), None, r"each of 60 images, these are int64 of shape \(59,\)"),
+        (wrong_chunks(labels=LABELS / 1), None, "these are float64"),
+        (wrong_chunks(labels=LABELS - 1), None, "there is a label -1; labels count from 0"),
+        (wrong_chunks(labels=LABELS * 10**9), None, "there is a label 3000000000, but only 120 images"),
+        (wrong_chunks(), ["cat", "dog"], "there is a label 3, but only 2 classes"),
+        (wrong_chunks(), ["cat", "dog", "cat", "cow"], "two classes have the same name"),
+        (wrong_chunks(), list("abcde"), "class 'e' has 0 images to learn from; training, validation and test need"),
+        (wrong_chunks(is_test=True)[1:], None, "class '0' has 0 images to learn from; training and validation need"),
+    ],
+)
+def test_what_makes_no_data_set_is_refused_in_words_and_leaves_nothing(tmp_path, chunks, classes, why):
+    with pytest.raises(CannotPack, match=f"The data set {NAME} cannot be packed: .*{why}"):
+        packed.pack(tmp_path, NAME, chunks, classes)
+
+    assert list((tmp_path / "packed").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["mine", "packed/", "packed/Mine", "packed/../x", "packed/a/b", "packed/" + "x" * 65])
+def test_a_name_that_no_spec_could_say_is_refused(tmp_path, name):
+    with pytest.raises(CannotPack, match="its name must be packed/ and 1 to 64 of a-z"):
+        packed.pack(tmp_path, name, in_chunks())
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_set_is_never_replaced(tmp_path, place):
+    before = packed_facts.read(tmp_path, NAME)
+
+    with pytest.raises(CannotPack, match="exists already; remove that folder, or choose another name"):
+        packed.pack(tmp_path, NAME, in_chunks(), ["a", "b", "c", "d"])
+
+    assert packed_facts.read(tmp_path, NAME) == before
+    assert os.listdir(tmp_path / "packed") == ["mine"]
+
+
+def test_a_packer_that_is_killed_leaves_nothing_that_looks_like_a_data_set(tmp_path):
+    code = f"""if True:
+        import os, signal
+        from pathlib import Path
+        import numpy as np
+        from kd import packed
+        def chunks():
+            yield packed.Chunk(np.zeros((9, 2, 2, 1), np.uint8), np.zeros(9, int))
+            os.kill(os.getpid(), signal.SIGKILL)
+        packed.pack(Path({str(tmp_path)!r}), {NAME!r}, chunks())
+    """
+
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+
+    assert packed_facts.names(tmp_path) == ()
+    assert packed.pack(tmp_path, NAME, in_chunks()).count == 60  # what is left is in nobody's way
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+def test_facts_are_read_without_numpy_and_torch(tmp_path, place):
+    code = f"""if True:
+        import sys
+        from pathlib import Path
+        from kd import packed_facts
+        print(packed_facts.read(Path({str(tmp_path)!r}), {NAME!r}).digest)
+        assert not {{"numpy", "torch"}} & set(sys.modules)
+    """
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == packed_facts.read(tmp_path, NAME).digest
+
+
+def test_a_missing_data_set_is_told_with_the_nearest_ones(tmp_path):
+    with pytest.raises(
+        DataError, match="no data set named 'packed/mime', and no packed one at all; `kd pack` makes one"
+    ):
+        packed.read(tmp_path, "packed/mime")
+
+    packed.pack(tmp_path, NAME, in_chunks())
+    packed.pack(tmp_path, "packed/zebras", in_chunks())
+
+    with pytest.raises(DataError, match="no data set named 'packed/mime'; the nearest are packed/mine"):
+        packed.read(tmp_path, "packed/mime")
+    assert packed_facts.names(tmp_path) == ("packed/mine", "packed/zebras")
+
+
+def replaced(**change: object) -> Callable[[bytes], bytes]:
+    return lambda content: json.dumps({**json.loads(content), **change}).encode()
+
+
+def saved(array: np.ndarray) -> Callable[[bytes], bytes]:
+    def instead_of(_: bytes) -> bytes:
+        file = BytesIO()
+        np.save(file, array)
+        return file.getvalue()
+
+    return instead_of
+
+
+@pytest.mark.parametrize(
+    ("file", "harm", "why"),
+    [
+        ("facts.json", lambda content: content[:-2], "facts.json is damaged"),
+        ("facts.json", replaced(format=2), r"facts.json is damaged \(format: Input should be 1"),
+        ("facts.json", replaced(shape=[3, 6]), "facts.json is damaged"),
+        ("facts.json", replaced(mean=[0.5]), "a number for each channel"),
+        ("facts.json", replaced(std=[0.5, 0.5, 0]), "facts.json is damaged"),
+        (
+            "facts.json",
+            replaced(train=41),
+            r"images.npy holds uint8 of shape \(60, 6, 5, 3\), where .* \(61, 6, 5, 3\)",
+        ),
+        ("facts.json", replaced(classes=["a", "b"]), "its labels go from 0 to 3, but there are 2 classes"),
+        ("images.npy", lambda content: content[:-1], "images.npy is damaged"),
+        ("images.npy", lambda content: content[:100], "images.npy is damaged"),
+        ("images.npy", lambda content: content + b"!", "images.npy has 5529 bytes, not the 5528 of its header"),
+        ("images.npy", lambda content: b"", "images.npy is damaged"),
+        ("images.npy", lambda content: b"PK\x03\x04" + content[4:], "images.npy is damaged"),
+        ("images.npy", saved(IMAGES.astype(np.int8)), "images.npy holds int8 of shape"),
+        ("images.npy", saved(np.asfortranarray(IMAGES)), "images.npy is in Fortran's order"),
+        ("labels.npy", saved(LABELS[::-1].copy()), "the labels in .* are not those that were packed"),
+        ("labels.npy", saved(LABELS.astype(np.int32)), "labels.npy holds int32"),
+        ("labels.npy", saved(np.array([object()] * 60)), "labels.npy is damaged"),
+        ("split.npy", saved(np.zeros(60, np.uint8)), "the labels in .* are not those that were packed"),
+        ("split.npy", None, "split.npy is damaged"),
+    ],
+)
+def test_a_damaged_data_set_is_refused_in_words(tmp_path, place, file, harm, why):
+    if harm is None:
+        (place / file).unlink()
+    else:
+        (place / file).write_bytes(harm((place / file).read_bytes()))
+
+    with pytest.raises(DataError, match=f"The data set {NAME} cannot be read: .*{why}"):
+        packed.read(tmp_path, NAME)
+
+
+def test_one_wrong_pixel_is_found_by_verifying(tmp_path, place):
+    content = bytearray((place / "images.npy").read_bytes())
+    content[-1] ^= 1
+    (place / "images.npy").write_bytes(content)
+
+    packed.read(tmp_path, NAME)
+
+    with pytest.raises(DataError, match=r"the images in .* are not those that were packed"):
+        packed.verify(tmp_path, NAME)
+
+
+# -- as a data set -----------------------------------------------------------------------------------------------
+
+
+def test_a_packed_data_set_is_cut_as_it_was_told_without_copying_an_image(tmp_path, place):
+    dataset = data.load(NAME, tmp_path, 0.2)
+
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (32, 8, 20)
+    assert dataset.shape == (3, 6, 5)
+    assert {split.source.data_ptr() for split in (dataset.train, dataset.validation, dataset.test)} == {
+        dataset.train.source.data_ptr()
+    }
+    for split in (dataset.train, dataset.validation, dataset.test):
+        assert torch.equal(split.images, torch.from_numpy(IMAGES).permute(0, 3, 1, 2)[split.rows])
+        assert split.labels.tolist() == LABELS[split.rows].tolist()
+    assert np.array_equal(dataset.test.rows, np.flatnonzero(IS_TEST))
+
+
+def test_one_without_a_test_split_is_cut_as_a_named_one_is(tmp_path):
+    digits, source = data.load("digits", tmp_path, 0.1), sources.digits()
+    packed.pack(tmp_path, NAME, [Chunk(source.images.transpose(0, 2, 3, 1), source.labels)])
+
+    dataset = data.load(NAME, tmp_path, 0.1)
+
+    assert dataset.mean == pytest.approx(digits.mean, abs=1e-3)
+    assert dataset.std == pytest.approx(digits.std, abs=1e-3)
+    for name in ("train", "validation", "test"):
+        assert torch.equal(getattr(dataset, name).images, getattr(digits, name).images)
+        assert torch.equal(getattr(dataset, name).labels, getattr(digits, name).labels)
+
+
+def test_its_digest_says_what_was_packed_and_how_it_was_cut(tmp_path, place):
+    dataset = data.load(NAME, tmp_path, 0.2)
+    packed.pack(tmp_path, "packed/other", in_chunks(), ["a", "b", "c", "d"])
+
+    assert data.load(NAME, tmp_path, 0.2).digest == dataset.digest
+    assert data.load(NAME, tmp_path, 0.5).digest != dataset.digest
+    assert data.load("packed/other", tmp_path, 0.2).digest != dataset.digest
+
+
+def test_a_spec_may_name_one_and_crops_nothing_unless_told():
+    config = spec.parse({"mode": "train", "config": {"dataset": NAME}}).config
+    padded = spec.parse({"mode": "train", "config": {"dataset": NAME, "augmentation": {"crop_padding": 4}}}).config
+
+    assert (config.dataset, config.augmentation.crop_padding, config.augmentation.flip) == (NAME, 0, False)
+    assert padded.augmentation.crop_padding == 4
+    assert padded.crop_fault(8, 9) is None
+    assert (
+        padded.crop_fault(9, 7)
+        == "augmentation.crop_padding must be at most 3, half of the side of an image of packed/mine"
+    )
+
+
+# -- out of an npz -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_is_packed_as_it_is(tmp_path, save):
+    save(tmp_path / "a.npz", **ARRAYS, split=np.where(IS_TEST, 2, 0), classes=list("abcd"))
+
+    found = npz.read(tmp_path / "a.npz")
+    facts = packed.pack(tmp_path, NAME, found.chunks(), found.classes)
+
+    assert found.shape == (60, 6, 5, 3)
+    assert facts == packed.pack(tmp_path, "packed/other", in_chunks(), list("abcd"))
+
+
+def test_an_npz_is_read_a_chunk_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz, "CHUNK_BYTES", 7 * IMAGES[0].size)
+    np.savez(tmp_path / "a.npz", **ARRAYS)
+
+    chunks = list(npz.read(tmp_path / "a.npz").chunks())
+
+    assert [len(chunk.images) for chunk in chunks] == [7] * 8 + [4]
+    assert np.array_equal(np.concatenate([chunk.images for chunk in chunks]), IMAGES)
+    assert not any(chunk.is_test.any() for chunk in chunks)
+
+
+def test_grey_images_need_no_channel(tmp_path):
+    np.savez(tmp_path / "a.npz", images=IMAGES[..., 0], labels=LABELS.astype(np.uint8))
+
+    (chunk,) = npz.read(tmp_path / "a.npz").chunks()
+
+    assert np.array_equal(chunk.images, IMAGES[..., :1])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "why"),
+    [
+        ({"images": IMAGES}, "it has no array `labels`; it has images"),
+        ({"x": IMAGES, "y": LABELS}, "it has no array `images`; it has x, y"),
+        ({**ARRAYS, "images": IMAGES / 255}, r"`images` must be uint8 .* it is float64 of shape \(60, 6, 5, 3\)"),
+        ({**ARRAYS, "images": IMAGES[0, 0]}, r"it is uint8 of shape \(5, 3\)"),
+        ({**ARRAYS, "images": np.asfortranarray(IMAGES)}, "Fortran's order; save np.ascontiguousarray"),
+        ({**ARRAYS, "images": IMAGES[:0]}, "`images` is empty"),
+        (
+            {**ARRAYS, "labels": LABELS[1:]},
+            r"`labels` must be an integer for each of 60 images, it is int64 of .*\(59,\)",
+        ),
+        ({**ARRAYS, "labels": LABELS / 1}, "`labels` must be an integer"),
+        ({**ARRAYS, "labels": np.array([object()] * 60)}, "Object arrays cannot be loaded"),
+        ({**ARRAYS, "split": LABELS}, r"`split` must be 0 \(to learn from\) or 2 \(test\), not 1; validation is cut"),
+        ({**ARRAYS, "split": IS_TEST}, "`split` must be an integer for each of 60"),
+        ({**ARRAYS, "classes": np.arange(4)}, "`classes` must be a list of texts"),
+    ],
+)
+def test_an_npz_of_something_else_is_refused_in_words(tmp_path, arrays, why):
+    np.savez(tmp_path / "a.npz", **arrays)
+
+    with pytest.raises(BadNpz, match=f"a.npz holds no images to learn from: .*{why}"):
+        npz.read(tmp_path / "a.npz")
+
+
+def test_an_npz_that_breaks_off_is_refused_and_leaves_nothing(tmp_path):
+    header = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (60, 6, 5, 3), }"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", header.ljust(127) + b"\n" + IMAGES.tobytes()[:-1])
+        with archive.open("labels.npy", "w") as member:
+            np.save(member, LABELS)
+
+    with pytest.raises(BadNpz, match="`images` ends before its last image"):
+        packed.pack(tmp_path, NAME, npz.read(tmp_path / "a.npz").chunks())
+
+    assert list((tmp_path / "packed").iterdir()) == []
+
+
+@pytest.mark.parametrize("harm", [lambda content: content[:-30], lambda content: content.replace(b"\x07", b"\x08")])
+def test_a_damaged_npz_is_refused(tmp_path, harm):
+    np.savez(tmp_path / "a.npz", **ARRAYS)
+    (tmp_path / "a.npz").write_bytes(harm((tmp_path / "a.npz").read_bytes()))
+
+    with pytest.raises(BadNpz, match=r"it is damaged, or no \.npz"):
+        packed.pack(tmp_path, NAME, npz.read(tmp_path / "a.npz").chunks())

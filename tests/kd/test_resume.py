@@ -1,0 +1,84 @@
+"""Runs that are killed without warning, again and again, in every phase: they end as if nothing had happened."""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from running import Run, wait_until
+
+CONFIG = {
+    "dataset": "digits",
+    "teacher": {"arch": "cnn_small", "epochs": 8, "augmentation": {"crop_padding": 1, "flip": False, "strong": 1}},
+    "student": {"arch": "cnn_small"},
+    "epochs": 8,
+    "ema": 0.9,
+    "augmentation": {"mixup": 0.5, "cutmix": 1.0},
+    "batch_size": 32,
+    "checkpoint_seconds": 0.05,
+}
+SPECS = {
+    "train": {"mode": "train", "config": CONFIG | {"views": 24}},
+    "fixed": {"mode": "guide", "config": CONFIG | {"rounds": {"epochs": 2, "views": 2}}},
+    "route": {"mode": "guide", "config": CONFIG | {"rounds": {"epochs": 1, "views": 1, "teacher": "route"}}},
+    "cotrain": {
+        "mode": "guide",
+        "config": CONFIG
+        | {"rounds": {"epochs": 1, "views": 1, "teacher": "cotrain", "cotrain": {"epochs": 0.5, "lr": 0.01}}},
+    },
+}
+KILLS = {"train": 8, "fixed": 8, "route": 8, "cotrain": 8}
+ORDER = ("teacher", "labelling", "student", "control", "evaluating")
+
+
+def reached(aim: str, run: Run) -> bool:
+    # In rounds the student is announced before the first labelling; it has begun when it was first evaluated.
+    return any(event["phase"] == aim for event in run.events("evaluated" if aim == "student" else "phase"))
+
+
+def aims(undisturbed: Run, kills: int, chance: random.Random) -> list[str]:
+    """In which phases to kill: in each of them, in the order in which a run comes to them."""
+    turns = [event["phase"] for event in undisturbed.events("phase")]
+    if len(turns) > kills:  # rounds take turns; some of their turns will do
+        turns = [turns[0], *chance.sample(turns[1:-2], kills - 3), *turns[-2:]]
+    return sorted(turns + chance.choices(turns, k=kills - len(turns)), key=ORDER.index)
+
+
+def outcome(run: Run) -> dict:
+    return torch.load(run.newest_resume, weights_only=True)["position"]["finished"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_killed_at_random_moments_in_every_phase_a_run_ends_with_the_same_weights(name, data, tmp_path):
+    spec, chance = SPECS[name], random.Random(name)
+    whole = Run(spec, tmp_path / "whole", data=data, labels=tmp_path / "labels of the whole")
+    whole.finish()
+
+    resume, killed = None, []
+    for number, aim in enumerate(aims(whole, KILLS[name], chance)):
+        run = Run(spec, tmp_path / str(number), data=data, labels=tmp_path / "labels", resume=resume)
+        wait_until(lambda run=run, aim=aim: reached(aim, run) or not run.process.is_alive())
+        time.sleep(chance.uniform(0, 0.05))
+        if run.kill():  # else it was faster, or had that phase behind it; the next one starts from before
+            killed.append(run.events("phase", "step", "evaluated")[-1]["phase"])
+            resume = run.newest_resume or resume
+    last = Run(spec, tmp_path / "last", data=data, labels=tmp_path / "labels", resume=resume)
+    last.finish()
+
+    assert len(killed) >= KILLS[name] - 2
+    # In rounds labelling and the student take turns faster than a run speaks.
+    turns = {"labelling", "student"} if name == "train" else {"labelling", "student"} & set(killed)
+    assert turns
+    assert set(killed) == turns | {"teacher", "control", "evaluating"}
+    undisturbed, survived = outcome(whole), outcome(last)
+    for role in ("teacher", "student", "control"):
+        for which in ("best", "last"):
+            expected, got = undisturbed[role][which], survived[role][which]
+            assert expected.keys() == got.keys()
+            assert all(torch.equal(expected[key], got[key]) for key in expected), (role, which, killed)

@@ -1,0 +1,114 @@
+"""A second job under the first one's teacher, through the whole worker."""
+
+import threading
+
+import pytest
+from sqlalchemy import delete
+
+from jobs import files, leases, store
+from jobs.models import Job
+from jobs.states import State
+from worker.children import Trainers
+from worker.supervisor import Worker, supervise
+
+# For claims about trainers rather than rows: once is enough.
+ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def notes(db, job_id: str) -> set[str]:
+    with db.read() as session:
+        found = store.events_after(session, job_id, 0, 10_000)
+    return {event.data["code"] for event in found if event.type == "noted"}
+
+
+@pytest.fixture
+def finished_teacher(tiny, submit, db, TTL, settings):
+    """A job whose teacher is published, as far as rows and files can tell."""
+    with db.begin() as session:
+        job = store.add_job(session, tiny())
+        claim = leases.claim(session, worker="w1", ttl=TTL, job_id=job.id)
+    path = files.attempt_folder(settings.data_dir, job.id, 1) / "teacher.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weights")
+    with db.begin() as session:
+        name = path.relative_to(settings.data_dir).as_posix()
+        file = leases.NewFile(leases.FileKind.ARTIFACT, path.name, name, size=7, sha256="ab" * 32)
+        leases.publish_file(session, claim, file)
+        leases.release(session, claim, State.SUCCEEDED, result={})
+    return job.id, path
+
+
+@ON_ONE_DATABASE
+def test_a_second_student_under_the_same_teacher_trains_no_teacher_and_labels_nothing(
+    worker, submit, wait_for, tiny, db
+):
+    first = wait_for(submit(tiny(epochs=2, control=False)))
+    second = wait_for(submit(tiny(teacher={"job": first.id}, epochs=2, student={"arch": "cnn_small"})))
+    third = wait_for(submit(tiny(teacher={"job": second.id, "role": "student"}, epochs=1, control=False)))
+
+    assert [job.state for job in (first, second, third)] == [State.SUCCEEDED] * 3, (second.error, third.error)
+    assert [{"teacher_brought", "labels_reused"} & notes(db, job.id) for job in (first, second, third)] == [
+        set(), {"teacher_brought", "labels_reused"}, {"teacher_brought"},
+    ]  # fmt: skip
+    assert second.result["metrics"]["teacher.test.top1"] == first.result["metrics"]["teacher.test.top1"]
+    assert third.result["metrics"]["teacher.test.top1"] == second.result["metrics"]["student.test.top1"]
+    with db.read() as session:
+        assert not {"teacher.loss", "labelling.images_per_second"} & set(store.metric_series(session, second.id))
+        assert "teacher.safetensors" in [file.name for file in store.files(session, second.id)], "to be passed on"
+
+
+@pytest.mark.parametrize("gone", ["job", "file"])
+def test_a_job_whose_teacher_is_gone_fails_before_a_trainer_starts(settings, submit, tiny, db, finished_teacher, gone):
+    teacher, path = finished_teacher
+    job_id = submit(tiny(teacher={"job": teacher}))
+    if gone == "job":
+        with db.begin() as session:
+            session.execute(delete(Job).where(Job.id == teacher))
+    else:
+        path.unlink()
+
+    assert supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event())) is True
+
+    with db.read() as session:
+        job = store.get_job(session, job_id)
+    assert job.state == State.FAILED
+    assert (job.error["code"], job.error["retryable"]) == ("bad_teacher", False)
+    assert job.error["message"] == f"Job {teacher} no longer has the weights of its teacher, which was to teach here."
+    assert not files.attempt_folder(settings.data_dir, job_id, 1).exists()
+
+
+@ON_ONE_DATABASE
+def test_a_teacher_that_cannot_be_read_fails_the_job_in_words(worker, submit, wait_for, tiny, finished_teacher):
+    teacher, _ = finished_teacher
+
+    job = wait_for(submit(tiny(teacher={"job": teacher})))
+
+    assert (job.state, job.error["code"]) == (State.FAILED, "bad_teacher")
+    assert "teacher.safetensors does not hold the weights of a model" in job.error["message"]
+    assert job.attempt == 1
+
+
+def test_a_claim_brings_the_teacher_and_after_the_first_attempt_the_jobs_own_copy(
+    submit, tiny, db, TTL, finished_teacher
+):
+    teacher, _ = finished_teacher
+    job_id = submit(tiny(teacher={"job": teacher}))
+    plain = submit(tiny())
+
+    def claim(of: str) -> leases.Claim:
+        with db.begin() as session:
+            return leases.claim(session, worker="w1", ttl=TTL, job_id=of)
+
+    first = claim(job_id)
+    own = leases.NewFile(
+        leases.FileKind.ARTIFACT, "teacher.safetensors", f"jobs/{job_id}/attempt-1/teacher.safetensors", 7, "ab" * 32
+    )
+    with db.begin() as session:
+        leases.publish_file(session, first, own)
+        leases.requeue(session, first, keep_stall=False, max_stalls=3)
+        session.execute(delete(Job).where(Job.id == teacher))
+    again = claim(job_id)
+
+    assert first.teacher == f"jobs/{teacher}/attempt-1/teacher.safetensors"
+    assert again.teacher == own.path
+    assert claim(plain).teacher is None
