@@ -70,7 +70,8 @@ def save_student(state: State, facts: Facts, step: int, out: Path) -> SavedFile:
 
 def save_weights(state: State, facts: Facts, out: Path, path: Path) -> SavedFile:
     """Write weights as safetensors to `out / path`."""
-    metadata = {"format": "pt", "stillhouse": json.dumps(asdict(facts))}
+    # One entry, because safetensors writes several in any order: the same weights shall be the same file.
+    metadata = {"stillhouse": json.dumps(asdict(facts))}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     return _write(out, path, lambda file: file.write(safetensors.torch.save(tensors, metadata)))
 

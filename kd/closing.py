@@ -68,7 +68,7 @@ def evaluation(bench: Workbench) -> Iterator[Event]:
 
     yield from report.remarks(metrics, predictions, labels_N)
     yield from bench.finish({"metrics": metrics})
-    content = report.report(config, bench.dataset, metrics, position.seconds, predictions, labels_N)
+    content = report.report(config, bench.dataset, metrics, position.seconds, archs, predictions, labels_N)
     yield Wrote(file=checkpoint.write_text(json.dumps(content, indent=2), bench.out, Path("report.json")))
     yield Finished(step=position.step, metrics=metrics, seconds=position.seconds)
 

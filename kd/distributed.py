@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from kd import errors, events, spec
-from kd.errors import TeamFailed
+from kd import events, spec
+from kd.errors import KdError, TeamFailed
 from kd.events import Event
 from kd.spec import GuideSpec, TrainSpec
 
@@ -73,12 +73,20 @@ def main(order_file: str) -> int:
 
 def revived(failure: dict[str, str]) -> Exception:
     """The error that stopped a process of the team, as the caller would have seen it in its own."""
-    kind = getattr(errors, failure["kind"], None) or {"OutOfMemoryError": torch.OutOfMemoryError}.get(failure["kind"])
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+    kinds: list[type[Exception]] = [*_kinds_of(KdError), torch.OutOfMemoryError, MemoryError]
+    known = {kind.__name__: kind for kind in kinds}
+    if failure["kind"] not in known:
         return RuntimeError(f"{failure['kind']}: {failure['message']}")
+    kind = known[failure["kind"]]
     error = kind.__new__(kind)  # its own __init__ wants the facts, of which only the sentence came across
     error.args = (failure["message"],)
     return error
+
+
+def _kinds_of(kind: type[Exception]) -> Iterator[type[Exception]]:
+    for narrower in kind.__subclasses__():
+        yield narrower
+        yield from _kinds_of(narrower)
 
 
 def _die_with_the_caller() -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -11,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kd import tables, training
+from kd import label_cache, tables, training
 from kd.checkpoint import State
 from kd.errors import BadLabels
 from kd.events import Event, Noted, PhaseStarted, Step
 from kd.tables import Table
 from kd.training import autocast
+from kd.views import columns
 from kd.workbench import Workbench
 
 LABELLING_BATCH = 256
@@ -28,7 +29,7 @@ CHUNK_BATCHES = 64
 # How often a run that waits for another one's labels looks for them.
 WAIT_SECONDS = 0.2
 
-# Shapes: N = images, V = views of each, C = classes, B = batch.
+# Shapes: N = images, V = views of each, R = N·V rows, C = classes, B = batch, P = a view's parameters.
 
 
 def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event, None, Tensor]:
@@ -41,7 +42,7 @@ def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event,
     count, classes = len(bench.train), len(bench.dataset.classes)
     bench.enter("labelling")
     depends_on = {
-        "format": 1,
+        "format": 2,
         "teacher": digest(bench.teacher_arch, training.weights_of(bench, "teacher")),
         "dataset": bench.dataset.digest,
         "plan": asdict(bench.plan),
@@ -52,13 +53,15 @@ def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event,
     path = bench.labels / f"{name}.npy"
     yield PhaseStarted(phase="labelling", facts={"images": count, "views": views, "bytes": 2 * count * views * classes})
 
-    shape = (count, views, classes)
     with ExitStack() as lock:
         table_NVC, start = None, None
         if bench.team.leads:
-            table_NVC, start = yield from secure(path, shape, lock)
+            table_NVC, start = yield from secure(bench, path, views, lock)
         start = bench.team.agreed(start)
-        if start is not None:
+        if start is None and table_NVC is None:
+            table_NVC = tables.read(path)
+            assert table_NVC is not None, "the leader has read it, and nobody else may touch it"
+        elif start is not None:
             if table_NVC is None:
                 table_NVC = tables.join_draft(path)
             written = label_views(bench, teacher, range(views), torch.from_numpy(table_NVC), start=start)
@@ -67,33 +70,57 @@ def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event,
             if bench.team.leads:
                 if not np.isfinite(table_NVC).all():
                     raise BadLabels(bench.teacher_arch)
-                tables.finish(path, table_NVC, depends_on)
-    if table_NVC is None:
-        table_NVC = tables.read(path)
-        assert table_NVC is not None, "the leader has just read it"
+                facts = depends_on | {"teacher_arch": bench.teacher_arch, "dataset_name": bench.config.dataset}
+                tables.finish(path, table_NVC, facts, view_parameters(bench, views), columns(bench.plan))
+        bench.team.wait()
+    assert table_NVC is not None
     return at_home(torch.from_numpy(table_NVC), bench.device)
 
 
+def check_size(bench: Workbench, views: int) -> int:
+    """The bytes that a run's table takes on disk. Raises `LabelCacheFull` when the cache can never hold it."""
+    shape = (len(bench.train), views, len(bench.dataset.classes))
+    needed = label_cache.table_bytes(shape, len(columns(bench.plan)))
+    label_cache.check_size(needed, bench.label_cache_bytes)
+    return needed
+
+
 def secure(
-    path: Path, shape: tuple[int, int, int], lock: ExitStack
+    bench: Workbench, path: Path, views: int, lock: ExitStack
 ) -> Generator[Event, None, tuple[Table, int | None]]:
     """The table and None if there is one; else, once nobody else writes it, its draft and how many labels are safe."""
     waited = False
     while True:
         alone = lock.enter_context(tables.writing(path))
         table_NVC = tables.read(path)
-        if table_NVC is not None:
-            yield Noted(
-                code="labels_reused", message=f"These labels exist already (table {path.stem}); the teacher stays idle."
-            )
+        # In a team others read it after us, so it must not go meanwhile.
+        if table_NVC is not None and (alone or bench.team.size == 1):
+            message = f"These labels exist already (table {path.stem}); the teacher stays idle."
+            yield Noted(code="labels_reused", message=message)
             return table_NVC, None
         if alone:
-            return tables.open_draft(path, shape)
+            needed = check_size(bench, views)
+            evicted = label_cache.make_room(path.parent, path.stem, needed, bench.label_cache_bytes)
+            if evicted:
+                names = ", ".join(entry.id for entry in evicted)
+                yield Noted(code="labels_evicted", message=f"To make room, label tables used long ago went: {names}.")
+            return tables.open_draft(path, (len(bench.train), views, len(bench.dataset.classes)))
         lock.close()
         if not waited:
             waited = True
             yield Noted(code="labels_awaited", message=f"Another run is writing these labels (table {path.stem}).")
         time.sleep(WAIT_SECONDS)
+
+
+def view_parameters(bench: Workbench, views: int) -> NDArray[np.int32]:
+    """What each view of the table shows, as `kd.views.columns` names it: int32 [N, V, P]."""
+    viewer, count = bench.train.viewer, len(bench.train)
+    parameters = [
+        viewer.parameters(image_N, torch.full_like(image_N, view)).to(torch.int32).cpu()
+        for image_N in [torch.arange(count)]
+        for view in range(views)
+    ]
+    return torch.stack(parameters, dim=1).numpy()
 
 
 def at_home(table_NVC: Tensor, device: torch.device) -> Tensor:
@@ -106,30 +133,29 @@ def at_home(table_NVC: Tensor, device: torch.device) -> Tensor:
 def label_views(
     bench: Workbench, teacher: nn.Module, views: range, table_NVC: Tensor, *, start: int = 0
 ) -> Iterator[int]:
-    """Fill a table with the teacher's logits for these view numbers of every training image, view after view.
+    """Fill a table with the teacher's logits for these view numbers of every training image, image after image.
 
     Goes on after the first `start` labels; yields after every batch how many are written. In a team every process
     fills in its share of the batches.
     """
-    count, team, viewer = len(bench.train), bench.team, bench.train.viewer
-    column_batches = math.ceil(count / LABELLING_BATCH)
-    total = column_batches * len(views)
-    first = start // count * column_batches + start % count // LABELLING_BATCH
+    team, viewer, V = bench.team, bench.train.viewer, len(views)
+    # In the order in which they lie in the file, so that the disk gets every page once.
+    table_RC = table_NVC.view(-1, table_NVC.shape[2])
+    firsts = range(start // LABELLING_BATCH * LABELLING_BATCH, len(table_RC), LABELLING_BATCH)
 
-    def images_of(number: int) -> Tensor:
-        begin = number % column_batches * LABELLING_BATCH
-        return torch.arange(begin, min(begin + LABELLING_BATCH, count))
+    def rows_of(first: int) -> Tensor:
+        return torch.arange(first, min(first + LABELLING_BATCH, len(table_RC)))
 
-    viewer.pixels.expect(images_of(number) for number in range(first + team.rank, total, team.size))
-    for turn in range(first, total, team.size):
-        if turn + team.rank < total:
-            column, image_B = (turn + team.rank) // column_batches, images_of(turn + team.rank)
+    viewer.pixels.expect(rows_of(first) // V for first in firsts[team.rank :: team.size])
+    for turn in range(0, len(firsts), team.size):
+        ours = firsts[turn : turn + team.size]
+        if team.rank < len(ours):
+            row_B = rows_of(ours[team.rank])
             with torch.inference_mode(), autocast(bench):
-                logits_BC = teacher(viewer.show(image_B, torch.full_like(image_B, views[column])))
-                table_NVC[int(image_B[0]) : int(image_B[-1]) + 1, column] = logits_BC.to(table_NVC)
+                logits_BC = teacher(viewer.show(row_B // V, row_B % V + views.start))
+                table_RC[row_B[0] : row_B[-1] + 1] = logits_BC.to(table_RC)
         bench.position.step += 1
-        last = min(turn + team.size, total) - 1
-        yield last // column_batches * count + int(images_of(last)[-1]) + 1
+        yield min(ours[-1] + LABELLING_BATCH, len(table_RC))
 
 
 def told(bench: Workbench, written: Iterator[int], *, start: int = 0, before: int = 0, planned: int) -> Iterator[Step]:

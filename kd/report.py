@@ -51,6 +51,7 @@ def report(
     dataset: Dataset,
     metrics: Metrics,
     seconds: dict[str, float],
+    archs: dict[str, str],
     predictions: dict[str, Tensor],
     labels_N: Tensor,
 ) -> dict[str, object]:
@@ -64,6 +65,7 @@ def report(
             "validation": len(dataset.validation.labels),
             "test": len(dataset.test.labels),
         },
+        "archs": {role: arch for role, arch in archs.items() if role in predictions},
         "metrics": metrics,
         "seconds": seconds,
         "remarks": [note.message for note in remarks(metrics, predictions, labels_N)],

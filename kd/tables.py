@@ -98,8 +98,8 @@ def finish(
     path: Path,
     table_NVC: Table,
     facts: Mapping[str, object],
-    parameters_NVP: NDArray[np.int32] | None = None,
-    columns: Sequence[str] = (),
+    parameters_NVP: NDArray[np.int32],
+    columns: Sequence[str],
 ) -> None:
     """The draft becomes the table, with these facts in its manifest, and its view parameters, named by `columns`.
 
@@ -109,12 +109,11 @@ def finish(
     keep(path, table_NVC, images * views)
     draft, parameters = path.with_suffix(DRAFT), path.with_suffix(PARAMETERS)
     manifest = {**facts, "shape": list(table_NVC.shape), "dtype": "float16", "sha256": _sha256(draft)}
-    if parameters_NVP is not None:
-        assert parameters_NVP.shape == (images, views, len(columns))
-        assert parameters_NVP.dtype == np.int32
-        with atomic(parameters) as file:
-            np.save(file, parameters_NVP)
-        manifest["view_parameters"] = {"columns": list(columns), "dtype": "int32", "sha256": _sha256(parameters)}
+    assert parameters_NVP.shape == (images, views, len(columns))
+    assert parameters_NVP.dtype == np.int32
+    with atomic(parameters) as file:
+        np.save(file, parameters_NVP)
+    manifest["view_parameters"] = {"columns": list(columns), "dtype": "int32", "sha256": _sha256(parameters)}
     with atomic(path.with_suffix(MANIFEST)) as file:
         file.write(json.dumps(manifest, indent=2).encode())
     os.replace(draft, path)

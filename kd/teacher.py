@@ -9,6 +9,7 @@ from kd import checkpoint, evaluate, training
 from kd.checkpoint import Facts, State, copy_of
 from kd.errors import TeacherUnfit
 from kd.events import Evaluated, Event, Noted, PhaseStarted, Wrote
+from kd.inference import for_inference
 from kd.spec import GuideConfig, Teacher, TeacherOfJob, TrainConfig
 from kd.workbench import Workbench
 
@@ -94,7 +95,7 @@ def best(bench: Workbench) -> nn.Module:
 
 def with_weights(bench: Workbench, weights: State) -> nn.Module:
     """The teacher as it is with these weights, ready to label."""
-    return bench.build(bench.teacher_arch, "teacher", weights).eval().requires_grad_(False)
+    return for_inference(bench.build(bench.teacher_arch, "teacher", weights))
 
 
 def anchors_wanted(config: TrainConfig | GuideConfig) -> int:

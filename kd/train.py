@@ -20,6 +20,7 @@ def train(bench: Workbench) -> Iterator[Event]:
     config, finished = bench.config, bench.position.finished
     assert isinstance(config, TrainConfig)
 
+    labels.check_size(bench, bench.views_to_label)  # before hours go into a teacher
     yield from teacher.obtain(bench)
 
     if "student" not in finished:

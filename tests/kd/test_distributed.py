@@ -1,7 +1,6 @@
 """A run in two processes (gloo, on CPUs): the same result as in one, and nobody outlives the caller."""
 
 import json
-import os
 import signal
 import subprocess
 import sys

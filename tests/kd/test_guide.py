@@ -9,6 +9,7 @@ import torch
 
 from kd import checkpoint, data, losses
 from kd.events import Noted, PhaseStarted, RoundEnded, Saved
+from kd.inference import for_inference
 from kd.pixels import place
 from kd.run import run
 from kd.seeds import derive, permutation
@@ -139,7 +140,7 @@ def online(folder: Path, out: Path, plan: ViewPlan) -> dict[str, torch.Tensor]:
     config = parse(json.dumps({"mode": "guide", "config": TINY})).config
     viewer = Viewer(place(dataset.train, plan.crop_padding, torch.device("cpu")), plan, dataset.mean, dataset.std)
     teacher, _ = checkpoint.load_model(out / "teacher.safetensors")
-    teacher = teacher.to(memory_format=torch.channels_last)
+    teacher = for_inference(teacher.to(memory_format=torch.channels_last))
     torch.manual_seed(derive(0, "weights", "student"))
     student = checkpoint.models.build("cnn_small", 10, dataset.shape).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)

@@ -49,14 +49,18 @@ def undisturbed(data, tmp_path_factory) -> Path:
     return folder / "labels"
 
 
+def table_of(labels: Path) -> Path:
+    (manifest,) = labels.glob("*.json")
+    return manifest.with_suffix(".npy")
+
+
 def table_bytes(labels: Path) -> bytes:
-    (table,) = labels.glob("*.npy")
-    return table.read_bytes()
+    return table_of(labels).read_bytes()
 
 
 def test_a_finished_table_leaves_no_draft_behind(undisturbed):
-    assert sorted(path.suffix for path in undisturbed.iterdir()) == [".json", ".lock", ".npy"]
-    assert np.load(next(undisturbed.glob("*.npy"))).shape == (1295, 100, 10)
+    assert sorted("".join(path.suffixes) for path in undisturbed.iterdir()) == [".json", ".lock", ".npy", ".views.npy"]
+    assert np.load(table_of(undisturbed)).shape == (1295, 100, 10)
 
 
 def test_killed_twice_in_mid_labelling_the_third_run_goes_on_and_writes_the_same_table(data, undisturbed, tmp_path):

@@ -161,7 +161,8 @@ def test_a_second_run_with_the_same_teacher_labels_nothing(data, tmp_path):
 def test_a_damaged_label_table_is_written_again(data, tmp_path):
     spec = SPECS["train"]
     list(run(spec, tmp_path / "a", data_folder=data, label_folder=tmp_path / "labels"))
-    (table,) = (tmp_path / "labels").glob("*.npy")
+    (manifest,) = (tmp_path / "labels").glob("*.json")
+    table = manifest.with_suffix(".npy")
     content = bytearray(table.read_bytes())
     content[-1] ^= 1
     table.write_bytes(content)
@@ -230,7 +231,8 @@ def test_a_cuda_device_that_is_not_there_is_said_in_words(tmp_path):
 def test_a_label_table_that_is_damaged_in_any_way_is_written_again(data, tmp_path, damage):
     spec = SPECS["train"]
     list(run(spec, tmp_path / "a", data_folder=data, label_folder=tmp_path / "labels"))
-    (table,) = (tmp_path / "labels").glob("*.npy")
+    (manifest,) = (tmp_path / "labels").glob("*.json")
+    table = manifest.with_suffix(".npy")
     if damage == "empty":
         table.write_bytes(b"")
     if damage == "not numpy":
