@@ -42,7 +42,7 @@ def evaluation(bench: Workbench) -> Iterator[Event]:
         outcome = position.finished[role]
         for which, name in (("best", role), ("last", f"{role}.last")):
             model = bench.build(arch, role, outcome[which])
-            logits_NC = evaluate.predict(model, test.viewer, training.EVALUATION_BATCH, bench.autocast)
+            logits_NC = evaluate.predict(model, test.viewer, bench.autocast)
             scores = evaluate.score(logits_NC, labels_N)
             metrics |= {f"{name}.test.{score}": value for score, value in scores.items()}
             if which == "best":

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kd.inference import batch_size
 from kd.team import Team
 from kd.views import Viewer
 
@@ -21,7 +22,6 @@ BINS = 15  # of the calibration error, as in Guo et al., 2017
 def predict(
     model: nn.Module,
     viewer: Viewer,
-    batch_size: int,
     autocast_dtype: torch.dtype | None = None,
     *,
     team: Team = Team(),  # immutable
@@ -34,7 +34,7 @@ def predict(
         torch.inference_mode(),
         torch.autocast(viewer.device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None),
     ):
-        batches = torch.split(image_N, batch_size)
+        batches = torch.split(image_N, batch_size(viewer.device, viewer.shape))
         viewer.pixels.expect(iter(batches))
         for image_B in batches:
             logits.append(model(viewer.plain(image_B)).float())

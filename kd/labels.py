@@ -17,12 +17,12 @@ from kd import label_cache, tables, training
 from kd.checkpoint import State
 from kd.errors import BadLabels
 from kd.events import Event, Noted, PhaseStarted, Step
+from kd.inference import batch_size
 from kd.tables import Table
 from kd.training import autocast
 from kd.views import columns
 from kd.workbench import Workbench
 
-LABELLING_BATCH = 256
 # A kill loses at most this much labelling.
 CHUNK_SECONDS = 2.0
 CHUNK_BATCHES = 64
@@ -141,10 +141,11 @@ def label_views(
     team, viewer, V = bench.team, bench.train.viewer, len(views)
     # In the order in which they lie in the file, so that the disk gets every page once.
     table_RC = table_NVC.view(-1, table_NVC.shape[2])
-    firsts = range(start // LABELLING_BATCH * LABELLING_BATCH, len(table_RC), LABELLING_BATCH)
+    size = batch_size(viewer.device, viewer.shape)
+    firsts = range(start // size * size, len(table_RC), size)
 
     def rows_of(first: int) -> Tensor:
-        return torch.arange(first, min(first + LABELLING_BATCH, len(table_RC)))
+        return torch.arange(first, min(first + size, len(table_RC)))
 
     viewer.pixels.expect(rows_of(first) // V for first in firsts[team.rank :: team.size])
     for turn in range(0, len(firsts), team.size):
@@ -155,7 +156,7 @@ def label_views(
                 logits_BC = teacher(viewer.show(row_B // V, row_B % V + views.start))
                 table_RC[row_B[0] : row_B[-1] + 1] = logits_BC.to(table_RC)
         bench.position.step += 1
-        yield min(ours[-1] + LABELLING_BATCH, len(table_RC))
+        yield min(ours[-1] + size, len(table_RC))
 
 
 def told(bench: Workbench, written: Iterator[int], *, start: int = 0, before: int = 0, planned: int) -> Iterator[Step]:

@@ -107,6 +107,4 @@ def anchors_wanted(config: TrainConfig | GuideConfig) -> int:
 
 def validation_logits(bench: Workbench, teacher: nn.Module) -> Tensor:
     """What the teacher says of the validation split; float32 [N, C] on the CPU."""
-    return evaluate.predict(
-        teacher, bench.validation.viewer, training.EVALUATION_BATCH, bench.autocast, team=bench.team
-    )
+    return evaluate.predict(teacher, bench.validation.viewer, bench.autocast, team=bench.team)

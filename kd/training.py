@@ -18,13 +18,12 @@ from kd.checkpoint import State, copy_of
 from kd.ema import Average
 from kd.errors import Diverged
 from kd.events import Evaluated, Event, Phase, PhaseStarted
+from kd.inference import for_inference
 from kd.lessons import Lesson, batches_of, lessons
 from kd.losses import Parts
 from kd.seeds import derive, permutation, seed_torch
 from kd.spec import Objective, Optimizer, Schedule
 from kd.workbench import Workbench
-
-EVALUATION_BATCH = 512
 
 Scores = dict[str, float]
 
@@ -266,7 +265,7 @@ def means(sums: Tensor, step: int, rate: float) -> tuple[int, dict[str, float]]:
 
 def validate(bench: Workbench, model: nn.Module, guidance: Guidance | None) -> Scores:
     """Scores on the validation split; beside a teacher also how far the two agree."""
-    logits_NC = evaluate.predict(model, bench.validation.viewer, EVALUATION_BATCH, bench.autocast, team=bench.team)
+    logits_NC = evaluate.predict(for_inference(model), bench.validation.viewer, bench.autocast, team=bench.team)
     scores = evaluate.score(logits_NC, bench.dataset.validation.labels)
     if guidance is not None:
         scores["agreement"] = evaluate.agreement(logits_NC, guidance.validation_NC)

@@ -96,7 +96,7 @@ def test_predictions_are_of_the_plain_images_in_their_order():
     shown = viewer(10)
     model = models.build("cnn_small", 5, shown.shape)
 
-    logits_NC = predict(model, shown, batch_size=3)
+    logits_NC = predict(model, shown)
 
     with torch.no_grad():
         wanted = model.eval()(shown.plain(torch.arange(10)))
@@ -106,9 +106,12 @@ def test_predictions_are_of_the_plain_images_in_their_order():
 
 
 def test_the_size_of_batches_does_not_change_predictions():
-    shown, model = viewer(10), models.build("cnn_small", 5, (1, 8, 8))
+    shown = viewer(2_500)  # two batches
+    model = models.build("cnn_small", 5, (1, 8, 8)).eval()
 
-    torch.testing.assert_close(predict(model, shown, batch_size=1), predict(model, shown, batch_size=64))
+    with torch.no_grad():
+        one_by_one = torch.cat([model(shown.plain(torch.tensor([number]))) for number in range(2_500)])
+    torch.testing.assert_close(predict(model, shown), one_by_one)
 
 
 def test_prediction_leaves_every_part_of_a_model_in_its_mode_and_its_statistics_alone():
@@ -116,7 +119,7 @@ def test_prediction_leaves_every_part_of_a_model_in_its_mode_and_its_statistics_
     model[1].eval()  # a normalisation that its owner has frozen
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
-    predict(model, viewer(), batch_size=4)
+    predict(model, viewer())
 
     assert [module.training for module in model] == [True, False, *[True] * (len(model) - 2)]
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
@@ -126,7 +129,7 @@ def test_a_model_is_put_back_even_when_it_fails():
     model = models.build("cnn", 5, (3, 8, 8)).train()
 
     with pytest.raises(RuntimeError):
-        predict(model, viewer(channels=1), batch_size=4)
+        predict(model, viewer(channels=1))
 
     assert all(module.training for module in model.modules())
 
@@ -134,7 +137,7 @@ def test_a_model_is_put_back_even_when_it_fails():
 def test_predictions_in_half_precision_are_close_and_come_in_fp32():
     model, shown = models.build("cnn_small", 5, (1, 8, 8)), viewer()
 
-    exact, half = predict(model, shown, 4), predict(model, shown, 4, torch.bfloat16)
+    exact, half = predict(model, shown), predict(model, shown, torch.bfloat16)
 
     assert half.dtype == torch.float32
     assert not torch.equal(exact, half)
@@ -142,7 +145,7 @@ def test_predictions_in_half_precision_are_close_and_come_in_fp32():
 
 
 def test_predictions_can_be_learned_from():
-    teacher_NC = predict(models.build("mlp", 5, (1, 8, 8)), viewer(), 4)
+    teacher_NC = predict(models.build("mlp", 5, (1, 8, 8)), viewer())
     student_NC = torch.zeros_like(teacher_NC, requires_grad=True)
 
     (student_NC * teacher_NC).sum().backward()  # an inference tensor could not be saved for this

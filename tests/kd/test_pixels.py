@@ -361,3 +361,31 @@ def test_200_MB_are_too_few_to_keep_them_all(large):
 
     assert ended.returncode != 0
     assert "can't allocate memory" in ended.stderr
+
+
+WHOLE_RUN_UNDER_A_CAP = """
+    import json, resource, sys
+    from pathlib import Path
+    import torch
+    from kd.run import run
+    from kd.spec import parse
+    torch.set_num_threads(1)
+    (had,) = (int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
+    resource.setrlimit(resource.RLIMIT_DATA, (had * 1024 + 450_000_000,) * 2)
+    config = {"dataset": "packed/large", "teacher": {"arch": "cnn_small", "epochs": 1}, "epochs": 1, "views": 1,
+              "student": {"arch": "cnn_small"}, "control": False, "augmentation": {"crop_padding": 2, "flip": True}}
+    spec = parse(json.dumps({"mode": "train", "config": config}))
+    resident = {"placed": None, "resident": 10**12}[sys.argv[2]]
+    for event in run(spec, Path(sys.argv[1]) / sys.argv[2], data_folder=sys.argv[1], resident_bytes=resident):
+        print(event.event)
+"""
+
+
+@pytest.mark.parametrize(("how", "ends"), [("placed", True), ("resident", False)])
+def test_a_whole_run_trains_from_600_MB_with_450_MB_of_memory_unless_they_must_be_resident(large, how, ends):
+    command = [sys.executable, "-c", textwrap.dedent(WHOLE_RUN_UNDER_A_CAP), str(large[0]), how]
+
+    ended = subprocess.run(command, capture_output=True, text=True)
+
+    assert ended.stdout.split()[-1:] == (["finished"] if ends else ["started"]), ended.stderr
+    assert ends or "allocate memory" in ended.stderr

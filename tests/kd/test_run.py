@@ -103,7 +103,7 @@ def test_the_saved_student_scores_what_the_report_says(whole, data):
 
     test = load("digits", data, spec.config.validation_fraction).test
     viewer = Viewer(place(test, 0, torch.device("cpu")), ViewPlan(0, False), facts.mean, facts.std)
-    assert score(predict(model, viewer, 512), test.labels)["top1"] == events[-1].metrics["student.test.top1"]
+    assert score(predict(model, viewer), test.labels)["top1"] == events[-1].metrics["student.test.top1"]
 
 
 @pytest.mark.parametrize("seed", range(4))
