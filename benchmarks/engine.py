@@ -2,11 +2,11 @@
 
     python benchmarks/engine.py [--rounds 5] [--pairs resnet32x4:resnet8x4,...] [--images FILE.npz]
 
-For each pair of teacher and student, all measured in turn in one process, batch 64, images/s:
+For each pair of teacher and student, measured in turn, batch 64, images/s:
     bare student      forward, cross-entropy, backward, SGD on one resident tensor, channels last, and nothing else
     student phase     a job's student phase on labels that are there: views, kd + CE, metrics, evaluation, checkpoints
     bare teacher      its plain forward in inference mode on one resident tensor, at the fastest of some batch sizes
-    labelling         a job's labelling phase: views, forward, the table on disk
+    labelling         a job's labelling phase: views, the folded teacher's forward, the table on disk
     live teacher      our student phase's loop with the teacher's forward in every step, as online distillation has it
     tutorial          DataLoader, a transform per image, the teacher in every step, .item() in every step
 FILE.npz holds `images`, uint8 [N, H, W, C], and `labels`; without it pixels are random, which changes no speed.
@@ -14,11 +14,13 @@ Results with hardware: benchmarks/README.md.
 """
 
 import argparse
+import multiprocessing
 import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -27,9 +29,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kd import catalog, evaluate, labels, models, training
+from kd import catalog, evaluate, labels, memory, models, training
 from kd.checkpoint import Position, copy_of
 from kd.data import Dataset, Split
+from kd.inference import for_inference
 from kd.lessons import lessons
 from kd.models.torchvision_import import torchvision_transforms
 from kd.seeds import permutation
@@ -40,8 +43,10 @@ from kd.workbench import Workbench
 BATCH = 64
 PAIRS = "resnet32x4:resnet8x4,resnet56:resnet20,wrn_40_2:wrn_16_2,cnn:mlp,cnn:cnn_small"
 # How long each measurement should take, about; images are chosen accordingly.
-SECONDS = 2.0
-TEACHER_BATCHES = (64, 128, 256, 512)
+SECONDS = 3.0
+OURS = ("student phase", "labelling", "live teacher")
+THEIRS = ("bare student", "bare teacher", "tutorial")
+TEACHER_BATCHES = (32, 64, 128, 256)
 
 
 def main() -> None:
@@ -55,21 +60,28 @@ def main() -> None:
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, {platform.machine()}")
     print(f"batch {BATCH}, {options.rounds} rounds in turn; images/s as median (min to max)")
     for pair in options.pairs.split(","):
-        compare(*pair.split(":"), options.images, options.rounds, device)
+        compare(*pair.split(":"), options.images, options.rounds)
 
 
-def compare(teacher: str, student: str, images: Path | None, rounds: int, device: torch.device) -> None:
+def compare(teacher: str, student: str, images: Path | None, rounds: int) -> None:
     """Measure everything in turn and print a table."""
     name = "cifar100" if student.startswith(("resnet", "wrn")) else "mnist5k"
-    with tempfile.TemporaryDirectory() as folder:
-        pair = Pair(teacher, student, name, images if name == "cifar100" else None, device, Path(folder))
-        measured: dict[str, list[float]] = {work: [] for work in pair.works()}
+    images = images if name == "cifar100" else None
+    measured: dict[str, list[float]] = {work: [] for work in (*OURS, *THEIRS, "student steps")}
+    # Two processes that work in turn: a run tells malloc to keep what is freed, which the usual loop does not.
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as processes:
+        sides = [
+            (processes.enter_context(side(teacher, student, name, images, Path(folder) / of, of == "ours")), works)
+            for of, works in (("ours", OURS), ("theirs", THEIRS))
+        ]
         for number in range(rounds + 1):  # the first round warms up and is not counted
-            for work, speed in pair.works().items():
-                found = speed()
-                if number:
-                    measured[work].append(found)
-    print(f"\n{teacher} → {student}, {name} {'images' if pair.real else 'shapes'}")
+            for process, works in sides:
+                for work in works:
+                    found = process.submit(measure, work).result()
+                    if number:
+                        for of, speed in found.items():
+                            measured[of].append(speed)
+    print(f"\n{teacher} → {student}, {name} {'images' if images else 'shapes'}")
     for work, values in measured.items():
         print(f"  {work:16} {spread(values)}")
     for above, below, why in (
@@ -80,14 +92,39 @@ def compare(teacher: str, student: str, images: Path | None, rounds: int, device
         ("student phase", "tutorial", "beside the usual loop"),
     ):
         ratios = [ours / theirs for ours, theirs in zip(measured[above], measured[below], strict=True)]
-        print(f"  {above + ' / ' + below:28} {spread(ratios, '.3f')}   {why}")
+        print(f"  {above + ' / ' + below:28} {spread(ratios, '.3f')}   {why}", flush=True)
+
+
+def side(
+    teacher: str, student: str, name: str, images: Path | None, folder: Path, as_a_run: bool
+) -> ProcessPoolExecutor:
+    """A process that measures what it is asked to."""
+    arguments = (teacher, student, name, images, folder, as_a_run)
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=prepare, initargs=arguments)
+
+
+def prepare(teacher: str, student: str, name: str, images: Path | None, folder: Path, as_a_run: bool) -> None:
+    global pair
+    if as_a_run and not torch.cuda.is_available():
+        memory.keep_what_is_freed()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    pair = Pair(teacher, student, name, images, device, folder)
+
+
+def measure(work: str) -> dict[str, float]:
+    """Images/s of one of the loops, by name."""
+    found = {work: pair.works()[work]()}
+    return found | {"student steps": pair.steps_speed} if work == "student phase" else found
+
+
+pair: "Pair"
 
 
 class Pair:
     """A teacher, a student, data of the right shapes, and the loops to be timed."""
 
     def __init__(self, teacher: str, student: str, name: str, images: Path | None, device: torch.device, folder: Path):
-        self.device, self.real = device, images is not None
+        self.device = device
         facts = catalog.DATASETS[name]
         self.pixels, self.labels = content(images, facts)
         self.config = TrainConfig.model_validate(
@@ -119,7 +156,6 @@ class Pair:
         return {
             "bare student": self.bare_student,
             "student phase": self.student_phase,
-            "student steps": lambda: self.steps_speed,
             "bare teacher": self.bare_teacher,
             "labelling": self.labelling,
             "live teacher": self.live_teacher,
@@ -138,7 +174,7 @@ class Pair:
         return steps * BATCH / seconds()
 
     def student_phase(self) -> float:
-        bench = self._bench(self.student_images)
+        bench = self.bench(self.student_images)
         count, classes = len(bench.train), self.classes
         table = torch.randn(count, 1, classes, device=self.device).half()
         validation = torch.randn(len(bench.validation), classes)
@@ -170,15 +206,15 @@ class Pair:
         return steps * size / seconds()
 
     def labelling(self) -> float:
-        bench = self._bench(self.teacher_images)
+        bench = self.bench(self.teacher_images)
         bench.position.finished["teacher"] = {"best": copy_of(self.teacher)}
         with timed(self.device) as seconds:
-            for _ in labels.obtain(bench, self.teacher, 1):
+            for _ in labels.obtain(bench, for_inference(self.teacher), 1):
                 pass
         return len(bench.train) / seconds()
 
     def live_teacher(self) -> float:
-        bench = self._bench(self.both_images)
+        bench = self.bench(self.both_images)
         model, optimizer = self._student()
         order_N = permutation(len(bench.train), 0)
         guidance = TableLabels(self.config.objective, torch.empty(0), torch.empty(0), self.device)
@@ -196,9 +232,10 @@ class Pair:
     def tutorial(self) -> float:
         transforms = torchvision_transforms()
         facts = catalog.DATASETS[self.config.dataset]
-        steps = [transforms.RandomCrop(facts.height, padding=facts.crop_padding)]
+        # As torchvision's own data sets give their images, and its tutorials transform them.
+        steps = [transforms.ToPILImage(), transforms.RandomCrop(facts.height, padding=facts.crop_padding)]
         steps += [transforms.RandomHorizontalFlip()] if facts.flip else []
-        steps += [transforms.ConvertImageDtype(torch.float32), transforms.Normalize(facts.mean, facts.std)]
+        steps += [transforms.ToTensor(), transforms.Normalize(facts.mean, facts.std)]
         images = Transformed(self.pixels[: self.both_images], self.labels, transforms.Compose(steps))
         loader = torch.utils.data.DataLoader(images, batch_size=BATCH, shuffle=True)
         model = self._model(self.config.student.arch, channels_last=False)
@@ -224,7 +261,7 @@ class Pair:
         wanted = int(SECONDS * macs_a_second / macs) // BATCH * BATCH
         return max(4 * BATCH, min(wanted, len(self.labels)))
 
-    def _bench(self, images: int) -> Workbench:
+    def bench(self, images: int) -> Workbench:
         facts = catalog.DATASETS[self.config.dataset]
         tenth = max(1, images // 9)
         part = {name: Split(self.pixels[:count], self.labels[:count]) for name, count in (("t", images), ("v", tenth))}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from kd import checkpoint, evaluate, report, training
+from kd import checkpoint, evaluate, memory, report, training
 from kd.events import Evaluated, Event, Finished, PhaseStarted, Wrote
 from kd.workbench import Workbench
 
@@ -65,6 +65,7 @@ def evaluation(bench: Workbench) -> Iterator[Event]:
         metrics["control.test.agreement"] = evaluate.agreement(predictions["control"], predictions["teacher"])
         metrics["gain"] = metrics["student.test.top1"] - metrics["control.test.top1"]
     metrics["test.images"] = len(labels_N)
+    metrics |= {f"peak_memory_bytes.{where}": peak for where, peak in memory.peak_bytes(bench.device).items()}
 
     yield from report.remarks(metrics, predictions, labels_N)
     yield from bench.finish({"metrics": metrics})

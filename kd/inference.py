@@ -26,7 +26,7 @@ def for_inference(model: nn.Module) -> nn.Module:
     for part, convolution_name, norm_name in list(_pairs(ready)):
         convolution, norm = part.get_submodule(convolution_name), part.get_submodule(norm_name)
         if names[id(convolution)] == names[id(norm)] == 1 and _can_be_folded(convolution, norm):
-            part.set_submodule(convolution_name, fuse_conv_bn_eval(convolution, norm))
+            part.set_submodule(convolution_name, fuse_conv_bn_eval(convolution, norm))  # type: ignore[type-var, arg-type]
             part.set_submodule(norm_name, nn.Identity().eval())
     return ready
 

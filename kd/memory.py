@@ -1,5 +1,6 @@
 """How much memory is free: on a GPU, on the machine, in the container, for this process."""
 
+import ctypes
 import os
 import resource
 from collections.abc import Iterator
@@ -8,12 +9,34 @@ from pathlib import Path
 
 import torch
 
+# Of malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 # A cgroup's limit, what it uses, and what of that is cached files, which it gives back when asked.
 CGROUP_V2 = ("memory.max", "memory.current", "inactive_file")
 CGROUP_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 # What the process may have, and the line of /proc/self/status that says how much it has.
 LIMITS = ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData"))
+
+
+def keep_what_is_freed() -> None:
+    """Let malloc keep memory that is freed, where it is the GNU one.
+
+    A training step on a CPU frees and asks for the same megabytes again and again; given back to the kernel, they come
+    as fresh pages each time, which costs 5 to 15 % of the step. The process stays as large as it has ever been.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def peak_bytes(device: torch.device) -> dict[str, int]:
+    """The most memory that this process has had so far: of the machine, and of the GPU if it uses one."""
+    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    if device.type == "cuda":
+        peak["device"] = torch.cuda.max_memory_allocated(device)
+    return peak
 
 
 def free_bytes(device: torch.device) -> int:

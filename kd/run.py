@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kd import checkpoint, data, distributed, evaluate, models
+from kd import checkpoint, data, distributed, evaluate, memory, models
 from kd.checkpoint import Position
 from kd.errors import BadResume, DeviceMissing, TeacherMissing
 from kd.events import Event, Started
@@ -63,6 +63,8 @@ def run(
         )
         return
     bf16 = config.precision == "bf16" or (config.precision == "auto" and where.type == "cuda")
+    if where.type == "cpu":
+        memory.keep_what_is_freed()
     position = Position()
     # Without defaults: a field that a later version adds does not make this another run.
     run_digest = hashlib.sha256(spec.model_dump_json(exclude_defaults=True).encode()).hexdigest()

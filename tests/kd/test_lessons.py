@@ -1,0 +1,123 @@
+"""Lessons are prepared many at a time, and are what they would be one by one; anchors and averages along the way."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kd import lessons as preparing
+from kd import models
+from kd.anchors import Trail
+from kd.ema import Average
+from kd.lessons import batches_of, lessons
+from kd.pixels import Resident
+from kd.seeds import permutation
+from kd.team import Team
+from kd.views import Viewer, ViewPlan
+from kd.workbench import Shown
+
+COUNT = 203
+PLANS = {"plain": ViewPlan(2, True), "mixed": ViewPlan(2, True, strong=1, mixup=0.4, cutmix=1.0)}
+
+
+def split(plan: ViewPlan) -> Shown:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (COUNT, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    labels_N = torch.randint(5, (COUNT,), generator=generator)
+    return Shown(Viewer(Resident(images, 2, "cpu"), plan, (0.5,) * 3, (0.2,) * 3), labels_N)
+
+
+class Numbers:
+    """A teacher whose answer is the image's own number."""
+
+    def logits(self, image_B: torch.Tensor, epoch: int) -> torch.Tensor:
+        return image_B[:, None] + 1000.0 * epoch
+
+
+@pytest.mark.parametrize("block", [1, 3 * 8 * 8 * 70, 1 << 22])
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_a_lesson_is_its_batch_of_the_order_in_the_epoch_s_view(plan, block, monkeypatch):
+    monkeypatch.setattr(preparing, "BLOCK", block)
+    shown, order_N = split(plan), permutation(COUNT, 7)
+
+    taught = list(lessons(shown, shown.viewer, order_N, 5, 20, labeller=Numbers(), epoch=3))
+
+    assert len(taught) == batches_of(COUNT, 20, Team()) == 11
+    for lesson, image_B in zip(taught, order_N.split(20), strict=True):
+        view_BP = shown.viewer.parameters(image_B, torch.full_like(image_B, 5))
+        assert torch.equal(lesson.pixels_BCHW, shown.viewer.replay(image_B, view_BP))
+        assert torch.equal(lesson.labels_B, shown.labels_N[image_B])
+        assert torch.equal(lesson.teacher_BC[:, 0], image_B + 3000.0)
+        assert lesson.weight == 1
+        mix = shown.viewer.mix(view_BP)
+        assert (lesson.mix is None) == (mix is None) == (not plan.mixes)
+        if mix is not None:
+            assert torch.equal(lesson.mix.partner_B, shown.labels_N[mix.partner_B])
+            assert torch.equal(lesson.mix.share_B, mix.share_B)
+
+
+def test_lessons_can_be_taken_up_in_the_middle_of_an_epoch():
+    shown, order_N = split(PLANS["mixed"]), permutation(COUNT, 7)
+
+    whole = list(lessons(shown, shown.viewer, order_N, 5, 20))
+    rest = list(lessons(shown, shown.viewer, order_N, 5, 20, first=4))
+
+    assert len(rest) == len(whole) - 4
+    for expected, got in zip(whole[4:], rest, strict=True):
+        assert torch.equal(expected.pixels_BCHW, got.pixels_BCHW)
+        assert torch.equal(expected.labels_B, got.labels_B)
+
+
+@given(st.integers(1, 500), st.integers(2, 64), st.integers(1, 4))
+def test_in_a_team_each_image_is_somebody_s_and_the_weights_make_the_batch_s_mean(count, batch_size, size):
+    teams = [Team(rank, size) for rank in range(size)]
+    batches = batches_of(count, batch_size, teams[0])
+    order_N = permutation(count, 1)
+
+    for batch_B in order_N.split(batch_size)[:batches]:
+        shares = [team.share(batch_B) for team in teams]
+        assert sorted(torch.cat(shares).tolist()) == sorted(batch_B.tolist())
+        assert sum(len(share) / len(batch_B) for share in shares) == pytest.approx(1)
+        if count >= batch_size:
+            assert min(len(share) for share in shares) >= 2 or batch_size < 2 * size
+
+
+@given(st.integers(1, 200), st.integers(1, 8))
+def test_anchors_are_spread_over_the_training_up_to_its_best_moment(epochs, wanted):
+    trail, model = Trail(wanted), torch.nn.Linear(1, 1)
+    for epoch in range(1, epochs + 1):
+        trail.pass_by(epoch, model, {"top1": epoch / epochs})
+
+    anchors = [moment["epoch"] for moment in trail.anchors(before=epochs)]
+
+    assert len(trail.moments) <= 2 * wanted
+    assert anchors == sorted(set(anchors))
+    assert all(epoch < epochs for epoch in anchors)
+    assert len(anchors) == min(wanted, len([m for m in trail.moments if m["epoch"] < epochs]))
+    if len(anchors) > 1:
+        gaps = [later - earlier for earlier, later in itertools.pairwise(anchors)]
+        assert max(gaps) - min(gaps) <= trail.stride
+
+
+def test_an_average_remembers_its_model_s_past_and_has_its_statistics():
+    torch.manual_seed(0)
+    model = models.build("cnn_small", 5, (1, 8, 8))
+    average = Average(model, 0.9)
+    weights, wanted = [], [parameter.detach().clone() for parameter in model.parameters()]
+
+    for step in range(50):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += torch.randn_like(parameter)
+            model[1].running_mean += 1
+        weights.append([parameter.detach().clone() for parameter in model.parameters()])
+        average.update(step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        wanted = [decay * old + (1 - decay) * new for old, new in zip(wanted, weights[-1], strict=True)]
+
+    for expected, got in zip(wanted, average.model.parameters(), strict=True):
+        torch.testing.assert_close(got, expected)
+    assert torch.equal(average.model[1].running_mean, model[1].running_mean)
+    assert not average.model.training
