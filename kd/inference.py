@@ -9,10 +9,11 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 # A batch of a forward, in pixels of its images. On a CPU its activations should stay in the cache, and small enough
-# that malloc does not fetch fresh pages from the kernel for each: of 32×32 pixels 64 images are twice as fast as 256.
+# that malloc does not fetch fresh pages from the kernel for each: resnet20 takes 64 images of 32×32 almost twice as
+# fast as 256. The GPU's is a guess that fits into its memory; nobody has measured it.
 CPU_PIXELS, GPU_PIXELS = 1 << 16, 1 << 20
-# Smaller batches are rounded differently: other kernels of matrix products run. From here on an image's logits have
-# the same bits in every batch, at least on a CPU.
+# Smaller batches are rounded differently: other kernels of matrix products run. From here on an image's logits had
+# the same bits in every batch, on a CPU with one or two threads. A split's last batch may still be smaller.
 SMALLEST_BATCH = 16
 
 

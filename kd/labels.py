@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -18,9 +19,10 @@ from kd.checkpoint import State
 from kd.errors import BadLabels
 from kd.events import Event, Noted, PhaseStarted, Step
 from kd.inference import batch_size
+from kd.lessons import in_blocks
 from kd.tables import Table
 from kd.training import autocast
-from kd.views import columns
+from kd.views import Viewer, columns
 from kd.workbench import Workbench
 
 # A kill loses at most this much labelling.
@@ -147,16 +149,28 @@ def label_views(
     def rows_of(first: int) -> Tensor:
         return torch.arange(first, min(first + size, len(table_RC)))
 
-    viewer.pixels.expect(rows_of(first) // V for first in firsts[team.rank :: team.size])
-    for turn in range(0, len(firsts), team.size):
-        ours = firsts[turn : turn + team.size]
-        if team.rank < len(ours):
-            row_B = rows_of(ours[team.rank])
+    ours = firsts[team.rank :: team.size]
+    shown = _shown(viewer, [rows_of(first) for first in ours], V, views.start)
+    for turn in range(math.ceil(len(firsts) / team.size)):
+        if turn < len(ours):
+            row_B, pixels_BCHW = next(shown)
             with torch.inference_mode(), autocast(bench):
-                logits_BC = teacher(viewer.show(row_B // V, row_B % V + views.start))
-                table_RC[row_B[0] : row_B[-1] + 1] = logits_BC.to(table_RC)
+                table_RC[row_B[0] : row_B[-1] + 1] = teacher(pixels_BCHW).to(table_RC)
         bench.position.step += 1
-        yield min(ours[-1] + size, len(table_RC))
+        yield min(firsts[min((turn + 1) * team.size, len(firsts)) - 1] + size, len(table_RC))
+
+
+def _shown(viewer: Viewer, batches: list[Tensor], V: int, first_view: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of a table's rows, and the views they are of: cut for many batches at once, see `kd.lessons`."""
+    blocks = list(in_blocks(batches, viewer))
+    viewer.pixels.expect(torch.cat(block) // V for block in blocks)
+    for block in blocks:
+        row_K = torch.cat(block)
+        pixels_KCHW = viewer.show(row_K // V, row_K % V + first_view)
+        start = 0
+        for row_B in block:
+            yield row_B, pixels_KCHW[start : start + len(row_B)]
+            start += len(row_B)
 
 
 def told(bench: Workbench, written: Iterator[int], *, start: int = 0, before: int = 0, planned: int) -> Iterator[Step]:

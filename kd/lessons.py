@@ -4,6 +4,7 @@ Views are cut and labels are looked up for many batches at once, because for sma
 of its own costs more to prepare than to learn from.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -61,7 +62,7 @@ def lessons(
     device = viewer.device
     batches = torch.split(order_N, batch_size)[first : batches_of(len(order_N), batch_size, team)]
     shares = [team.share(batch_B) for batch_B in batches]
-    blocks = list(_blocks(shares, viewer))
+    blocks = list(in_blocks(shares, viewer))
     viewer.pixels.expect(torch.cat(block) for block in blocks)
     whole_sizes = iter([len(batch_B) for batch_B in batches])
     for block in blocks:
@@ -86,8 +87,8 @@ def lessons(
             start = part.stop
 
 
-def _blocks(shares: list[Tensor], viewer: Viewer) -> Iterator[list[Tensor]]:
-    channels, height, width = viewer.shape
-    size = max(1, BLOCK // max(1, len(shares[0]) * channels * height * width)) if shares else 1
-    for start in range(0, len(shares), size):
-        yield shares[start : start + size]
+def in_blocks(batches: list[Tensor], viewer: Viewer) -> Iterator[list[Tensor]]:
+    """The batches, as many at a time as should be prepared at once."""
+    size = max(1, BLOCK // (len(batches[0]) * math.prod(viewer.shape))) if batches else 1
+    for start in range(0, len(batches), size):
+        yield batches[start : start + size]

@@ -23,6 +23,7 @@ from kd.lessons import Lesson, batches_of, lessons
 from kd.losses import Parts
 from kd.seeds import derive, permutation, seed_torch
 from kd.spec import Objective, Optimizer, Schedule
+from kd.tally import Tally
 from kd.workbench import Workbench
 
 Scores = dict[str, float]
@@ -107,7 +108,7 @@ def fit(
     yield PhaseStarted(phase=phase, epochs=recipe.epochs, facts={"images": len(train), "epoch": epoch})
 
     batches = batches_of(len(train), recipe.batch_size, team)
-    sums = torch.zeros(5, device=bench.device, dtype=torch.float64)  # loss, hard, soft, correct, images
+    tally = Tally(bench.device)
 
     def where_it_stands(next_batch: int) -> dict[str, Any]:
         return {
@@ -160,13 +161,12 @@ def fit(
                 average.update(epoch * batches + batch)
             position.step += 1
 
-            sums += batch_sums(parts, student_BC, lesson.labels_B)
+            tally.add(parts, student_BC, lesson.labels_B)
             last_batch = batch == batches - 1
             saves = bench.time_to_save() and not last_batch
             if last_batch or saves or bench.time_to_speak():
                 share = (epoch + (batch + 1) / batches) / recipe.epochs
-                images, metrics = means(sums, position.step, rate)
-                sums.zero_()
+                images, metrics = means(tally, position.step, rate)
                 yield bench.step(phase, share, images * team.size, metrics, epoch=epoch + 1, epochs=recipe.epochs)
                 bench.begin_counting()
             if saves:
@@ -245,22 +245,13 @@ def autocast(bench: Workbench) -> Any:
     return torch.autocast(bench.device.type, dtype=bench.autocast)
 
 
-def batch_sums(parts: Parts, student_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """Loss, hard part, soft part and hits of a batch, summed over its images; the images. Stays on the device."""
-    with torch.no_grad():
-        correct = (student_BC.argmax(dim=1) == labels_B).sum()
-        images = torch.full_like(correct, len(labels_B))
-        sizes = torch.stack([parts.total, parts.hard, parts.soft]).double() * len(labels_B)
-        return torch.cat([sizes, torch.stack([correct, images]).double()])
-
-
-def means(sums: Tensor, step: int, rate: float) -> tuple[int, dict[str, float]]:
-    """The images counted and the means over them. Reading them makes the host wait for the device."""
-    loss, hard, soft, correct, images = sums.tolist()
-    metrics = {"loss": loss / images, "hard_loss": hard / images, "soft_loss": soft / images}
+def means(tally: Tally, step: int, rate: float) -> tuple[int, dict[str, float]]:
+    """The images counted and the means over them. Raises `Diverged` when the loss is not a finite number."""
+    images, (loss, hard, soft, correct) = tally.read()
+    metrics = {"loss": loss, "hard_loss": hard, "soft_loss": soft}
     if not all(map(math.isfinite, metrics.values())):
         raise Diverged(step, rate, metrics)
-    return int(images), {**metrics, "top1": correct / images, "lr": rate}
+    return images, {**metrics, "top1": correct, "lr": rate}
 
 
 def validate(bench: Workbench, model: nn.Module, guidance: Guidance | None) -> Scores:
