@@ -1,6 +1,7 @@
 """Real databases for every test: SQLite files, and a PostgreSQL server of our own; loopback and sockets only."""
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -15,6 +16,9 @@ from sqlalchemy import Engine, create_engine, make_url
 
 from jobs import db as database
 from jobs.models import Base
+
+# Tests run side by side, and so do the processes that they start: one thread each, that sleeps while it waits.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 DATABASES = ("sqlite", "postgresql")
 
