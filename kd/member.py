@@ -1,0 +1,45 @@
+"""One process of a run in several, as `kd.distributed` starts it: `torchrun … -m kd.member ORDER`.
+
+It dies with whoever started it: its stdin is a lifeline that nobody writes to.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+from kd import spec
+from kd.run import run
+
+
+def main(order_file: str) -> int:
+    """Take part in the run that the order describes; the first of us says what happens."""
+    threading.Thread(target=_die_with_the_caller, daemon=True).start()
+    # Only the first one speaks, and what libraries print is not an event.
+    voice = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    order = json.loads(Path(order_file).read_text())
+    leads = os.environ["RANK"] == "0"
+    try:
+        for event in run(spec.parse(json.dumps(order["spec"])), **order["options"]):
+            if leads:
+                voice.write(event.model_dump_json() + "\n")
+                voice.flush()
+    except Exception as error:
+        # Whoever fails first has the reason; the others only miss it.
+        with contextlib.suppress(FileExistsError), open(order["failure"], "x") as failure:
+            json.dump({"kind": type(error).__name__, "message": str(error)}, failure)
+        raise
+    return 0
+
+
+def _die_with_the_caller() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
