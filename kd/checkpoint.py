@@ -21,6 +21,9 @@ from kd.events import SavedFile
 
 State = dict[str, Tensor]
 
+# Of resume states: one of another version is set aside, and the run starts afresh.
+RESUME_FORMAT = 2
+
 
 @dataclass
 class Position:
@@ -47,7 +50,7 @@ class Facts:
 
 def save_position(position: Position, run_digest: str, out: Path) -> SavedFile:
     """Write a resume state under `out`."""
-    content = {"run": run_digest, "position": vars(position)}
+    content = {"format": RESUME_FORMAT, "run": run_digest, "position": vars(position)}
     return _write(out, _folder(position.step) / "resume.pt", lambda file: torch.save(content, file))
 
 
@@ -55,9 +58,11 @@ def load_position(path: Path, run_digest: str) -> Position:
     """Read a resume state; `BadResume` when it is damaged or belongs to another spec."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        position, of = Position(**content["position"]), content["run"]
+        saved_as, position, of = content.get("format"), Position(**content["position"]), content["run"]
     except Exception as error:  # torch.load raises half a dozen kinds for a file that is no checkpoint
         raise BadResume(path, f"it cannot be read ({type(error).__name__})") from error
+    if saved_as != RESUME_FORMAT:
+        raise BadResume(path, "it was saved by another version of Stillhouse")
     if of != run_digest:
         raise BadResume(path, "it was saved by a run with another spec")
     return position

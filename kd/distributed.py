@@ -1,5 +1,6 @@
 """A run in several processes: torchrun starts them, the first of them speaks, and all end together."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,8 +13,11 @@ import torch
 
 from kd import events
 from kd.errors import KdError, TeamFailed
-from kd.events import Event
+from kd.events import Event, Finished
 from kd.spec import GuideSpec, TrainSpec
+
+# How long the team may take to end once it is told to.
+LEAVE_SECONDS = 10.0
 
 
 def launch(of: TrainSpec | GuideSpec, *, processes: int, **options: Any) -> Iterator[Event]:
@@ -32,18 +36,25 @@ def launch(of: TrainSpec | GuideSpec, *, processes: int, **options: Any) -> Iter
         assert team.stdout is not None
         try:
             for line in team.stdout:
-                yield events.parse(line)
-            if team.wait() != 0:
-                raise revived(json.loads(failure.read_text())) if failure.exists() else TeamFailed(team.returncode)
+                event = events.parse(line)
+                yield event
+                if isinstance(event, Finished):
+                    return
+            team.wait()
+            raise revived(json.loads(failure.read_text())) if failure.exists() else TeamFailed(team.returncode)
         finally:
             team.stdin.close()  # the lifeline: whoever still runs ends now
-            team.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                team.wait(LEAVE_SECONDS)
+            team.kill()
             team.wait()
             team.stdout.close()
 
 
-def revived(failure: dict[str, str]) -> Exception:
+def revived(failure: dict[str, Any]) -> Exception:
     """The error that stopped a process of the team, as the caller would have seen it in its own."""
+    if failure["errno"] is not None:
+        return OSError(failure["errno"], failure["message"])
     kinds: list[type[Exception]] = [*_kinds_of(KdError), torch.OutOfMemoryError, MemoryError]
     known = {kind.__name__: kind for kind in kinds}
     if failure["kind"] not in known:

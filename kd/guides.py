@@ -1,5 +1,6 @@
 """Who guides through the rounds of `guide`: the teacher at its best, as it once was, or as it goes on learning."""
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -128,6 +129,7 @@ class Cotrain:
         bench, before = self.bench, self.state()
         bench.enter("teacher")
         yield from self._learn(number, student)
+        bench.team.level(self.learner)
         found = training.validate(bench, self.learner, None)
         yield Evaluated(phase="teacher", step=bench.position.step, epoch=number, split="validation", metrics=found)
         if found["top1"] < self.top1:
@@ -178,7 +180,9 @@ class Cotrain:
     def _orders(self, images: int, number: int) -> Iterator[Tensor]:
         for turn in range(math.ceil(images / len(self.bench.train))):
             order_N = permutation(len(self.bench.train), derive(self.bench.config.seed, "cotrain", number, turn))
-            yield order_N[: images - turn * len(order_N)]
+            part_N = order_N[: images - turn * len(order_N)]
+            if len(part_N) >= 2 * self.bench.team.size:  # of a single image there are no batch statistics
+                yield part_N
 
     def _loss(
         self, teacher_BC: Tensor, student_BC: Tensor, labels_B: Tensor, mix: Mix | None, temperature: float
@@ -193,7 +197,9 @@ class Cotrain:
         return self.bench.step("teacher", 1, images * self.bench.team.size, {"cotrain_loss": loss})
 
     def state(self) -> dict[str, Any]:
-        return {"weights": copy_of(self.learner), "optimizer": self.optimizer.state_dict(), "top1": self.top1}
+        # A copy: the momentum that state_dict() hands out is the one that goes on changing.
+        optimizer = copy.deepcopy(self.optimizer.state_dict())
+        return {"weights": copy_of(self.learner), "optimizer": optimizer, "top1": self.top1}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._begin(state["weights"], state["top1"], state["optimizer"])

@@ -52,7 +52,7 @@ def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event,
         "precision": str(bench.autocast or torch.float32),
     }
     name = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
-    path = bench.labels / f"{name}.npy"
+    path = bench.team.agreed(bench.labels / f"{name}.npy")
     yield PhaseStarted(phase="labelling", facts={"images": count, "views": views, "bytes": 2 * count * views * classes})
 
     with ExitStack() as lock:
@@ -70,7 +70,7 @@ def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event,
             yield from told(bench, kept(bench, path, table_NVC, written), start=start, planned=count * views)
             bench.team.wait()
             if bench.team.leads:
-                if not np.isfinite(table_NVC).all():
+                if not all(np.isfinite(table_NVC[first : first + 4096]).all() for first in range(0, count, 4096)):
                     raise BadLabels(bench.teacher_arch)
                 facts = depends_on | {"teacher_arch": bench.teacher_arch, "dataset_name": bench.config.dataset}
                 tables.finish(path, table_NVC, facts, view_parameters(bench, views), columns(bench.plan))
@@ -116,13 +116,11 @@ def secure(
 
 def view_parameters(bench: Workbench, views: int) -> NDArray[np.int32]:
     """What each view of the table shows, as `kd.views.columns` names it: int32 [N, V, P]."""
-    viewer, count = bench.train.viewer, len(bench.train)
-    parameters = [
-        viewer.parameters(image_N, torch.full_like(image_N, view)).to(torch.int32).cpu()
-        for image_N in [torch.arange(count)]
-        for view in range(views)
-    ]
-    return torch.stack(parameters, dim=1).numpy()
+    viewer, image_N = bench.train.viewer, torch.arange(len(bench.train))
+    parameters_NVP = np.empty((len(image_N), views, len(columns(bench.plan))), np.int32)
+    for view in range(views):
+        parameters_NVP[:, view] = viewer.parameters(image_N, torch.full_like(image_N, view)).cpu().numpy()
+    return parameters_NVP
 
 
 def at_home(table_NVC: Tensor, device: torch.device) -> Tensor:

@@ -10,6 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
+import torch.distributed as dist
+
 from kd import spec
 from kd.run import run
 
@@ -29,16 +31,28 @@ def main(order_file: str) -> int:
                 voice.flush()
     except Exception as error:
         # Whoever fails first has the reason; the others only miss it.
-        with contextlib.suppress(FileExistsError), open(order["failure"], "x") as failure:
-            json.dump({"kind": type(error).__name__, "message": str(error)}, failure)
+        if not misses_another(error):
+            facts = {"kind": type(error).__name__, "message": str(error), "errno": getattr(error, "errno", None)}
+            with contextlib.suppress(FileExistsError), open(order["failure"], "x") as failure:
+                json.dump(facts, failure)
         raise
+    if not leads:
+        threading.Event().wait()  # who leaves early may take words with it that the others have not read yet
     return 0
+
+
+def misses_another(error: Exception) -> bool:
+    """Whether it is only that another process of the team is gone."""
+    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
 
 
 def _die_with_the_caller() -> None:
     while os.read(0, 1024):
         pass
-    os._exit(1)
+    os._exit(0)
 
 
 if __name__ == "__main__":

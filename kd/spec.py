@@ -269,6 +269,20 @@ class Config(Part):
         return None
 
     @model_validator(mode="after")
+    def _every_gpu_has_its_share(self) -> Self:
+        sizes = [("batch_size", self.batch_size)]
+        if isinstance(self.teacher, Teacher):
+            sizes.append(("teacher.batch_size", self.teacher.batch_size))
+        for whose, size in sizes:
+            if size < 2 * self.resources.gpus:
+                raise PydanticCustomError(
+                    "share",
+                    "{whose} must be at least {least}, two images for each of the GPUs",
+                    {"whose": whose, "least": 2 * self.resources.gpus},
+                )
+        return self
+
+    @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:
         recipes = [(self.schedule, self.epochs, "schedule")]
         if isinstance(self.teacher, Teacher):

@@ -5,6 +5,7 @@ A process alone is a team of one, for which nothing here costs anything.
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -47,6 +48,13 @@ class Team:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return DistributedDataParallel(model)
 
+    def level(self, *models: nn.Module) -> None:
+        """Everybody's buffers become the leader's: batch statistics are those of one process's share."""
+        if self.size > 1:
+            for model in models:
+                for buffer in model.buffers():
+                    dist.broadcast(buffer, src=0)
+
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over the team, in place."""
         if self.size > 1:
@@ -72,5 +80,6 @@ def join(device: torch.device) -> Team:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return Team()
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # The leader may wait long for another run's labels, and all for it. Who is dead is noticed by torchrun.
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
     return Team(dist.get_rank(), dist.get_world_size())

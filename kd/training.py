@@ -175,6 +175,7 @@ def fit(
                 bench.begin_counting()
         epoch, first_batch = epoch + 1, 0
 
+        team.level(model, judged)
         scores = validate(bench, judged, guidance)
         yield Evaluated(phase=phase, step=position.step, epoch=epoch, split="validation", metrics=scores)
         if guidance is not None:

@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 from typing import IO
 
+from kd.errors import TeamFailed
 from kd.run import run
 from kd.spec import parse
 from worker.failures import explain
@@ -42,6 +43,9 @@ def main() -> int:
         ):
             voice.write(event.model_dump_json() + "\n")
             voice.flush()
+    except TeamFailed:
+        traceback.print_exc()
+        return 1  # without a word, like any trainer that was killed: the job is tried again
     except Exception as error:
         say(voice, {"event": "failed", **explain(error)})
         with contextlib.suppress(OSError):  # a full disk takes no log

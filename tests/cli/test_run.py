@@ -1,5 +1,6 @@
 """`kd run`: a run without a server, interrupted and resumed; and a job through the whole service."""
 
+import functools
 import json
 import os
 import signal
@@ -39,9 +40,11 @@ def spec(tmp_path):
 def test_a_run_that_was_interrupted_goes_on_to_the_end(spec, tmp_path):
     out, data = tmp_path / "out", tmp_path / "data"
     options = ["--out", str(out), "--data", str(data)]
-    many_epochs = [*KD, "run", str(spec), *options, "--set", "config.epochs=300"]
+    many_epochs = [*KD, "run", str(spec), *options, "--set", "config.epochs=150"]
     before = {path.name for path in tmp_path.iterdir()}
-    process = subprocess.Popen(many_epochs, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    # Shells start what goes on in the background with SIGINT ignored, and so everything that it starts.
+    minds_sigint = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(many_epochs, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, preexec_fn=minds_sigint)
     while not (out / "student.safetensors").exists():
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.01)

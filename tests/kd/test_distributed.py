@@ -1,6 +1,7 @@
 """A run in two processes (gloo, on CPUs): the same result as in one, and nobody outlives the caller."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -64,6 +65,35 @@ def test_two_processes_come_to_the_weights_of_one(data, tmp_path, mode):
     assert together[-1].metrics["student.test.top1"] == pytest.approx(alone[-1].metrics["student.test.top1"], abs=0.01)
 
 
+def test_a_teacher_with_batch_statistics_is_the_same_in_every_process(data, tmp_path):
+    teacher = {"arch": "cnn_small", "epochs": 2}
+
+    events = go(tmp_path, data, CONFIG | IN_TWO | {"teacher": teacher, "student": {"arch": "cnn_small"}})
+
+    assert isinstance(events[-1], Finished)
+    assert [event.code for event in events if event.event == "noted"][-1] == "verdict"
+    assert len(list((tmp_path / "labels").glob("*.json"))) == 1
+
+
+def test_a_batch_has_two_images_for_each_process_or_is_refused():
+    with pytest.raises(ValueError, match="batch_size must be at least 8, two images for each of the GPUs"):
+        parse(json.dumps({"mode": "train", "config": {"batch_size": 7, "resources": {"gpus": 4}}}))
+
+
+def test_a_member_that_is_killed_is_told_apart_from_one_that_failed(data, tmp_path):
+    spec = parse(json.dumps({"mode": "train", "config": CONFIG | IN_TWO | {"epochs": 5000, "checkpoint_seconds": 0.1}}))
+
+    with pytest.raises(errors.TeamFailed, match="ended with exit code"):
+        list(killing_a_member_in_training(run(spec, tmp_path, data_folder=data, device="cpu"), tmp_path))
+
+
+def killing_a_member_in_training(events, out: Path):
+    for event in events:
+        if isinstance(event, Saved) and event.phase == "student":
+            os.kill(max(of_team(out)), signal.SIGKILL)  # torchrun itself was the first
+        yield event
+
+
 def test_what_stops_one_of_them_stops_the_run_with_its_own_words(data, tmp_path):
     wild = {"arch": "mlp", "epochs": 3, "optimizer": {"lr": 10, "momentum": 0.99, "weight_decay": 1}}
 
@@ -72,9 +102,9 @@ def test_what_stops_one_of_them_stops_the_run_with_its_own_words(data, tmp_path)
 
 
 def test_more_gpus_than_there_are_is_said_in_words(data, tmp_path):
-    spec = parse(json.dumps({"mode": "train", "config": CONFIG | {"resources": {"gpus": 64}}}))
+    spec = parse(json.dumps({"mode": "train", "config": CONFIG | {"resources": {"gpus": 16}}}))
 
-    with pytest.raises(errors.DeviceMissing, match=r"wants 64 GPUs, but torch sees \d+ here"):
+    with pytest.raises(errors.DeviceMissing, match=r"wants 16 GPUs, but torch sees \d+ here"):
         list(run(spec, tmp_path, data_folder=data))
 
 
