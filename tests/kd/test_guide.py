@@ -1,5 +1,6 @@
 """The rounds of `guide`: who guides, what is said of each round, and that it is online distillation."""
 
+import copy
 import itertools
 import json
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 
 from kd import checkpoint, data, losses
 from kd.events import Noted, PhaseStarted, RoundEnded, Saved
+from kd.guides import Cotrain
 from kd.inference import for_inference
 from kd.pixels import place
 from kd.run import run
@@ -16,6 +18,7 @@ from kd.seeds import derive, permutation
 from kd.spec import parse
 from kd.training import learning_rate
 from kd.views import Viewer, ViewPlan
+from kd.workbench import Workbench
 
 TINY = {
     "dataset": "digits",
@@ -165,3 +168,35 @@ def online(folder: Path, out: Path, plan: ViewPlan) -> dict[str, torch.Tensor]:
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_teacher_that_is_taken_back_has_its_old_momentum_too(folder, tmp_path):
+    rounds = {"epochs": 1, "views": 1, "teacher": "cotrain"}
+    bench = Workbench(
+        config=parse(json.dumps({"mode": "guide", "config": TINY | {"rounds": rounds}})).config,
+        dataset=data.load("digits", folder, 0.1),
+        device=torch.device("cpu"),
+        autocast=None,
+        position=checkpoint.Position(),
+        digest="",
+        out=tmp_path,
+        labels=tmp_path,
+        teacher_arch="cnn_small",
+    )
+    newborn = checkpoint.copy_of(bench.build("cnn_small", "teacher"))
+    bench.position.finished["teacher"] = {"best": newborn, "validation": {"top1": 0.0}}
+    guide, student = Cotrain(bench), bench.build("cnn_small", "student")
+    list(guide.turn(1, 3, student, {}))
+    before = copy.deepcopy(guide.state())
+
+    guide.top1 = 2.0  # better than anything it can learn
+    told = list(guide.turn(2, 3, student, {}))
+
+    assert [event.code for event in told if isinstance(event, Noted)] == ["teacher_rolled_back"]
+    assert same(guide.learner.state_dict(), before["weights"])
+    momentum = [
+        [state["momentum_buffer"] for state in optimizer["state"].values()]
+        for optimizer in (guide.optimizer.state_dict(), before["optimizer"])
+    ]
+    assert len(momentum[0]) > 0
+    assert all(torch.equal(now, then) for now, then in zip(*momentum, strict=True))
