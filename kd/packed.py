@@ -20,6 +20,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from kd import packed_facts
+from kd.checkpoint import sync_folder
 from kd.errors import DataError, KdError
 from kd.packed_facts import PackedFacts
 
@@ -77,7 +78,7 @@ def pack(folder: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[str
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    _sync_folder(place.parent)
+    sync_folder(place.parent)
     return facts
 
 
@@ -135,7 +136,7 @@ def _write(draft: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[st
     with open(draft / "facts.json", "wb") as file:
         file.write(json.dumps(facts.model_dump(), indent=2).encode())
         _sync(file)
-    _sync_folder(draft)
+    sync_folder(draft)
     return facts
 
 
@@ -211,17 +212,6 @@ def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:
 def _sync(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-# -- reading -----------------------------------------------------------------------------------------------------
 
 
 def read(folder: Path, name: str) -> Packed:

@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from kd import label_cache
-from kd.checkpoint import atomic
+from kd.checkpoint import atomic, sync_folder
 from kd.label_cache import COUNT, DRAFT, MANIFEST, PARAMETERS
 
 Table = NDArray[np.float16]
@@ -69,7 +69,7 @@ def open_draft(path: Path, shape: tuple[int, int, int]) -> tuple[Table, int]:
     for damaged in (COUNT, MANIFEST, PARAMETERS, path.suffix):
         path.with_suffix(damaged).unlink(missing_ok=True)
     # Should the power fail now, the old count must not come back beside the new draft.
-    sync(path.parent)
+    sync_folder(path.parent)
     try:
         table_NVC = npy.open_memmap(draft, mode="w+", dtype=np.float16, shape=shape)
         # A full disk is an error here; at a page of the map it would be a signal that kills the process.
@@ -117,17 +117,8 @@ def finish(
     with atomic(path.with_suffix(MANIFEST)) as file:
         file.write(json.dumps(manifest, indent=2).encode())
     os.replace(draft, path)
-    sync(path.parent)
+    sync_folder(path.parent)
     path.with_suffix(COUNT).unlink(missing_ok=True)
-
-
-def sync(folder: Path) -> None:
-    """Make the folder's own changes survive a power cut: files that came, went, or were renamed."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _sha256(path: Path) -> str:
