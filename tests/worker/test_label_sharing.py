@@ -1,9 +1,11 @@
 """Two jobs that want the same labels at once, through the service: one writes, the other waits, or takes over."""
 
+import contextlib
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -69,29 +71,25 @@ def over(db, *jobs: str) -> bool:
     return all(Told(db, job).state in FINAL for job in jobs)
 
 
-def test_of_two_jobs_at_once_one_labels_and_the_other_waits_for_it(two_workers, submit, tiny, db):
+def test_of_two_jobs_at_once_one_labels_and_the_other_waits_for_it(two_workers, submit, tiny, db, settings):
     jobs = [submit(tiny(**MANY_LABELS, objective={"temperature": temperature})) for temperature in (2.0, 8.0)]
+    writer, heir, trainer = held_while_it_labels(db, settings, *jobs)
+    os.kill(trainer, signal.SIGCONT)
     wait_until(lambda: over(db, *jobs))
 
-    told = [Told(db, job) for job in jobs]
-    assert [one.state for one in told] == [State.SUCCEEDED] * 2
-    assert sorted(labelled(db, job) for job in jobs) == [False, True]
-    (waited,) = [one for job, one in zip(jobs, told, strict=True) if not labelled(db, job)]
-    assert waited.codes()[:2] == ["labels_awaited", "labels_reused"]
+    assert [Told(db, job).state for job in jobs] == [State.SUCCEEDED] * 2
+    assert [labelled(db, job) for job in (writer, heir)] == [True, False]
+    assert Told(db, heir).codes()[:2] == ["labels_awaited", "labels_reused"]
 
 
 def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_labels(
     two_workers, submit, tiny, db, settings
 ):
     jobs = [submit(tiny(**MANY_LABELS, objective={"temperature": temperature})) for temperature in (2.0, 8.0)]
-    wait_until(lambda: any("labels_awaited" in Told(db, job).codes() for job in jobs))
-    (heir,) = [job for job in jobs if "labels_awaited" in Told(db, job).codes()]
-    (writer,) = [job for job in jobs if job != heir]
-    count = next((settings.data_dir / "labels").glob("*.draft")).with_suffix(".count")
-    wait_until(count.exists)
-    safe = int(count.read_text())
+    writer, heir, trainer = held_while_it_labels(db, settings, *jobs)
+    safe = int(next((settings.data_dir / "labels").glob("*.count")).read_text())
 
-    os.kill(pid_that_writes_into(settings.data_dir / "jobs" / writer), signal.SIGKILL)
+    os.kill(trainer, signal.SIGKILL)
     wait_until(lambda: over(db, *jobs))
 
     assert safe > 0
@@ -102,13 +100,23 @@ def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_
     assert Told(db, writer).codes()[-3:].count("labels_reused") == 1
 
 
-def pid_that_writes_into(folder) -> int:
-    """The trainer whose log lies in the folder."""
+def held_while_it_labels(db, settings, *jobs: str) -> tuple[str, str, int]:
+    """The job that labels, its trainer stopped in the middle of it; the job that waits for it; the stopped process."""
+    labels = settings.data_dir / "labels"
+    wait_until(lambda: list(labels.glob("*.count")))
+    trainer = pid_that_has_mapped(next(labels.glob("*.draft")))
+    os.kill(trainer, signal.SIGSTOP)
+    (writer,) = [job for job in jobs if job in os.readlink(f"/proc/{trainer}/fd/1")]  # its log
+    assert list(labels.glob("*.draft")), "it was too fast to be held: give it more to label"
+    (heir,) = [job for job in jobs if job != writer]
+    wait_until(lambda: "labels_awaited" in Told(db, heir).codes())
+    return writer, heir, trainer
+
+
+def pid_that_has_mapped(file) -> int:
     for process in os.listdir("/proc"):
         if process.isdigit():
-            try:
-                if os.readlink(f"/proc/{process}/fd/1").startswith(str(folder)):
+            with contextlib.suppress(OSError):
+                if str(file) in Path(f"/proc/{process}/maps").read_text():
                     return int(process)
-            except OSError:
-                continue
-    raise AssertionError("nobody writes there")
+    raise AssertionError("nobody has it mapped")
