@@ -12,10 +12,10 @@ from api.dependencies import refuse_queries_nobody_reads
 from api.limits import BodyLimit
 from api.request_id import RequestId
 from api.routes import artifacts, jobs, label_tables, system
-from api.upkeep import Upkeep
 from jobs import db
 from jobs.notifier import Notifier
 from jobs.settings import Settings
+from jobs.upkeep import Upkeep
 
 DESCRIPTION = """Give it labelled images, a teacher and a student architecture; it gives back a small, verified student,
 and an honest answer to the question: was distillation worth it?

@@ -13,6 +13,24 @@ class JobNotFound(JobError):
         super().__init__(f"There is no job {job_id!r}.")
 
 
+class WorkerNotFound(JobError):
+    def __init__(self, name: str):
+        self.name = name
+        super().__init__(f"There is no worker {name!r}.")
+
+
+class WebhookNotFound(JobError):
+    def __init__(self, webhook_id: str):
+        self.webhook_id = webhook_id
+        super().__init__(f"There is no webhook {webhook_id!r}.")
+
+
+class DeliveryNotFound(JobError):
+    def __init__(self, delivery_id: str):
+        self.delivery_id = delivery_id
+        super().__init__(f"There is no delivery {delivery_id!r} of this webhook.")
+
+
 class CheckpointNotFound(JobError):
     def __init__(self, job_id: str, which: str):
         self.job_id, self.which = job_id, which
@@ -45,7 +63,34 @@ class NotAllowed(JobError):
     def __init__(self, job_id: str, state: str, action: str, allowed: Collection[str]):
         self.job_id, self.state, self.action, self.allowed = job_id, state, action, tuple(allowed)
         instead = f"It allows: {', '.join(allowed)}." if allowed else "It allows no further change."
-        super().__init__(f"Job {job_id} is {state}; it is too late to {action}. {instead}")
+        super().__init__(f"Job {job_id} is {state}, so one cannot {action} it. {instead}")
+
+
+class InUse(JobError):
+    """A job that others, which have not ended, take their teacher from."""
+
+    def __init__(self, job_id: str, borrowers: Collection[str]):
+        self.job_id, self.borrowers = job_id, tuple(borrowers)
+        super().__init__(f"Job {job_id} lends its teacher to {', '.join(borrowers)}; delete it when they have ended.")
+
+
+class KeyReused(JobError):
+    """An idempotency key that came with another request before."""
+
+    def __init__(self, key: str, job_id: str):
+        self.key, self.job_id = key, job_id
+        super().__init__(
+            f"Idempotency-Key {key!r} was sent before, with another request, which made job {job_id}. "
+            "Take a new key for a new job."
+        )
+
+
+class NoRoom(JobError):
+    """The disk, or what jobs may take of it, is full."""
+
+    def __init__(self, why: str):
+        self.why = why
+        super().__init__(why)
 
 
 class LeaseLost(JobError):

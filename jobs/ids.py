@@ -6,11 +6,11 @@ from typing import Literal
 
 from ulid import LaxMonotonicPolicy, ULIDGenerator
 
-Kind = Literal["job", "ckpt", "file"]
+Kind = Literal["job", "ckpt", "file", "hook", "dlv"]
 
 # Ids of one process keep their order within a millisecond too.
 _GENERATOR = ULIDGenerator(policy=LaxMonotonicPolicy())
-_SHAPE = re.compile(r"(job|ckpt|file)_[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
+_SHAPE = re.compile(r"(job|ckpt|file|hook|dlv)_[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
 
 
 def new(kind: Kind, at: datetime | None = None) -> str:

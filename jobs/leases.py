@@ -13,10 +13,11 @@ from sqlalchemy import ColumnElement, Row, case, delete, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
-from jobs import clock, history, ids, plain, retention, teachers
+from jobs import clock, history, ids, plain, resources, retention, teachers
 from jobs.errors import LeaseLost
 from jobs.history import Said
 from jobs.models import Checkpoint, File, FileKind, Job, MetricPoint
+from jobs.resources import Offer
 from jobs.retention import NewFile
 from jobs.states import FINAL, State
 
@@ -32,8 +33,22 @@ class Claim:
     resume: str | None
     """The newest resume file, relative to the data folder."""
     checkpoint_step: int
+    max_run_seconds: float | None = None
+    run_seconds: float = 0.0
+    """How long earlier attempts have run."""
+    max_stall_seconds: float | None = None
+    memory_bytes: int = 0
+    """What its trainer may use of the machine's memory; 0: what the worker allows."""
     teacher: str | None = None
     """The weights of another job's teacher, relative to the data folder: if the spec wants it and it is still there."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What users have asked of a running job."""
+
+    cancel: bool
+    pause: bool
 
 
 @dataclass(frozen=True)
@@ -47,15 +62,23 @@ class Published:
 
 
 def claim(
-    session: Session, *, worker: str, ttl: timedelta, job_id: str | None = None, now: datetime | None = None
+    session: Session,
+    *,
+    worker: str,
+    ttl: timedelta,
+    offer: Offer | None = None,
+    job_id: str | None = None,
+    now: datetime | None = None,
 ) -> Claim | None:
-    """Take the first job that waits (or `job_id`, if it still does); None if there is none.
+    """Take the first job that waits (or `job_id`, if it still does) and that suits `offer`; None if there is none.
 
     A stall is counted in advance, and taken back by the first new checkpoint: nobody can count it for a
     worker that is dead.
     """
     waiting = aliased(Job)
     first = select(waiting.id).where(waiting.state == State.QUEUED)
+    if offer is not None:
+        first = first.where(*resources.suits(offer, waiting))
     if job_id is not None:
         if not ids.is_id("job", job_id):
             return None
@@ -76,7 +99,15 @@ def claim(
             events_seq=Job.events_seq + 2,
             updated_at=at,
         )
-        .returning(*history.COLUMNS, Job.resolved_spec, Job.checkpoint_step)
+        .returning(
+            *history.COLUMNS,
+            Job.resolved_spec,
+            Job.checkpoint_step,
+            Job.max_run_seconds,
+            Job.run_seconds,
+            Job.max_stall_seconds,
+            Job.needs_memory_bytes,
+        )
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
@@ -91,7 +122,19 @@ def claim(
     _cut_metrics_back(session, row.id, step)
     resume, _ = retention.newest_resume(session, row.id)
     teacher = teachers.path(session, row.id, row.resolved_spec)
-    return Claim(row.id, row.attempt, worker, row.resolved_spec, resume, step, teacher)
+    return Claim(
+        row.id,
+        row.attempt,
+        worker,
+        row.resolved_spec,
+        resume,
+        step,
+        max_run_seconds=row.max_run_seconds,
+        run_seconds=row.run_seconds,
+        max_stall_seconds=row.max_stall_seconds,
+        memory_bytes=row.needs_memory_bytes,
+        teacher=teacher,
+    )
 
 
 def _cut_metrics_back(session: Session, job_id: str, step: int) -> None:
@@ -124,7 +167,7 @@ def _change(session: Session, claim: Claim, values: Mapping[str, Any]) -> Row[An
         update(Job)
         .where(*_fence(claim))
         .values(**values)
-        .returning(*history.COLUMNS, Job.state, Job.cancel_requested_at, Job.error)
+        .returning(*history.COLUMNS, Job.state, Job.cancel_requested_at, Job.pause_requested_at, Job.error)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
@@ -135,10 +178,13 @@ def _change(session: Session, claim: Claim, values: Mapping[str, Any]) -> Row[An
 # -- while it runs ----------------------------------------------------------------------------------------
 
 
-def renew(session: Session, claim: Claim, *, ttl: timedelta, now: datetime | None = None) -> bool:
-    """Keep the lease for another `ttl`; True if somebody asked to cancel."""
-    row = _change(session, claim, {"lease_expires_at": clock.after(ttl, now)})
-    return row.cancel_requested_at is not None
+def renew(
+    session: Session, claim: Claim, *, ttl: timedelta, ran_seconds: float = 0.0, now: datetime | None = None
+) -> Requests:
+    """Keep the lease for another `ttl`. `ran_seconds` says how long this attempt has run so far."""
+    changes = {"lease_expires_at": clock.after(ttl, now), "run_seconds": claim.run_seconds + ran_seconds}
+    row = _change(session, claim, changes)
+    return Requests(cancel=row.cancel_requested_at is not None, pause=row.pause_requested_at is not None)
 
 
 def record(
@@ -308,16 +354,17 @@ def requeue(
     error: Mapping[str, Any] | None = None,
     now: datetime | None = None,
 ) -> State:
-    """Put the job back: `keep_stall` after a crash, not when the worker merely drains.
+    """Put the job back: `keep_stall` after a crash, not when the worker merely drains or was asked to pause the job.
 
-    It ends instead if somebody asked to cancel, or if this was one crash too many. Returns the new state.
+    It ends instead if somebody asked to cancel, or if this was one crash too many; it is paused if somebody asked for
+    that. Returns the new state.
     """
     crash = dict(error) if error else _crashed(max_stalls)
     changes = _give_up(max_stalls if keep_stall else None, crash, clock.now_or(now))
     if not keep_stall:
         changes["stalls"] = case((Job.stalls > 0, Job.stalls - 1), else_=0)
     row = _change(session, claim, changes)
-    history.append(session, row, [_moved(row, error=error) if row.state is State.QUEUED else _moved(row)])
+    history.append(session, row, [_moved(row) if row.state in FINAL else _moved(row, error=error)])
     return State(row.state)
 
 
@@ -342,6 +389,33 @@ def rescue_expired(session: Session, *, max_stalls: int, now: datetime | None = 
     return [(row.id, State(row.state)) for row in rows]
 
 
+def expire_waiting(session: Session, *, now: datetime | None = None) -> list[str]:
+    """Fail every job that has waited longer than it may for its first start. Anybody may call this at any time."""
+    late = aliased(Job)
+    at = clock.to_compare(now)
+    expired = (
+        select(late.id)
+        .where(late.state == State.QUEUED, late.started_at.is_(None), late.start_by < at)
+        .with_for_update(skip_locked=True)
+    )
+    rows = session.execute(
+        update(Job)
+        .where(Job.id.in_(expired), Job.state == State.QUEUED, Job.start_by < at)
+        .values(
+            state=State.FAILED,
+            error=_waited_too_long(),
+            finished_at=clock.now_or(now),
+            updated_at=clock.now_or(now),
+            events_seq=Job.events_seq + 1,
+        )
+        .returning(*history.COLUMNS, Job.state, Job.error)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for row in rows:
+        history.append(session, row, [_moved(row)])
+    return [row.id for row in rows]
+
+
 # What every move out of `running` does: nobody holds the job, and it says so.
 _SET_DOWN: dict[str, Any] = {
     "lease_owner": None,
@@ -352,7 +426,7 @@ _SET_DOWN: dict[str, Any] = {
 
 
 def _give_up(max_stalls: int | None, error: dict[str, Any], at: ColumnElement[datetime]) -> dict[str, Any]:
-    """Cancelled if somebody asked, failed after `max_stalls` stalls (None: never), else queued again."""
+    """Cancelled if somebody asked, failed after `max_stalls` stalls (None: never), else paused or queued again."""
     asked = Job.cancel_requested_at.is_not(None)
     stalled = literal(False) if max_stalls is None else Job.stalls >= max_stalls
     ends = asked | stalled
@@ -360,6 +434,7 @@ def _give_up(max_stalls: int | None, error: dict[str, Any], at: ColumnElement[da
         "state": case(
             (asked, literal(State.CANCELLED, Job.state.type)),
             (stalled, literal(State.FAILED, Job.state.type)),
+            (Job.pause_requested_at.is_not(None), literal(State.PAUSED, Job.state.type)),
             else_=literal(State.QUEUED, Job.state.type),
         ),
         "error": case((~asked & stalled, literal(error, Job.error.type)), else_=Job.error),
@@ -388,5 +463,14 @@ def _worker_lost(max_stalls: int) -> dict[str, Any]:
         "code": "worker_lost",
         "message": f"Workers fell silent in {max_stalls} attempts in a row without a new checkpoint.",
         "hint": "Look for a worker that was killed or ran out of memory, then submit the job again.",
+        "retryable": True,
+    }
+
+
+def _waited_too_long() -> dict[str, Any]:
+    return {
+        "code": "queue_time_exceeded",
+        "message": "No worker took the job within its limits.max_queue_seconds.",
+        "hint": "GET /workers shows who works on what; start another worker, raise the limit or the priority.",
         "retryable": True,
     }

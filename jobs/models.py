@@ -57,6 +57,13 @@ class FileKind(StrEnum):
     """The report, the teacher, exports: what a run leaves behind."""
 
 
+class DeliveryState(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """Given up after the last try."""
+
+
 def _words(enum: type[StrEnum], length: int) -> Enum:
     """The enum's values as plain text: a new member needs no migration."""
     return Enum(enum, native_enum=False, length=length, values_callable=lambda kind: [str(member) for member in kind])
@@ -76,6 +83,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSON(none_as_null=True),
         dict[str, str]: JSON(none_as_null=True),
         dict[str, float | str]: JSON(none_as_null=True),
+        list[str]: JSON(none_as_null=True),
         str: Text(),
     }
 
@@ -95,6 +103,19 @@ class Job(Base):
     """With every default filled in: what runs."""
     priority: Mapped[int] = mapped_column(default=0)
     parent_job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    teacher_job_id: Mapped[str | None] = mapped_column(String(30))
+    """The job that lends this one its teacher."""
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
+    """Of the request that the key came with."""
+
+    max_run_seconds: Mapped[float | None] = mapped_column(Double)
+    max_queue_seconds: Mapped[float | None] = mapped_column(Double)
+    max_stall_seconds: Mapped[float | None] = mapped_column(Double)
+    keep_last: Mapped[int] = mapped_column(default=1)
+    """How many of the newest students are kept, beside the best one and the pinned ones."""
+    needs_gpus: Mapped[int] = mapped_column(default=0)
+    needs_memory_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
 
     state: Mapped[State] = mapped_column(_words(State, 16), default=State.QUEUED)
     phase: Mapped[str | None] = mapped_column(String(32))
@@ -109,23 +130,31 @@ class Job(Base):
     stalls: Mapped[int] = mapped_column(default=0)
     """Attempts in a row that made no new checkpoint."""
     checkpoint_step: Mapped[int] = mapped_column(BigInteger, default=-1)
+    run_seconds: Mapped[float] = mapped_column(Double, default=0.0)
+    """How long trainers have worked on it, over all attempts."""
     events_seq: Mapped[int] = mapped_column(default=0)
     """The number of the newest event."""
     lease_owner: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
 
     created_at: Mapped[datetime]
+    start_by: Mapped[datetime | None]
+    """When max_queue_seconds end; it counts until the job has started for the first time."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     updated_at: Mapped[datetime]
     cancel_requested_at: Mapped[datetime | None]
+    pause_requested_at: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint("priority BETWEEN -100 AND 100", name="priority_in_range"),
         Index("jobs_to_claim", "state", priority.desc(), "created_at", "id"),
         Index("jobs_to_rescue", "state", "lease_expires_at"),
+        Index("jobs_to_expire", "state", "start_by"),
         Index("jobs_by_state", "state", "id"),
         Index("jobs_by_parent", "parent_job_id"),
+        Index("jobs_by_teacher", "teacher_job_id"),
+        Index("jobs_by_idempotency_key", "idempotency_key", unique=True),
     )
 
 
@@ -169,6 +198,8 @@ class Checkpoint(Base):
     step: Mapped[int] = mapped_column(BigInteger)
     epoch: Mapped[int]
     best: Mapped[bool]
+    pinned: Mapped[bool] = mapped_column(default=False)
+    """Kept because a user said so."""
     metrics: Mapped[dict[str, float | str]]
     created_at: Mapped[datetime]
 
@@ -207,4 +238,68 @@ class File(Base):
             sqlite_where=text("kind = 'artifact'"),
             postgresql_where=text("kind = 'artifact'"),
         ),
+    )
+
+
+class Worker(Base):
+    """A worker process, as it last described itself. What it works on is the job whose lease it holds."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    version: Mapped[str]
+    gpus: Mapped[int]
+    gpu_names: Mapped[list[str]]
+    memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    trouble: Mapped[str | None]
+    """Why it takes no job at the moment, in a sentence: a full disk, say."""
+    started_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
+    drain_requested_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("workers_by_heartbeat", "heartbeat_at"),)
+
+
+class Webhook(Base):
+    """Somebody who wants to hear of events."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(String(31), primary_key=True)
+    url: Mapped[str]
+    secret: Mapped[str]
+    """Signs what is sent; shown once, to who made it."""
+    events: Mapped[list[str]]
+    """Types of events, or for changes of state "state.succeeded" and the like; none: every change of state."""
+    label: Mapped[str | None]
+    """Only jobs with this label: "key" or "key=value"."""
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+
+class Delivery(Base):
+    """An event on its way to a webhook; written in the transaction that wrote the event."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[str] = mapped_column(String(31), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    seq: Mapped[int]
+    """Of the event."""
+    state: Mapped[DeliveryState] = mapped_column(_words(DeliveryState, 16), default=DeliveryState.PENDING)
+    tries: Mapped[int] = mapped_column(default=0)
+    next_try_at: Mapped[datetime]
+    """While somebody is sending it: when another one may, should they die."""
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime]
+    delivered_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("deliveries_to_send", "state", "next_try_at"),
+        Index("deliveries_by_webhook", "webhook_id", "id"),
+        Index("deliveries_by_job", "job_id"),
     )

@@ -50,6 +50,18 @@ class Settings(BaseSettings):
     label_cache_bytes: int = Field(default=DEFAULT_BYTES, ge=0)
     """What all label tables together may take on disk; 0 is no limit. Larger where teachers are costly to ask twice."""
 
+    quota_bytes: int = Field(default=0, ge=0)
+    """What the files of all jobs together may take before new jobs are refused; 0 is no limit."""
+
+    min_free_bytes: int = Field(default=1_000_000_000, ge=0)
+    """With less than this free on the data folder's disk no job is taken or started."""
+
+    trainer_memory_bytes: int = Field(default=0, ge=0)
+    """What a trainer may use of the machine's memory; 0 is all of it. Smaller beside other programs."""
+
+    webhook_hosts: str = ""
+    """Host names and networks (`10.0.0.0/8`), by commas, that webhooks may reach although they are not public."""
+
     standby: bool = True
     """Keep a trainer warm (torch imported): jobs start seconds earlier for some 300 MB of memory."""
 

@@ -1,22 +1,63 @@
-"""All that a user may read or ask. Changes here are never fenced: they are requests, and rows of their own."""
+"""Jobs and what belongs to them, as their users add, read and delete them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, case, exists, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, delete, exists, false, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
-from jobs import clock, history, ids, plain
-from jobs.errors import ArtifactNotFound, CheckpointNotFound, JobNotFound, NotAllowed, NotStorable
+from jobs import clock, history, ids, plain, resources
+from jobs.errors import ArtifactNotFound, CheckpointNotFound, InUse, JobNotFound, KeyReused, NotAllowed, NotStorable
 from jobs.history import Said
 from jobs.models import Checkpoint, Event, File, FileKind, Job, MetricPoint
 from jobs.retention import NEWEST_FIRST
-from jobs.states import State
-from kd.spec import GuideSpec, TrainSpec
+from jobs.states import ACTIONS, FINAL, State
+from kd.spec import GuideSpec, TeacherOfJob, TrainSpec
 
 PRIORITIES = range(-100, 101)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a job may take, in seconds; None is no limit."""
+
+    max_run_seconds: float | None = None
+    """Of training, over all attempts."""
+    max_queue_seconds: float | None = None
+    """Until its first start."""
+    max_stall_seconds: float | None = None
+    """Without a word from its trainer."""
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """A key that a client gave a request, and a digest of that request."""
+
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which jobs are meant. `label` is "key" or "key=value", `q` a part of the name, or the id."""
+
+    states: Collection[State | str] = ()
+    mode: str | None = None
+    label: str | None = None
+    q: str | None = None
+    created_after: datetime | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.states or self.mode or self.label or self.q or self.created_after)
+
+
+EVERY = Filter()
 
 
 @dataclass(frozen=True)
@@ -33,21 +74,27 @@ def add_job(
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
     priority: int = 0,
+    limits: Limits = NO_LIMITS,
+    keep_last: int = 1,
     parent: str | None = None,
+    idempotency: Idempotency | None = None,
     now: datetime | None = None,
 ) -> Job:
-    """Queue a run. `given` is the spec as the user wrote it; `spec` has every default filled in."""
+    """Queue a run. `given` is the spec as the user wrote it; `spec` has every default filled in.
+
+    With an idempotency key, ask `made_before` first. Of two who do at the same moment one gets an IntegrityError.
+    """
     given = dict(given) if given is not None else spec.model_dump(mode="json", exclude_unset=True)
     labels = dict(labels or {})
     for field, value in (("spec", given), ("name", name), ("labels", labels)):
         plain.refuse(value, field)
-    if priority not in PRIORITIES:
-        raise NotStorable("priority", f"must be between -100 and 100, not {priority}")
+    check_priority(priority)
     if parent is not None:
         get_job(session, parent)
 
     # The id carries the time by the database's clock, so that ids sort as jobs do.
     at = now or clock.read(session)
+    needs, teacher = resources.needs_of(spec), spec.config.teacher
     job = Job(
         id=ids.new("job", at),
         mode=spec.mode,
@@ -57,6 +104,16 @@ def add_job(
         resolved_spec=spec.model_dump(mode="json"),
         priority=priority,
         parent_job_id=parent,
+        teacher_job_id=teacher.job if isinstance(teacher, TeacherOfJob) else None,
+        idempotency_key=idempotency and idempotency.key,
+        idempotency_digest=idempotency and idempotency.digest,
+        max_run_seconds=limits.max_run_seconds,
+        max_queue_seconds=limits.max_queue_seconds,
+        max_stall_seconds=limits.max_stall_seconds,
+        start_by=None if limits.max_queue_seconds is None else at + timedelta(seconds=limits.max_queue_seconds),
+        keep_last=keep_last,
+        needs_gpus=needs.gpus,
+        needs_memory_bytes=needs.memory_bytes,
         state=State.QUEUED,
         events_seq=1,
         created_at=at,
@@ -68,6 +125,20 @@ def add_job(
     return job
 
 
+def made_before(session: Session, idempotency: Idempotency) -> Job | None:
+    """The job that a request with this key has made. Raises `KeyReused` if that was another request."""
+    found = select(Job).where(Job.idempotency_key == idempotency.key)
+    job = session.execute(found, execution_options={"populate_existing": True}).scalar_one_or_none()
+    if job is not None and job.idempotency_digest != idempotency.digest:
+        raise KeyReused(idempotency.key, job.id)
+    return job
+
+
+def check_priority(priority: int) -> None:
+    if priority not in PRIORITIES:
+        raise NotStorable("priority", f"must be between -100 and 100, not {priority}")
+
+
 def get_job(session: Session, job_id: str) -> Job:
     job = session.get(Job, job_id, populate_existing=True) if ids.is_id("job", job_id) else None
     if job is None:
@@ -75,82 +146,73 @@ def get_job(session: Session, job_id: str) -> Job:
     return job
 
 
-def list_jobs(
-    session: Session,
-    *,
-    limit: int = 20,
-    after: str | None = None,
-    states: Collection[State | str] = (),
-    mode: str | None = None,
-    label: str | None = None,
-    q: str | None = None,
-    created_after: datetime | None = None,
-) -> Page:
-    """Newest first. `after` is the id of the last job seen, `label` is "key" or "key=value", `q` a part of the name.
+def list_jobs(session: Session, *, limit: int = 20, after: str | None = None, which: Filter = EVERY) -> Page:
+    """Newest first. `after` is the id of the last job seen.
 
     Ids are in the order of creation, so a page never repeats or skips a job, also when its cursor was deleted.
     """
-    if not all(plain.is_storable(text) for text in (after, mode, label, q) if text is not None):
-        return Page([], has_more=False)  # what cannot be stored is nowhere
-    found = select(Job).order_by(Job.id.desc()).limit(limit + 1)
+    found = select(Job).where(*matching(session, which)).order_by(Job.id.desc()).limit(limit + 1)
     if after is not None:
-        found = found.where(Job.id < after)
-    if states:
-        found = found.where(Job.state.in_([State(state) for state in states]))
-    if mode is not None:
-        found = found.where(Job.mode == mode)
-    if label is not None:
-        found = _with_label(session, found, label)
-    if q:
-        found = found.where(or_(Job.name.icontains(q, autoescape=True), Job.id == q))
-    if created_after is not None:
-        found = found.where(Job.created_at > created_after)
+        found = found.where(Job.id < after if plain.is_storable(after) else false())
     jobs = list(session.execute(found, execution_options={"populate_existing": True}).scalars())
     return Page(jobs[:limit], has_more=len(jobs) > limit)
 
 
-def _with_label(session: Session, found: Select[Job], label: str) -> Select[Job]:
+def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
+    """The filter as conditions for a WHERE."""
+    if not all(plain.is_storable(text) for text in (which.mode, which.label, which.q) if text is not None):
+        return [false()]  # what cannot be stored is nowhere
+    found: list[ColumnElement[bool]] = []
+    if which.states:
+        found.append(Job.state.in_([State(state) for state in which.states]))
+    if which.mode is not None:
+        found.append(Job.mode == which.mode)
+    if which.label is not None:
+        found.append(labelled(session, which.label))
+    if which.q:
+        found.append(or_(Job.name.icontains(which.q, autoescape=True), Job.id == which.q))
+    if which.created_after is not None:
+        found.append(Job.created_at > which.created_after)
+    return found
+
+
+def labelled(session: Session, label: str) -> ColumnElement[bool]:
+    """Whether a job has this label: "key" or "key=value"."""
     # Not Job.labels[key]: SQLite's JSON paths cannot quote every key.
     key, equals, value = label.partition("=")
     each = func.json_each if session.get_bind().dialect.name == "sqlite" else func.json_each_text
     pairs = each(Job.labels).table_valued("key", "value")
     wanted = [pairs.c.key == key] + ([pairs.c.value == value] if equals else [])
-    return found.where(exists().select_from(pairs).where(*wanted))
+    return exists().select_from(pairs).where(*wanted)
 
 
-def request_cancel(session: Session, job_id: str, now: datetime | None = None) -> tuple[Job, bool]:
-    """Cancel a job that waits; ask the worker of one that runs. False if that was done before."""
-    if not ids.is_id("job", job_id):
-        raise JobNotFound(job_id)
-    at = clock.now_or(now)
-    waits = Job.state == State.QUEUED
-    job = session.execute(
-        update(Job)
-        .where(
-            Job.id == job_id,
-            Job.state.in_([State.QUEUED, State.RUNNING]),
-            Job.cancel_requested_at.is_(None),
-        )
-        .values(
-            state=case((waits, State.CANCELLED), else_=Job.state),
-            finished_at=case((waits, at), else_=Job.finished_at),
-            cancel_requested_at=at,
-            updated_at=at,
-            events_seq=Job.events_seq + 1,
-        )
-        .returning(Job)
-        .execution_options(synchronize_session=False, populate_existing=True)
-    ).scalar_one_or_none()
-    if job is None:
-        job = get_job(session, job_id)
-        if job.state not in (State.RUNNING, State.CANCELLED):
-            raise NotAllowed(job_id, job.state, "cancel", ())
-        return job, False
-    cancelled = job.state is State.CANCELLED
-    history.append(
-        session, job, [Said("state", {"state": State.CANCELLED}) if cancelled else Said("cancel_requested", {})]
+def delete_job(session: Session, job_id: str) -> None:
+    """Forget a job that has ended, and everything about it; its folder goes after the commit (`files.remove_jobs`).
+
+    Raises `NotAllowed` while it has not ended, and `InUse` while it lends its teacher.
+    """
+    job = get_job(session, job_id)
+    if job.state not in FINAL:
+        raise NotAllowed(job_id, job.state, "delete", ACTIONS[job.state])
+    borrowers = session.execute(
+        select(Job.id).where(Job.teacher_job_id == job_id, Job.state.not_in(FINAL)).order_by(Job.id).limit(5)
+    ).scalars()
+    if found := list(borrowers):
+        raise InUse(job_id, found)
+    delete_all(session, [Job.id == job_id])
+
+
+def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> list[str]:
+    """Forget every job that matches, has ended and lends its teacher to none that has not. Returns their ids."""
+    borrower = aliased(Job)
+    lends = exists().where(borrower.teacher_job_id == Job.id, borrower.state.not_in(FINAL))
+    deleted = session.execute(
+        delete(Job)
+        .where(*matching, Job.state.in_(FINAL), ~lends)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
     )
-    return job, True
+    return list(deleted.scalars())
 
 
 def events_after(session: Session, job_id: str, seq: int = 0, limit: int = 100) -> list[Event]:
@@ -225,9 +287,3 @@ def file(session: Session, job_id: str, name: str) -> File:
 
 def _artifacts(job_id: str) -> Select[File]:
     return select(File).where(File.job_id == job_id, File.kind == FileKind.ARTIFACT)
-
-
-def oldest_queued(session: Session) -> str | None:
-    """The id of the job that the next claim would take: the one to ring for again."""
-    waiting = select(Job.id).where(Job.state == State.QUEUED)
-    return session.execute(waiting.order_by(Job.priority.desc(), Job.created_at, Job.id).limit(1)).scalar_one_or_none()

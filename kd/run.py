@@ -46,6 +46,7 @@ def run(
     label_folder = Path(label_folder) if label_folder is not None else data_folder / "labels"
     teacher_file = Path(teacher_file) if teacher_file is not None else None
     out.mkdir(parents=True, exist_ok=True)
+    device = config.resources.device if device == "auto" else device
     where = find_device(device, config.resources.gpus)
     team = join(where)
     if config.resources.gpus > team.size:

@@ -4,12 +4,14 @@ The database stays the queue. A ring that is lost, doubled or late costs nothing
 """
 
 import threading
+from contextlib import ExitStack
 
 from celery import signals
 
 from jobs import broker, logs
 from jobs.settings import Settings
 from worker.loop import make_worker, work
+from worker.presence import at_work
 from worker.supervisor import Worker, supervise
 
 settings = Settings()
@@ -20,6 +22,7 @@ app = broker.make_celery(settings.broker_url)
 # One job at a time in this process, whether the doorbell or the poll found it.
 slot = threading.Lock()
 worker: Worker | None = None
+presence = ExitStack()
 
 # With a doorbell, polling is the second line: it finds the jobs whose ring was lost.
 POLL_SECONDS = 1.0
@@ -30,7 +33,7 @@ def run_job(job_id: str) -> None:
     """Somebody queued a job: take the next one by priority, which need not be this one, until none waits."""
     assert worker is not None, "the worker process is set up before its first task"
     with slot:
-        while not worker.stopping.is_set() and supervise(worker):
+        while worker.takes_jobs and supervise(worker):
             pass
 
 
@@ -40,6 +43,7 @@ def start_polling(**_: object) -> None:
     global worker
     logs.configure(settings.log_level)
     worker = make_worker(settings)
+    presence.enter_context(at_work(worker))
     threading.Thread(target=_poll, args=(worker,), name="poll", daemon=True).start()
 
 
@@ -61,3 +65,4 @@ def leave(**_: object) -> None:
     if worker is not None:
         with slot:  # the poll thread may still be giving its job back
             worker.trainers.close()
+            presence.close()

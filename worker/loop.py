@@ -1,4 +1,4 @@
-"""The worker's loop: find the next queued job, supervise it, rescue what others dropped, sleep, again.
+"""The worker's loop: find the next queued job, supervise it, sleep, again.
 
 It needs no broker. With one, Celery's doorbell starts the same work sooner; see `worker.celery_app`.
 """
@@ -9,19 +9,17 @@ import signal
 import socket
 import sys
 import threading
-import time
 from types import FrameType
 
 import structlog
 
-from jobs import db, leases, logs, store
+from jobs import db, logs, queue
 from jobs.settings import Settings
 from worker.children import Trainers
+from worker.presence import at_work, offer_of
 from worker.supervisor import Worker, supervise
 
 log = structlog.get_logger()
-
-RESCUE_EVERY_SECONDS = 5.0
 
 
 def make_worker(settings: Settings) -> Worker:
@@ -33,6 +31,7 @@ def make_worker(settings: Settings) -> Worker:
         settings=settings,
         trainers=Trainers(keep_one_warm=settings.standby),
         stopping=threading.Event(),
+        offer=offer_of(settings),
     )
     log.info("worker_started", worker=worker.name, database=str(sessions.kw["bind"].url), data=str(settings.data_dir))
     return worker
@@ -40,16 +39,10 @@ def make_worker(settings: Settings) -> Worker:
 
 def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
     """Run jobs until the worker is stopping. `slot` is held during a job: one job at a time in this process."""
-    next_rescue = time.monotonic()
     while not worker.stopping.is_set():
         found = False
         try:
-            if time.monotonic() >= next_rescue:
-                rescue(worker)
-                next_rescue = time.monotonic() + RESCUE_EVERY_SECONDS
-            with worker.db.read() as session:
-                waiting = store.oldest_queued(session) is not None
-            if waiting and slot.acquire(blocking=False):
+            if worker.takes_jobs and waits(worker) and slot.acquire(blocking=False):
                 try:
                     found = supervise(worker)
                 finally:
@@ -62,12 +55,10 @@ def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
             worker.stopping.wait(poll_seconds)
 
 
-def rescue(worker: Worker) -> None:
-    """Put back what dead workers held. Every process does it: the SQL is idempotent."""
-    with worker.db.begin() as session:
-        rescued = leases.rescue_expired(session, max_stalls=worker.settings.max_stalls)
-    for job_id, state in rescued:
-        log.warning("job_rescued", job=job_id, state=state)
+def waits(worker: Worker) -> bool:
+    """Whether there is a job that this worker could take: cheaper to ask than to try to claim one."""
+    with worker.db.read() as session:
+        return queue.first(session, worker.offer) is not None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         threading.Thread(target=_stop_at_end_of_stdin, args=(worker,), daemon=True).start()
 
     try:
-        work(worker, settings.poll_seconds, threading.Lock())
+        with at_work(worker):
+            work(worker, settings.poll_seconds, threading.Lock())
     finally:
         worker.trainers.close()
     log.info("worker_stopped", worker=worker.name)

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session
 from jobs import files, leases, retention, store, teachers
 from jobs.db import UNREACHABLE, Sessions
 from jobs.errors import FileGone, LeaseLost, NoTeacher
-from jobs.leases import Claim
+from jobs.leases import Claim, Requests
+from jobs.resources import Offer
 from jobs.settings import Settings
 from jobs.states import FINAL, State
 from worker.children import Child, Order, Trainers, log_path
@@ -38,7 +39,7 @@ RETRY_SECONDS = 1.0
 LEAVE_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Worker:
     """Who supervises: a name for the leases, and what it works with."""
 
@@ -47,6 +48,18 @@ class Worker:
     settings: Settings
     trainers: Trainers
     stopping: threading.Event
+    offer: Offer | None = None  # None: takes any job
+    draining: threading.Event = field(default_factory=threading.Event)
+    trouble: str | None = None  # why it takes no jobs at the moment, in a sentence
+
+    @property
+    def leaving(self) -> bool:
+        """It gives back the job it has."""
+        return self.stopping.is_set() or self.draining.is_set()
+
+    @property
+    def takes_jobs(self) -> bool:
+        return not self.leaving and self.trouble is None
 
 
 def supervise(worker: Worker) -> bool:
@@ -54,7 +67,7 @@ def supervise(worker: Worker) -> bool:
     ttl = timedelta(seconds=worker.settings.lease_seconds)
     asked = time.monotonic()
     with worker.db.begin() as session:
-        claim = leases.claim(session, worker=worker.name, ttl=ttl)
+        claim = leases.claim(session, worker=worker.name, ttl=ttl, offer=worker.offer)
     if claim is None:
         return False
     log.info("job_claimed", job=claim.job_id, attempt=claim.attempt, resume=claim.resume)
@@ -77,7 +90,8 @@ class Attempt:
     def __init__(self, worker: Worker, claim: Claim, renewed_at: float):
         self.worker, self.claim = worker, claim
         self.renewed_at = renewed_at
-        self.cancel_requested = False
+        self.requests = Requests(cancel=False, pause=False)
+        self.began = renewed_at
         self.lease_lapsed = False
         self.folder = files.attempt_folder(worker.settings.data_dir, claim.job_id, claim.attempt)
         self.recorder = Recorder(worker.db, claim, worker.settings.data_dir, self.folder)
@@ -138,7 +152,7 @@ class Attempt:
             if now >= next_flush or (self.recorder.urgent and not failing):
                 failing = not self._try(self.recorder.flush)
                 next_flush = now + (RETRY_SECONDS if failing else FLUSH_SECONDS)
-            if self.cancel_requested or self.worker.stopping.is_set() or self.lease_lapsed:
+            if self.requests.cancel or self.requests.pause or self.worker.leaving or self.lease_lapsed:
                 child.kill()
                 return
             wake = min(next_beat, next_flush if self.recorder.waiting else next_beat)
@@ -200,7 +214,7 @@ class Attempt:
             best = store.checkpoint(session, claim.job_id, "best")
             result = {"metrics": finished.metrics, "best_checkpoint": best.id, "seconds": finished.seconds}
             return State.SUCCEEDED, leases.release(session, claim, State.SUCCEEDED, result=result)
-        if self.cancel_requested:
+        if self.requests.cancel:
             return State.CANCELLED, leases.release(session, claim, State.CANCELLED)
         if failure is not None and failure["code"] == "bad_checkpoint" and claim.resume is not None:
             # Damaged on disk: the one before it serves, or the start does.
@@ -209,7 +223,7 @@ class Attempt:
             return state, [claim.resume]
         if failure is not None:
             return State.FAILED, leases.release(session, claim, State.FAILED, error=failure)
-        if self.worker.stopping.is_set():
+        if self.requests.pause or self.worker.leaving:
             return leases.requeue(session, claim, keep_stall=False, max_stalls=max_stalls), []
         error = death(child.wait())
         return leases.requeue(session, claim, keep_stall=True, max_stalls=max_stalls, error=error), []
@@ -232,7 +246,7 @@ class Attempt:
         asked = time.monotonic()  # before the call: the database may take its time to answer
         with self.worker.db.begin() as session:
             ttl = timedelta(seconds=self.worker.settings.lease_seconds)
-            self.cancel_requested = leases.renew(session, self.claim, ttl=ttl)
+            self.requests = leases.renew(session, self.claim, ttl=ttl, ran_seconds=asked - self.began)
         self.renewed_at = asked
 
     def _fence_myself(self, over: threading.Event) -> None:

@@ -13,7 +13,7 @@ from api import views
 from api.dependencies import Database, JobId, Notifier, Query
 from api.openapi import SUBMISSION_BODY
 from api.submission import Submitted, check_teacher, printable
-from jobs import ids, store
+from jobs import ids, requests, store
 from jobs.states import FINAL, State
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -53,6 +53,10 @@ class JobFilter(Query):
     )
     created_after: Annotated[AwareDatetime, AfterValidator(_of_our_time)] | None = None
 
+    @property
+    def which(self) -> store.Filter:
+        return store.Filter(self.status, self.mode, self.label, self.q, self.created_after)
+
 
 class EventPage(Query):
     after: int = Field(default=0, ge=0, le=MAX_SEQ, description="the `seq` of the last event that is known")
@@ -90,16 +94,7 @@ def submit_job(submission: Submitted, db: Database, notifier: Notifier, response
 def list_jobs(wanted: Annotated[JobFilter, InQuery()], db: Database) -> views.Page[views.Job]:
     """Jobs, the newest first."""
     with db.read() as session:
-        found = store.list_jobs(
-            session,
-            limit=wanted.limit,
-            after=wanted.after,
-            states=wanted.status,
-            mode=wanted.mode,
-            label=wanted.label,
-            q=wanted.q,
-            created_after=wanted.created_after,
-        )
+        found = store.list_jobs(session, limit=wanted.limit, after=wanted.after, which=wanted.which)
     return views.page([views.job(job) for job in found.items], found.items[-1].id if found.has_more else None)
 
 
@@ -119,7 +114,7 @@ def get_job(job_id: JobId, db: Database, response: Response) -> views.Job:
 def cancel_job(job_id: JobId, db: Database, response: Response) -> views.Job:
     """Stop a job: at once if it waits, within seconds if it runs. 200 if that was asked before."""
     with db.begin() as session:
-        job, changed = store.request_cancel(session, job_id)
+        job, changed = requests.cancel(session, job_id)
     response.status_code = 202 if changed else 200
     return views.job(job)
 

@@ -8,9 +8,9 @@ import redis
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from api.upkeep import Upkeep
 from jobs import leases
 from jobs.notifier import Notifier
+from jobs.upkeep import Upkeep
 
 
 def test_a_job_of_a_silent_worker_is_queued_again_and_rung_for(

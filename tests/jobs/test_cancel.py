@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from jobs import db as database
-from jobs import leases, store
+from jobs import leases, requests
 from jobs.errors import JobNotFound, LeaseLost, NotAllowed
 from jobs.states import State
 
@@ -17,7 +17,7 @@ SECOND = timedelta(seconds=1)
 def cancel(db, NOON):
     def cancel(job_id: str, now=NOON):
         with db.begin() as session:
-            return store.request_cancel(session, job_id, now)
+            return requests.cancel(session, job_id, now)
 
     return cancel
 
@@ -44,7 +44,7 @@ def test_a_job_that_runs_is_asked_to_stop_and_its_worker_hears_of_it(db, add, cl
         leases.release(session, held, State.CANCELLED, now=NOON + SECOND)
 
     assert changed
-    assert heard
+    assert heard.cancel
     assert (row.state, row.cancel_requested_at, row.finished_at) == (State.RUNNING, NOON, None)
     assert (job(job_id).state, job(job_id).finished_at) == (State.CANCELLED, NOON + SECOND)
     assert [type_ for type_, _ in events(job_id)[-2:]] == ["cancel_requested", "state"]
@@ -73,7 +73,7 @@ def test_what_has_finished_cannot_be_cancelled(db, add, claim, cancel, state):
     with pytest.raises(NotAllowed, match=f"{job_id} is {state}") as refused:
         cancel(job_id)
 
-    assert (refused.value.action, refused.value.allowed) == ("cancel", ())
+    assert (refused.value.action, refused.value.allowed) == ("cancel", ("retry", "delete"))
 
 
 def claim_of(session) -> leases.Claim:
@@ -127,7 +127,7 @@ def test_of_a_cancel_and_a_finish_at_the_same_moment_exactly_one_wins(db, add, c
         job_id = add()
         held = claim()
         with db.begin() as session:
-            store.request_cancel(session, job_id)
+            requests.cancel(session, job_id)
         both, won = threading.Barrier(2), []
 
         def finish(held=held, both=both, won=won) -> None:
@@ -158,7 +158,7 @@ def test_to_cancel_while_a_worker_claims_leaves_no_job_half_way(db, database_url
         def ask(job_id=job_id, both=both) -> None:
             both.wait()
             with other.begin() as session:
-                store.request_cancel(session, job_id)
+                requests.cancel(session, job_id)
 
         asker = threading.Thread(target=ask)
         asker.start()

@@ -146,7 +146,9 @@ def test_a_lease_is_renewed_from_the_moment_of_the_heartbeat(db, add, claim, job
     held = claim()
 
     with db.begin() as session:
-        assert leases.renew(session, held, ttl=TTL, now=NOON + 20 * SECOND) is False
+        assert leases.renew(session, held, ttl=TTL, now=NOON + 20 * SECOND) == leases.Requests(
+            cancel=False, pause=False
+        )
 
     assert job(job_id).lease_expires_at == NOON + 20 * SECOND + TTL
     assert job(job_id).updated_at == NOON, "a heartbeat is no change that anybody wants to see"

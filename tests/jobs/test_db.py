@@ -191,7 +191,8 @@ def _facts(engine: Engine, table: str) -> dict:
         "primary key": there.get_pk_constraint(table),
         "foreign keys": sorted(there.get_foreign_keys(table), key=lambda key: key["name"]),
         "checks": [check["name"] for check in there.get_check_constraints(table)],
-        "columns": [(column["name"], str(column["type"]), column["nullable"]) for column in there.get_columns(table)],
+        # Whatever their order: a later migration adds its columns at the end.
+        "columns": {column["name"]: (str(column["type"]), column["nullable"]) for column in there.get_columns(table)},
         "indexes": sorted(indexes),
     }
 

@@ -4,7 +4,7 @@ import itertools
 import threading
 from datetime import timedelta
 
-from jobs import leases, store
+from jobs import leases, requests, store
 from jobs.states import State
 
 
@@ -78,7 +78,7 @@ def test_writers_at_the_same_time_leave_no_gap_and_no_number_twice(db, add, clai
         writer.start()
     start.wait()
     with db.begin() as session:
-        store.request_cancel(session, job_id)
+        requests.cancel(session, job_id)
     for writer in writers:
         writer.join()
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs import leases, store
+from jobs import leases, requests, store
 from jobs.errors import LeaseLost, NotAllowed
 from jobs.leases import Claim, NewFile
 from jobs.models import FileKind, Job
@@ -100,7 +100,7 @@ class Walk:
     def cancel(self) -> None:
         if self.jobs:
             with contextlib.suppress(NotAllowed), self.db.begin() as session:
-                store.request_cancel(session, self.random.choice(self.jobs[-10:]), self.now)
+                requests.cancel(session, self.random.choice(self.jobs[-10:]), self.now)
 
     def rescue(self) -> None:
         with self.db.begin() as session:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from jobs import ids, leases, store
+from jobs import ids, leases, queue, store
 from jobs.errors import JobNotFound, NotStorable
 from jobs.models import Job
 from jobs.states import State
@@ -143,7 +143,7 @@ def listed(db, add, claim, NOON):
 
     def listed(**wanted) -> list[str | None]:
         with db.read() as session:
-            return [job.name for job in store.list_jobs(session, **wanted).items]
+            return [job.name for job in store.list_jobs(session, which=store.Filter(**wanted)).items]
 
     return listed
 
@@ -182,7 +182,7 @@ def test_a_job_can_be_found_by_its_id(db, add):
     job_id, _ = add(), add()
 
     with db.read() as session:
-        assert [job.id for job in store.list_jobs(session, q=job_id).items] == [job_id]
+        assert [job.id for job in store.list_jobs(session, which=store.Filter(q=job_id)).items] == [job_id]
 
 
 def test_the_next_to_ring_for_is_the_next_to_be_claimed(db, add, claim):
@@ -191,11 +191,11 @@ def test_the_next_to_ring_for_is_the_next_to_be_claimed(db, add, claim):
     urgent = add(priority=1)
 
     with db.read() as session:
-        assert store.oldest_queued(session) == urgent
+        assert queue.first(session) == urgent
     for _ in range(3):
         claim()
     with db.read() as session:
-        assert store.oldest_queued(session) is None
+        assert queue.first(session) is None
 
 
 def test_ids_are_in_the_order_of_submission():

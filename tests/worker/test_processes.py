@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import store
+from jobs import requests, store
 from jobs.notifier import Notifier
 from jobs.settings import Settings
 from jobs.states import State
@@ -113,7 +113,7 @@ def test_the_doorbell_is_faster_than_the_poll(start, submit, wait_for, long, tin
         wait_for(job_id, lambda job: job.state == State.RUNNING)
         waits.append(time.monotonic() - began)
         with db.begin() as session:
-            store.request_cancel(session, job_id)
+            requests.cancel(session, job_id)
         wait_for(job_id)
     notifier.close()
 

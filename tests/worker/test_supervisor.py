@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from jobs import files, leases, store
+from jobs import files, leases, requests, store
 from jobs.models import File, FileKind
 from jobs.states import State
 from worker.children import Child, Order, Trainers
@@ -254,7 +254,7 @@ def test_cancelling_a_running_job_ends_its_trainer(worker, submit, wait_for, lon
     (pid,) = trainers_of(os.getpid())
 
     with db.begin() as session:
-        store.request_cancel(session, job_id)
+        requests.cancel(session, job_id)
     asked = time.monotonic()
     job = wait_for(job_id, lambda job: job.state == State.CANCELLED)
 
@@ -270,7 +270,7 @@ def test_a_job_cancelled_while_it_waits_never_starts(settings, submit, db):
 
     job_id = submit(parse({"mode": "train", "config": {}}))
     with db.begin() as session:
-        store.request_cancel(session, job_id)
+        requests.cancel(session, job_id)
 
     assert supervise(worker) is False
     assert "claimed" not in event_types(db, job_id)

@@ -1,0 +1,98 @@
+"""A worker's heartbeat: it says that it is there and what it offers, and hears when it is to take no more jobs."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+
+import psutil
+import structlog
+
+from jobs import workers
+from jobs.db import UNREACHABLE, Sessions
+from jobs.notifier import Notifier
+from jobs.resources import Offer
+from jobs.settings import Settings
+from jobs.upkeep import Upkeep
+from kd import cgroups
+from worker import gpus
+from worker.supervisor import Worker
+
+log = structlog.get_logger()
+
+
+def offer_of(settings: Settings) -> Offer:
+    """What this process has to offer its trainers."""
+    names = gpus.names()
+    memory = min([psutil.virtual_memory().total, *(limit for limit, _ in cgroups.memory())])
+    return Offer(gpus=len(names), memory_bytes=settings.trainer_memory_bytes or memory, gpu_names=names)
+
+
+@contextmanager
+def at_work(worker: Worker) -> Iterator[None]:
+    """For as long as the block lasts the worker is listed, with a heartbeat, and does its share of the upkeep."""
+    notifier = Notifier(worker.settings.broker_url)
+    upkeep = Upkeep(worker.db, notifier, max_stalls=worker.settings.max_stalls)
+    presence = Presence(worker)
+    presence.start()
+    upkeep.start()
+    try:
+        yield
+    finally:
+        upkeep.close()
+        presence.close()
+        notifier.close()
+
+
+class Presence:
+    """A thread of its own: a worker that trains for days is there all the time."""
+
+    def __init__(self, worker: Worker):
+        assert worker.offer is not None, "a worker that is listed says what it offers"
+        self._worker = worker
+        self._me = workers.Self(worker.name, socket.gethostname(), os.getpid(), _version(), worker.offer)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._repeat, name="presence", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(self._worker.settings.heartbeat_seconds + 5)
+        with suppress(*UNREACHABLE):
+            _leave(self._worker.db, self._me.name)
+
+    def _repeat(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.beat()
+            except Exception as error:  # a database that is away now may be back in a moment
+                log.warning("heartbeat_failed", error=str(error))
+            self._over.wait(self._worker.settings.heartbeat_seconds)
+
+    def beat(self) -> None:
+        """One heartbeat."""
+        worker = self._worker
+        with worker.db.begin() as session:
+            drain = workers.beat(session, self._me, trouble=worker.trouble)
+        if drain and not worker.draining.is_set():
+            log.info("worker_draining", worker=worker.name)
+            worker.draining.set()
+        elif worker.draining.is_set() and not drain:
+            log.info("worker_undrained", worker=worker.name)
+            worker.draining.clear()
+
+
+def _leave(db: Sessions, name: str) -> None:
+    with db.begin() as session:
+        workers.leave(session, name)
+
+
+def _version() -> str:
+    try:
+        return version("stillhouse")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return "0"
