@@ -22,6 +22,9 @@ from worker.supervisor import Worker
 
 log = structlog.get_logger()
 
+# At most, so that `jobs.workers.LOST_AFTER` is several beats whatever the leases' heartbeat is.
+BEAT_SECONDS = 4.0
+
 
 def offer_of(settings: Settings) -> Offer:
     """What this process has to offer its trainers."""
@@ -61,7 +64,7 @@ class Presence:
 
     def close(self) -> None:
         self._over.set()
-        self._thread.join(self._worker.settings.heartbeat_seconds + 5)
+        self._thread.join(2 * BEAT_SECONDS)
         with suppress(*UNREACHABLE):
             _leave(self._worker.db, self._me.name)
 
@@ -71,7 +74,7 @@ class Presence:
                 self.beat()
             except Exception as error:  # a database that is away now may be back in a moment
                 log.warning("heartbeat_failed", error=str(error))
-            self._over.wait(self._worker.settings.heartbeat_seconds)
+            self._over.wait(min(self._worker.settings.heartbeat_seconds, BEAT_SECONDS))
 
     def beat(self) -> None:
         """One heartbeat."""

