@@ -10,8 +10,10 @@ from fastapi_offline import FastAPIOffline
 from api import errors, openapi
 from api.dependencies import refuse_queries_nobody_reads
 from api.limits import BodyLimit
+from api.public_addresses import Allowed
 from api.request_id import RequestId
-from api.routes import artifacts, jobs, label_tables, system
+from api.routes import artifacts, jobs, label_tables, system, webhooks
+from api.webhook_sender import WebhookSender
 from jobs import db
 from jobs.notifier import Notifier
 from jobs.settings import Settings
@@ -37,7 +39,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         swagger_ui_parameters={"validatorUrl": None},
     )
     app.state.settings = settings
-    for routes in (jobs, artifacts, label_tables, system):
+    for routes in (jobs, artifacts, label_tables, webhooks, system):
         app.include_router(routes.router, dependencies=[Depends(refuse_queries_nobody_reads)])
     openapi.complete(app)
     errors.install(app)
@@ -58,11 +60,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.engine = engine
     app.state.database = db.sessions(engine)
     app.state.notifier = Notifier(settings.broker_url)
-    upkeep = Upkeep(app.state.database, app.state.notifier, max_stalls=settings.max_stalls)
+    upkeep = Upkeep(app.state.database, app.state.notifier, settings)
     upkeep.start()
+    app.state.webhook_sender = WebhookSender(app.state.database, Allowed.by(settings))
+    app.state.webhook_sender.start()
     try:
         yield
     finally:
+        app.state.webhook_sender.close()
         upkeep.close()
         app.state.notifier.close()
         engine.dispose()

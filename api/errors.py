@@ -18,6 +18,7 @@ from starlette.routing import Match
 from api import faults
 from api.faults import Fault, Place
 from jobs import errors as jobs_errors
+from jobs import webhooks
 from kd import label_cache
 
 log = structlog.get_logger()
@@ -77,8 +78,12 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     jobs_errors.CheckpointNotFound: (404, "checkpoint_not_found"),
     jobs_errors.ArtifactNotFound: (404, "artifact_not_found"),
     label_cache.NoSuchTable: (404, "label_table_not_found"),
+    jobs_errors.WebhookNotFound: (404, "webhook_not_found"),
+    jobs_errors.DeliveryNotFound: (404, "delivery_not_found"),
     NoSuchMode: (404, "mode_not_found"),
     jobs_errors.NotAllowed: (409, "not_allowed"),
+    webhooks.WebhookDisabled: (409, "webhook_disabled"),
+    webhooks.TooManyWebhooks: (409, "too_many_webhooks"),
     label_cache.TableBusy: (409, "label_table_busy"),
     label_cache.TableUnfinished: (409, "label_table_unfinished"),
     jobs_errors.FileGone: (410, "file_gone", "The file is no longer there; a newer checkpoint may have replaced it."),
@@ -88,6 +93,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     Invalid: (422, "invalid"),
     jobs_errors.NotStorable: (422, "invalid"),
     NotReady: (503, "not_ready"),
+    jobs_errors.NoRoom: (507, "no_room"),
     OperationalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),
     PoolTimeout: (503, "database_unavailable", "The database is too busy; try again in a moment."),
     Exception: (500, "internal", "Something went wrong in the server; its log has the details under this request_id."),

@@ -7,14 +7,19 @@ are the second wall.
 import contextlib
 import os
 import re
+import shutil
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from jobs import ids
 from jobs.errors import FileGone, JobNotFound, UnsafePath
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
+
+JOBS = "jobs"
+# The folder of a job that was deleted, until all of it is gone.
+DELETED = ".deleted-"
 
 
 def is_name(name: str) -> bool:
@@ -25,7 +30,7 @@ def is_name(name: str) -> bool:
 def job_folder(data_dir: Path, job_id: str) -> Path:
     if not ids.is_id("job", job_id):
         raise JobNotFound(job_id)
-    return data_dir / "jobs" / job_id
+    return data_dir / JOBS / job_id
 
 
 def attempt_folder(data_dir: Path, job_id: str, attempt: int) -> Path:
@@ -46,36 +51,52 @@ def open_for_download(data_dir: Path, path: str) -> tuple[Path, int]:
     """The file's real path and size. A link anywhere below the data folder is refused."""
     relative = check(path)
     try:
-        size = _size_without_following_links(data_dir, relative)
+        with opened(data_dir, relative.parts[:-1]) as folder:
+            facts = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
     except OSError:  # gone, a link, or a file where a folder should be
         raise FileGone(path) from None
-    if size is None:
+    if not stat.S_ISREG(facts.st_mode):
         raise FileGone(path)
-    return data_dir / relative, size
+    return data_dir / relative, facts.st_size
 
 
-def _size_without_following_links(data_dir: Path, relative: PurePosixPath) -> int | None:
-    """None for what is no file: a folder, a link, a pipe."""
+@contextlib.contextmanager
+def opened(data_dir: Path, parts: Sequence[str]) -> Iterator[int]:
+    """A descriptor of a folder below the data folder, reached without following a link. Raises OSError."""
     folder = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        for part in relative.parts[:-1]:
+        for part in parts:
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-        facts = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
+        yield folder
     finally:
         os.close(folder)
-    return facts.st_size if stat.S_ISREG(facts.st_mode) else None
 
 
 def remove(data_dir: Path, paths: Iterable[str]) -> None:
     """Delete superseded files, after the commit that gave them up. What is gone already is fine."""
     for path in paths:
-        try:
-            found, _ = open_for_download(data_dir, path)
-            found.unlink()
-        except (FileGone, OSError):
-            continue  # gone already, or not ours to delete: an unused file is no reason to fail
+        relative = check(path)
+        # Not there, or not ours to delete: an unused file is no reason to fail.
+        with contextlib.suppress(OSError), opened(data_dir, relative.parts[:-1]) as folder:
+            if stat.S_ISREG(os.stat(relative.name, dir_fd=folder, follow_symlinks=False).st_mode):
+                os.unlink(relative.name, dir_fd=folder)
+
+
+def remove_jobs(data_dir: Path, job_ids: Collection[str]) -> None:
+    """Delete the folders of jobs that were deleted, after the commit. What is in the way is left to `jobs.garbage`."""
+    for job_id in job_ids:
+        job_folder(data_dir, job_id)  # raises for what is no id
+    with contextlib.suppress(OSError), opened(data_dir, [JOBS]) as jobs:
+        # All of them get their new names first, which is quick: should we be killed later, those tell that they may go.
+        for job_id in job_ids:
+            with contextlib.suppress(OSError):
+                os.rename(job_id, DELETED + job_id, src_dir_fd=jobs, dst_dir_fd=jobs)
+        for job_id in job_ids:
+            with contextlib.suppress(OSError):
+                os.unlink(DELETED + job_id, dir_fd=jobs)  # a link, or a file; refuses a folder
+            shutil.rmtree(DELETED + job_id, ignore_errors=True, dir_fd=jobs)  # never through a link
 
 
 def sweep(data_dir: Path, job_id: str, *, keep: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from jobs import plain
+from jobs import plain, webhooks
 from jobs.models import Event, Job
 
 COLUMNS = (Job.id, Job.attempt, Job.events_seq, Job.updated_at)
@@ -41,3 +41,4 @@ def append(session: Session, row: Any, events: Sequence[Said]) -> None:
             for seq, event in enumerate(events, first)
         ],
     )
+    webhooks.enqueue(session, row, events)

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Literal
 
-from ulid import LaxMonotonicPolicy, ULIDGenerator
+from ulid import ULID, LaxMonotonicPolicy, ULIDGenerator
 
 Kind = Literal["job", "ckpt", "file", "hook", "dlv"]
 
@@ -16,6 +16,12 @@ _SHAPE = re.compile(r"(job|ckpt|file|hook|dlv)_[0-7][0-9A-HJKMNP-TV-Z]{25}", re.
 def new(kind: Kind, at: datetime | None = None) -> str:
     """A fresh id; `at` is the time it carries (default: this machine's clock)."""
     return f"{kind}_{_GENERATOR.generate(at)}"
+
+
+def first_at(kind: Kind, at: datetime) -> str:
+    """No id made at this time or later sorts before it."""
+    milliseconds = max(int(at.timestamp() * 1_000), 0)
+    return f"{kind}_{ULID.from_bytes(milliseconds.to_bytes(6, 'big') + bytes(10))}"
 
 
 def is_id(kind: Kind, text: str) -> bool:

@@ -243,7 +243,7 @@ def publish(
 ) -> Published:
     """Make a checkpoint visible. A new one (a later step than any before) ends the row of stalls.
 
-    Kept are the best student, the last student and the newest two resume files.
+    What is kept of those before is for `jobs.retention` to say.
     """
     assert files, "a checkpoint without a file is a metric"
     retention.check(files)

@@ -152,6 +152,7 @@ class Job(Base):
         Index("jobs_to_rescue", "state", "lease_expires_at"),
         Index("jobs_to_expire", "state", "start_by"),
         Index("jobs_by_state", "state", "id"),
+        Index("jobs_by_mode", "mode", "id"),
         Index("jobs_by_parent", "parent_job_id"),
         Index("jobs_by_teacher", "teacher_job_id"),
         Index("jobs_by_idempotency_key", "idempotency_key", unique=True),

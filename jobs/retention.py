@@ -1,21 +1,21 @@
-"""Which files of a run are kept: the best student, the last student, and the newest two to resume from.
+"""Which files of a run are kept: the best student, the newest ones, the pinned ones, and the newest two to resume from.
 
-Only rows are written here, inside the transaction of a fenced write. What is forgotten is returned as paths
-for the caller to delete after its commit.
+Only rows are written here, inside a transaction that holds the job's row: that of a fenced write, or of a user who
+pins. What is forgotten is returned as paths for the caller to delete after its commit.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, exists, insert, select
+from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.orm import Session, lazyload
 
 from jobs import ids
-from jobs.errors import NotStorable
+from jobs.errors import CheckpointNotFound, JobNotFound, NotStorable
 from jobs.files import check as check_path
 from jobs.files import is_name
-from jobs.models import Checkpoint, File, FileKind
+from jobs.models import Checkpoint, File, FileKind, Job
 
 RESUMES_KEPT = 2
 """The newest could be damaged; the one before it serves then."""
@@ -75,14 +75,39 @@ def newest_resume(session: Session, job_id: str) -> tuple[str | None, int]:
 
 
 def forget_superseded(session: Session, job_id: str) -> list[str]:
-    """Forget all but the best student, the last student and the newest to resume from."""
+    """Forget all students but the best, the job's `keep_last` newest and the pinned, and all but the newest resumes."""
+    keep_last = session.execute(select(Job.keep_last).where(Job.id == job_id)).scalar_one()
     students, resumes = [], []
     for file, checkpoint in _files(session, job_id):
         if file.kind is FileKind.STUDENT:
-            students.append((file, checkpoint.best))
+            students.append((file, checkpoint.best or checkpoint.pinned))
         else:
             resumes.append(file)
-    return forget(session, job_id, [file for file, best in students[1:] if not best] + resumes[RESUMES_KEPT:])
+    superseded = [file for file, stays in students[keep_last:] if not stays]
+    return forget(session, job_id, superseded + resumes[RESUMES_KEPT:])
+
+
+def pin(session: Session, job_id: str, checkpoint_id: str, pinned: bool) -> tuple[Checkpoint, list[str]]:
+    """Keep a checkpoint's student whatever comes, or no longer.
+
+    Returns the checkpoint, which may be forgotten now that it is let go, and paths to delete after the commit.
+    """
+    # Until we commit the job's worker publishes nothing, and so does not forget what we pin.
+    if session.execute(select(Job.id).where(Job.id == job_id).with_for_update()).scalar_one_or_none() is None:
+        raise JobNotFound(job_id)
+    has_student = exists().where(File.checkpoint_id == Checkpoint.id, File.kind == FileKind.STUDENT)
+    session.execute(
+        update(Checkpoint)
+        .where(Checkpoint.id == checkpoint_id, Checkpoint.job_id == job_id, has_student)
+        .values(pinned=pinned)
+        .execution_options(synchronize_session=False)
+    )
+    found = select(Checkpoint).where(Checkpoint.id == checkpoint_id, Checkpoint.job_id == job_id, has_student)
+    checkpoint = session.execute(found, execution_options={"populate_existing": True}).scalar_one_or_none()
+    if checkpoint is None:
+        raise CheckpointNotFound(job_id, checkpoint_id)
+    session.expunge(checkpoint)  # as it is now, with its files
+    return checkpoint, [] if pinned else forget_superseded(session, job_id)
 
 
 def forget(session: Session, job_id: str, gone: Sequence[File]) -> list[str]:

@@ -1,5 +1,7 @@
 """Every environment variable, its default, and why one would change it."""
 
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,6 +18,7 @@ PREFIX = "STILLHOUSE_"
 
 DATABASES = ("sqlite", "sqlite+pysqlite", "postgres", "postgresql", "postgresql+psycopg")
 BROKERS = ("redis", "rediss", "redis+socket", "sentinel")
+HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
 class Settings(BaseSettings):
@@ -113,6 +116,20 @@ class Settings(BaseSettings):
             raise PydanticCustomError("broker_url", "not a broker URL; give redis://host:6379/0")
         return given
 
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _names_and_networks(cls, given: str) -> str:
+        names = [part for part in map(_name_or_network, _parts(given)) if isinstance(part, str)]
+        # A name without a letter is an address or a network with a slip in it.
+        wrong = [name for name in names if not HOST_NAME.fullmatch(name) or not re.search("[A-Za-z]", name)]
+        if wrong:
+            raise PydanticCustomError(
+                "webhook_hosts",
+                "{part} is neither a host name nor a network; give some by commas, as in hooks.local,10.0.0.0/8",
+                {"part": wrong[0]},
+            )
+        return given
+
     @model_validator(mode="after")
     def _a_lease_outlives_some_heartbeats(self) -> Self:
         if self.heartbeat_seconds > self.lease_seconds / 3:
@@ -127,6 +144,29 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """The database's URL, also when none was given."""
         return self.database_url or f"sqlite:///{self.data_dir / 'stillhouse.db'}"
+
+    @property
+    def webhook_names(self) -> frozenset[str]:
+        """The names of `webhook_hosts`, in lower case."""
+        found = map(_name_or_network, _parts(self.webhook_hosts))
+        return frozenset(part.lower().rstrip(".") for part in found if isinstance(part, str))
+
+    @property
+    def webhook_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of `webhook_hosts`; a single address is a small one."""
+        found = map(_name_or_network, _parts(self.webhook_hosts))
+        return tuple(part for part in found if not isinstance(part, str))
+
+
+def _parts(given: str) -> list[str]:
+    return [part.strip() for part in given.split(",") if part.strip()]
+
+
+def _name_or_network(part: str) -> str | IPv4Network | IPv6Network:
+    try:
+        return ip_network(part.strip("[]"))
+    except ValueError:
+        return part
 
 
 def _sentence(problem: Any) -> str:

@@ -1,11 +1,11 @@
 """Jobs and what belongs to them, as their users add, read and delete them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, delete, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, delete, exists, false, func, or_, select, union_all
 from sqlalchemy.orm import Session, aliased
 
 from jobs import clock, history, ids, plain, resources
@@ -15,6 +15,8 @@ from jobs.models import Checkpoint, Event, File, FileKind, Job, MetricPoint
 from jobs.retention import NEWEST_FIRST
 from jobs.states import ACTIONS, FINAL, State
 from kd.spec import GuideSpec, TeacherOfJob, TrainSpec
+
+T = TypeVar("T")
 
 PRIORITIES = range(-100, 101)
 
@@ -151,11 +153,21 @@ def list_jobs(session: Session, *, limit: int = 20, after: str | None = None, wh
 
     Ids are in the order of creation, so a page never repeats or skips a job, also when its cursor was deleted.
     """
-    found = select(Job).where(*matching(session, which)).order_by(Job.id.desc()).limit(limit + 1)
-    if after is not None:
-        found = found.where(Job.id < after if plain.is_storable(after) else false())
+    found = _newest(select(Job), session, which, limit + 1, after)
+    if len(states := set(which.states)) > 1:
+        # An index has the jobs of each state in this order; those of several would all have to be sorted first.
+        parts = [_newest(select(Job.id), session, replace(which, states=[one]), limit + 1, after) for one in states]
+        newest = union_all(*(select(part.subquery().c.id) for part in parts))
+        found = select(Job).where(Job.id.in_(newest)).order_by(Job.id.desc()).limit(limit + 1)
     jobs = list(session.execute(found, execution_options={"populate_existing": True}).scalars())
     return Page(jobs[:limit], has_more=len(jobs) > limit)
+
+
+def _newest(found: Select[T], session: Session, which: Filter, limit: int, after: str | None) -> Select[T]:
+    found = found.where(*matching(session, which)).order_by(Job.id.desc()).limit(limit)
+    if after is not None:
+        found = found.where(Job.id < after if plain.is_storable(after) else false())
+    return found
 
 
 def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
@@ -172,7 +184,8 @@ def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
     if which.q:
         found.append(or_(Job.name.icontains(which.q, autoescape=True), Job.id == which.q))
     if which.created_after is not None:
-        found.append(Job.created_at > which.created_after)
+        # The id says nearly the same, and has an index.
+        found += [Job.id >= ids.first_at("job", which.created_after), Job.created_at > which.created_after]
     return found
 
 

@@ -1,5 +1,5 @@
 """What every server and worker does on the side, in case nobody else does: rescue jobs of dead workers, ring for what
-waits, end what has waited too long.
+waits, end what has waited too long, delete files that nobody needs.
 
 All of it is idempotent, so any number of processes may do it at once.
 """
@@ -8,30 +8,37 @@ import threading
 
 import structlog
 
-from jobs import leases, queue, workers
+from jobs import garbage, leases, queue, workers
 from jobs.db import Sessions
 from jobs.notifier import Notifier
+from jobs.settings import Settings
 from jobs.states import State
+from jobs.workers import Status
 
 log = structlog.get_logger()
 
 EVERY_SECONDS = 2.0
+GARBAGE_AFTER_SECONDS = 60.0
+GARBAGE_EVERY_SECONDS = 600.0
 
 
 class Upkeep:
-    """A thread of its own, so that neither requests nor training hold it up."""
+    """Threads of their own, so that neither requests nor training hold it up, nor a slow disk the rescues."""
 
-    def __init__(self, database: Sessions, notifier: Notifier, *, max_stalls: int):
-        self._database, self._notifier, self._max_stalls = database, notifier, max_stalls
+    def __init__(self, database: Sessions, notifier: Notifier, settings: Settings):
+        self._database, self._notifier, self._settings = database, notifier, settings
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="upkeep", daemon=True)
+        self._garbage = threading.Thread(target=self._collect_repeatedly, name="garbage", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+        self._garbage.start()
 
     def close(self) -> None:
         self._stop.set()
         self._thread.join(5 * EVERY_SECONDS)
+        self._garbage.join(EVERY_SECONDS)
 
     def _repeat(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
@@ -42,7 +49,7 @@ class Upkeep:
 
     def once(self) -> None:
         with self._database.begin() as session:
-            rescued = leases.rescue_expired(session, max_stalls=self._max_stalls)
+            rescued = leases.rescue_expired(session, max_stalls=self._settings.max_stalls)
             expired = leases.expire_waiting(session)
             workers.forget_lost(session)
         for job_id, state in rescued:
@@ -53,6 +60,26 @@ class Upkeep:
             log.warning("job_waited_too_long", job=job_id)
         with self._database.read() as session:
             waiting = queue.first(session)
-        # One ring wakes one idle worker, which then takes all there is: no need to ring for every job.
-        if waiting is not None:
+            idle = waiting and any(worker.status is Status.IDLE for worker in workers.all_now(session))
+        # One ring wakes one idle worker, which then takes all there is: no need to ring for every job. Where all are
+        # busy for days, rings would pile up in the broker.
+        if waiting and idle:
             self._notifier.job_queued(waiting)
+
+    def _collect_repeatedly(self) -> None:
+        seconds = GARBAGE_AFTER_SECONDS
+        while not self._stop.wait(seconds):
+            seconds = GARBAGE_EVERY_SECONDS
+            try:
+                if garbage.is_due(self._settings.data_dir, GARBAGE_EVERY_SECONDS / 2):
+                    self.collect()
+            except Exception as error:
+                log.warning("garbage_collection_failed", error=str(error))
+
+    def collect(self) -> None:
+        """Delete what nobody needs, without haste."""
+        found = garbage.collect(self._database, self._settings.data_dir, stop=self._stop)
+        if found.files:
+            log.info("garbage_collected", files=found.files, bytes=found.bytes)
+        if found.unknown:
+            log.warning("folders_of_unknown_jobs", count=found.unknown, kept_in=str(self._settings.data_dir / "jobs"))

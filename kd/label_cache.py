@@ -13,7 +13,7 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -203,10 +203,44 @@ def remove(folder: Path, table_id: str) -> None:
     with alone(folder / f"{table_id}{ARRAY}") as mine:
         if not mine:
             raise TableBusy(table_id)
-        # The manifest first, so that nobody finds half a table; the lock last, so that nobody comes in.
-        order = {table_id + MANIFEST: 0, table_id + LOCK: 2}
-        for name in sorted(_files(folder).get(table_id, {}), key=lambda name: order.get(name, 1)):
-            (folder / name).unlink(missing_ok=True)
+        _delete(folder, table_id, _files(folder).get(table_id, {}))
+
+
+def collect(folder: Path, older_than_seconds: float) -> dict[str, int]:
+    """Delete drafts that nobody has written to for so long, and what killed writers left beside finished tables.
+
+    Answers with the size of each file that is gone, by name. Tables that are whole stay, and so does all that somebody
+    holds the lock of; under the lock nobody can go on with a draft while we look at its age.
+    """
+    before = time.time() - older_than_seconds
+    gone: dict[str, int] = {}
+    for table_id, files in _files(folder).items():
+        if not _unused(table_id, files, before):
+            continue
+        with alone(folder / f"{table_id}{ARRAY}") as mine:
+            if mine:
+                now = _files(folder).get(table_id, {})
+                unused = _unused(table_id, now, before)
+                _delete(folder, table_id, unused)
+                gone |= {name: now[name].st_size for name in unused}
+    return gone
+
+
+def _unused(table_id: str, files: Mapping[str, os.stat_result], before: float) -> list[str]:
+    """Names of what nobody has use for. A damaged table counts as whole: the next run that wants it replaces it."""
+    old = {name for name, facts in files.items() if facts.st_mtime < before}
+    if {table_id + suffix for suffix in (ARRAY, PARAMETERS, MANIFEST)} <= files.keys():
+        return [name for name in old if name.startswith(".") or name in (table_id + COUNT, table_id + DRAFT)]
+    # The age of a lock says nothing, unless there is nothing else.
+    content = [name for name in files if not name.endswith(LOCK)] or list(files)
+    return list(files) if old.issuperset(content) else []
+
+
+def _delete(folder: Path, table_id: str, names: Iterable[str]) -> None:
+    # The manifest first, so that nobody finds half a table; the lock last, so that nobody comes in.
+    order = {table_id + MANIFEST: 0, table_id + LOCK: 2}
+    for name in sorted(names, key=lambda name: order.get(name, 1)):
+        (folder / name).unlink(missing_ok=True)
 
 
 # -- who may touch what ----------------------------------------------------------------------------------------

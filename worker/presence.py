@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 import psutil
 import structlog
 
-from jobs import workers
+from jobs import room, workers
 from jobs.db import UNREACHABLE, Sessions
 from jobs.notifier import Notifier
 from jobs.resources import Offer
@@ -37,7 +37,7 @@ def offer_of(settings: Settings) -> Offer:
 def at_work(worker: Worker) -> Iterator[None]:
     """For as long as the block lasts the worker is listed, with a heartbeat, and does its share of the upkeep."""
     notifier = Notifier(worker.settings.broker_url)
-    upkeep = Upkeep(worker.db, notifier, max_stalls=worker.settings.max_stalls)
+    upkeep = Upkeep(worker.db, notifier, worker.settings)
     presence = Presence(worker)
     presence.start()
     upkeep.start()
@@ -60,6 +60,7 @@ class Presence:
         self._thread = threading.Thread(target=self._repeat, name="presence", daemon=True)
 
     def start(self) -> None:
+        self._look_at_the_disk()  # before the first job is taken
         self._thread.start()
 
     def close(self) -> None:
@@ -79,6 +80,7 @@ class Presence:
     def beat(self) -> None:
         """One heartbeat."""
         worker = self._worker
+        self._look_at_the_disk()
         with worker.db.begin() as session:
             drain = workers.beat(session, self._me, trouble=worker.trouble)
         if drain and not worker.draining.is_set():
@@ -87,6 +89,15 @@ class Presence:
         elif worker.draining.is_set() and not drain:
             log.info("worker_undrained", worker=worker.name)
             worker.draining.clear()
+
+    def _look_at_the_disk(self) -> None:
+        """A worker whose disk is low takes no job until there is room again."""
+        worker, trouble = self._worker, room.trouble(self._worker.settings)
+        if trouble is not None and worker.trouble is None:
+            log.warning("worker_in_trouble", worker=worker.name, trouble=trouble)
+        elif trouble is None and worker.trouble is not None:
+            log.info("worker_out_of_trouble", worker=worker.name)
+        worker.trouble = trouble
 
 
 def _leave(db: Sessions, name: str) -> None:

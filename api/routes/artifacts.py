@@ -3,15 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Query as InQuery
 from fastapi.responses import PlainTextResponse
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from api import download, views
+from api import download, faults, json_body, views
 from api.dependencies import Database, JobId, Query, Settings
-from jobs import files, ids, store
+from api.errors import Invalid
+from jobs import files, ids, retention, store
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, FileGone
+from kd import spec
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
 
@@ -28,7 +30,7 @@ BINARY: dict[int | str, dict[str, Any]] = {
 
 @router.get("/checkpoints")
 def list_checkpoints(job_id: JobId, db: Database) -> views.Page[views.Checkpoint]:
-    """The students to download: the best on the validation split, and the last."""
+    """The students to download: the best on the validation split, the newest, and those that are pinned."""
     with db.read() as session:
         found = store.checkpoints(session, job_id)
     return views.page([views.checkpoint(row) for row in found])
@@ -41,6 +43,46 @@ def get_checkpoint(job_id: JobId, checkpoint: str, db: Database) -> views.Checkp
     with db.read() as session:
         found = store.checkpoint(session, job_id, checkpoint)
     return views.checkpoint(found)
+
+
+class CheckpointChange(spec.Part):
+    """What users may change of a checkpoint."""
+
+    pinned: bool = Field(description="true: keep it, whatever comes, until the job is deleted")
+
+
+def _parse_change(body: json_body.Body) -> CheckpointChange:
+    given = json_body.parse(body)
+    try:
+        return CheckpointChange.model_validate(given)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+        raise Invalid(faults.find(details, given, model=CheckpointChange)) from None
+
+
+CHANGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": CheckpointChange.model_json_schema()}},
+    }
+}
+
+
+@router.patch("/checkpoints/{checkpoint}", openapi_extra=CHANGE_BODY)
+def change_checkpoint(
+    job_id: JobId,
+    checkpoint: str,
+    change: Annotated[CheckpointChange, Depends(_parse_change)],
+    db: Database,
+    settings: Settings,
+) -> views.Checkpoint:
+    """Pin a checkpoint, so that no newer one takes its place; or let it go, and with it what would be gone by now."""
+    _check_reference(job_id, checkpoint)
+    with db.begin() as session:
+        found = store.checkpoint(session, job_id, checkpoint)
+        changed, superseded = retention.pin(session, job_id, found.id, change.pinned)
+    files.remove(settings.data_dir, superseded)
+    return views.checkpoint(changed)
 
 
 @router.head("/checkpoints/{checkpoint}/download", include_in_schema=False)

@@ -35,6 +35,7 @@ def upgrade() -> None:
     for column in _of_jobs():
         op.add_column("jobs", column)
     op.create_index("jobs_to_expire", "jobs", ["state", "start_by"])
+    op.create_index("jobs_by_mode", "jobs", ["mode", "id"])
     op.create_index("jobs_by_teacher", "jobs", ["teacher_job_id"])
     op.create_index("jobs_by_idempotency_key", "jobs", ["idempotency_key"], unique=True)
     op.add_column("checkpoints", sa.Column("pinned", sa.Boolean(), nullable=False, server_default=sa.false()))
@@ -95,6 +96,7 @@ def downgrade() -> None:
     op.drop_column("checkpoints", "pinned")
     op.drop_index("jobs_by_idempotency_key", "jobs")
     op.drop_index("jobs_by_teacher", "jobs")
+    op.drop_index("jobs_by_mode", "jobs")
     op.drop_index("jobs_to_expire", "jobs")
     for column in reversed(_of_jobs()):
         op.drop_column("jobs", column.name)

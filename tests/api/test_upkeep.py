@@ -1,5 +1,6 @@
-"""The server's chores: jobs of dead workers come back, and what waits is rung for."""
+"""The server's chores: jobs of dead workers come back, what waits is rung for, and what nobody needs is deleted."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,8 +9,11 @@ import redis
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from jobs import leases
+from jobs import leases, workers
+from jobs.models import FileKind
 from jobs.notifier import Notifier
+from jobs.resources import Offer
+from jobs.states import State
 from jobs.upkeep import Upkeep
 
 
@@ -22,7 +26,7 @@ def test_a_job_of_a_silent_worker_is_queued_again_and_rung_for(
         leases.claim(session, worker="dead", ttl=timedelta(seconds=30), now=long_ago)
     notifier = Notifier(valkey_url)
 
-    Upkeep(app.state.database, notifier, max_stalls=3).once()
+    Upkeep(app.state.database, notifier, app.state.settings).once()
 
     notifier.close(timeout_seconds=10)
     shown = client.get(job["urls"]["self"]).json()
@@ -31,12 +35,47 @@ def test_a_job_of_a_silent_worker_is_queued_again_and_rung_for(
         assert broker.llen("stillhouse:celery") >= 1
 
 
+def test_what_waits_is_rung_for_when_a_worker_is_idle_and_not_for_days_on_end_when_none_is(
+    app: FastAPI, submit: Callable[..., dict[str, Any]], valkey_url: str
+) -> None:
+    submit()
+    rung = []
+
+    for is_there in (False, True):
+        if is_there:
+            with app.state.database.begin() as session:
+                workers.beat(session, workers.Self("w1", "host", 7, "1.0", Offer(gpus=0, memory_bytes=10**9)))
+        notifier = Notifier(valkey_url)
+        Upkeep(app.state.database, notifier, app.state.settings).once()
+        notifier.close(timeout_seconds=10)
+        with redis.Redis.from_url(valkey_url) as broker:
+            rung.append(broker.llen("stillhouse:celery"))
+
+    assert rung == [0, 1]
+
+
 def test_a_job_of_a_live_worker_is_left_alone(
     app: FastAPI, client: TestClient, submit: Callable[..., dict[str, Any]], worker: Any
 ) -> None:
     job = submit()
     worker.claim(job)
 
-    Upkeep(app.state.database, Notifier(None), max_stalls=3).once()
+    Upkeep(app.state.database, Notifier(None), app.state.settings).once()
 
     assert client.get(job["urls"]["self"]).json()["status"] == "running"
+
+
+def test_files_that_nobody_needs_are_deleted(
+    app: FastAPI, client: TestClient, submit: Callable[..., dict[str, Any]], worker: Any
+) -> None:
+    claim = worker.claim(submit())
+    worker.publish(claim, b"weights", step=1)
+    student = worker.write(claim, FileKind.STUDENT, "student.safetensors", b"never published")
+    worker.release(claim, State.FAILED)
+    path = app.state.settings.data_dir / student.path
+    os.utime(path, (0, 0))
+
+    Upkeep(app.state.database, Notifier(None), app.state.settings).collect()
+
+    assert not path.exists()
+    assert client.get(f"/jobs/{claim.job_id}/checkpoints/best/download").content == b"weights"

@@ -51,6 +51,19 @@ def test_the_environment_sets_them(monkeypatch):
     assert "secret" not in repr(settings)
 
 
+def test_hosts_for_webhooks_are_names_and_networks(monkeypatch):
+    monkeypatch.setenv("STILLHOUSE_WEBHOOK_HOSTS", " Hooks.local, redis,10.0.0.0/8,, 192.168.0.7,[fd00::1],fe80::/10")
+
+    settings = Settings()
+
+    assert settings.webhook_names == {"hooks.local", "redis"}
+    assert [str(network) for network in settings.webhook_networks] == [
+        *("10.0.0.0/8", "192.168.0.7/32", "fd00::1/128", "fe80::/10")
+    ]
+    monkeypatch.setenv("STILLHOUSE_WEBHOOK_HOSTS", "")
+    assert (Settings().webhook_names, Settings().webhook_networks) == (frozenset(), ())
+
+
 def test_an_empty_url_is_no_url(monkeypatch):
     monkeypatch.setenv("STILLHOUSE_BROKER_URL", "")
     monkeypatch.setenv("STILLHOUSE_DATABASE_URL", "")
@@ -81,6 +94,10 @@ def test_an_empty_url_is_no_url(monkeypatch):
         ("DATABASE_URL", "sqlite:///:memory:"),
         ("BROKER_URL", "amqp://me:secret@broker"),
         ("BROKER_URL", "secret:6379"),
+        ("WEBHOOK_HOSTS", "hooks.local 10.0.0.0/8"),
+        ("WEBHOOK_HOSTS", "hooks.local,10.0.0.1/8"),
+        ("WEBHOOK_HOSTS", "10.0.0.256"),
+        ("WEBHOOK_HOSTS", "http://hooks.local"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_the_variable_and_keeps_secrets(monkeypatch, name, value):

@@ -186,6 +186,45 @@ def test_without_a_limit_nothing_is_evicted(tmp_path, limit_bytes):
     assert ids(tmp_path) == [1]
 
 
+def test_drafts_that_nobody_goes_on_with_are_collected_and_tables_stay(tmp_path):
+    draft(tmp_path, 1, used_seconds_ago=500)
+    draft(tmp_path, 2, used_seconds_ago=50)
+    held = draft(tmp_path, 3, used_seconds_ago=500)
+    write(tmp_path, 4, used_seconds_ago=500)
+    damaged = write(tmp_path, 5, used_seconds_ago=500).with_suffix(".json")
+    damaged.write_text("")
+    age(tmp_path, 5, 500)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / f"{id_of(6)}.npy").symlink_to(tmp_path / "notes.txt")
+    before = used(tmp_path)
+
+    with tables.writing(held):
+        gone = label_cache.collect(tmp_path, older_than_seconds=100)
+
+    assert {name.lstrip(".")[:32] for name in gone} == {id_of(1)}
+    assert used(tmp_path) == before - sum(gone.values())
+    assert sorted(ids(tmp_path)) == [2, 3, 4, 5]
+    assert not list(tmp_path.glob(f"*{id_of(1)}*")), "nor is its lock left"
+    assert (tmp_path / f"{id_of(6)}.npy").read_text() == "mine"
+    assert {name.lstrip(".")[:32] for name in label_cache.collect(tmp_path, older_than_seconds=100)} == {id_of(3)}
+    assert label_cache.collect(tmp_path / "nowhere", older_than_seconds=0) == {}
+
+
+def test_what_a_killed_writer_left_beside_a_finished_table_is_collected(tmp_path):
+    path = write(tmp_path, 1)
+    for stray in (f".{id_of(1)}.json.x1", f"{id_of(1)}.count"):
+        (tmp_path / stray).write_bytes(b"half")
+    (tmp_path / f"{id_of(2)}.lock").write_bytes(b"")
+    assert label_cache.collect(tmp_path, older_than_seconds=100) == {}
+    age(tmp_path, 1, 500)
+    age(tmp_path, 2, 500)
+
+    gone = label_cache.collect(tmp_path, older_than_seconds=100)
+
+    assert gone == {f".{id_of(1)}.json.x1": 4, f"{id_of(1)}.count": 4, f"{id_of(2)}.lock": 0}
+    assert tables.read(path) is not None
+
+
 def test_whoever_reads_a_table_keeps_it_when_it_is_deleted(tmp_path):
     path = write(tmp_path, 5)
     table_NVC = tables.read(path)

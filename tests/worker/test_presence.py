@@ -71,15 +71,6 @@ def test_a_drained_worker_gives_its_job_back_and_takes_none_until_it_is_undraine
     assert wait_for(job_id, lambda job: job.state is State.RUNNING).attempt == 2
 
 
-@ON_ONE_DATABASE
-def test_a_worker_in_trouble_says_so_and_leaves_jobs_to_others(present, submit, wait_for, tiny, listed, until):
-    present.trouble = "The disk is full."
-    job_id = submit(tiny())
-    until(lambda: [shown.trouble for shown in listed()] == ["The disk is full."])
-
-    assert wait_for(job_id, lambda job: job.state is State.QUEUED).attempt == 0
-
-
 def test_what_a_setting_allows_trainers_is_what_a_worker_offers(settings):
     assert offer_of(settings.model_copy(update={"trainer_memory_bytes": 123})).memory_bytes == 123
     assert isinstance(offer_of(settings), Offer)

@@ -1,0 +1,103 @@
+"""A real receiver of webhooks: an HTTP server on loopback that remembers what it got and answers as it is told."""
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks.webhooks import Webhook
+
+
+@dataclass(frozen=True)
+class Received:
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    def verified(self, secret: str) -> dict[str, Any]:
+        """The message, if its signature and its time are right."""
+        return dict(Webhook(secret).verify(self.body, self.headers))
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@dataclass
+class Receiver:
+    """`answers` are given in this order, then 204 for ever. What is in `hold` waits until it is set."""
+
+    port: int = 0
+    answers: list[Answer] = field(default_factory=list)
+    got: list[Received] = field(default_factory=list)
+    hold: threading.Event | None = None
+    tls: ssl.SSLContext | None = None
+
+    def url(self, host: str = "127.0.0.1") -> str:
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}/hooks?from=stillhouse"
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.answers.append((status, headers, body))
+
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        length = int(handler.headers.get("content-length", 0))
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        self.got.append(Received(handler.path, headers, handler.rfile.read(length)))
+        if self.hold is not None:
+            self.hold.wait(60)
+        status, more, body = self.answers.pop(0) if self.answers else (204, {}, b"")
+        handler.send_response(status)
+        for name, value in more.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    @contextmanager
+    def listening(self) -> Iterator["Receiver"]:
+        """At the port it had before, if it had one."""
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver.handle(self)
+
+            do_GET = do_POST
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = _Server(("127.0.0.1", self.port), Handler)
+        if self.tls is not None:
+            server.socket = self.tls.wrap_socket(server.socket, server_side=True)
+        self.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield self
+        finally:
+            if self.hold is not None:
+                self.hold.set()
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Senders that hang up early are what some tests are about."""
+
+
+def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, "it never came to that"
+        time.sleep(0.01)
