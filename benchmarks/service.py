@@ -1,56 +1,104 @@
-"""How fast is the embedded server under 8 clients, and how soon does a queued job's trainer speak?
+"""How fast is the service: alone, in a database that has grown large, and after something has died?
 
-    python benchmarks/service.py [--requests 300] [--clients 8] [--starts 7]
+    python benchmarks/service.py                          all of it, on both databases: some 20 minutes
+    python benchmarks/service.py latency starts           only these parts
+    python benchmarks/service.py load --kinds embedded --jobs 100,10000 --clients 8,64 --seconds 5
 
-Starts `kd serve` on a fresh data folder. Latency: 8 client processes, each with one connection, send requests one
-after another without a pause (so the server is saturated); first POST /jobs, then GET /jobs/{id}. The server has no
-worker then, so nothing else runs. Start: from `created_at` to the `at` of the trainer's first event, both by the
-database's clock; with a trainer kept warm, and without. Results with hardware: benchmarks/README.md.
+latency   `kd serve` on a fresh data folder: 8 client processes, each with one connection, send requests one after
+          another without a pause (so the server is saturated); first POST /jobs, then GET /jobs/{id}. There is no
+          worker, so nothing else runs.
+starts    From `created_at` to the `at` of the trainer's first event, both by the database's clock; with a trainer kept
+          warm, and without.
+load      Polling clients beside reporting workers, with ever more jobs in the database: see load.py.
+recovery  Doorbell, polling, cancel, kill -9, drain: see recovery.py.
+
+Results with hardware: benchmarks/README.md.
 """
 
 import argparse
-import contextlib
-import multiprocessing
 import os
 import platform
-import re
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
+from typing import Any
+
+import load
+import recovery
+from clients import at_once, p50_and_p99
+from servers import KINDS, server, site
 
 from client import Client
 
 TINY = {"dataset": "digits", "teacher": {"arch": "mlp", "epochs": 1}, "epochs": 1, "control": False}
 
+PARTS = ("latency", "starts", "load", "recovery")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=300, help="of each kind, by each client")
-    parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--starts", type=int, default=7, help="jobs, warm and cold")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--requests", type=int, default=300, help="latency: of each kind, by each of 8 clients")
+    parser.add_argument("--starts", type=int, default=7, help="starts: jobs, warm and cold")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="load, recovery: which deployments")
+    parser.add_argument("--jobs", type=numbers, default=[100, 10_000, 100_000], help="load: sizes of the database")
+    parser.add_argument("--clients", type=numbers, default=[8, 16, 32, 64], help="load: how many at once")
+    parser.add_argument("--seconds", type=float, default=15, help="load: for each number of clients and each size")
+    parser.add_argument("--claims", type=int, default=60, help="recovery: jobs that are queued and claimed")
+    parser.add_argument("--repeats", type=int, default=5, help="recovery: cancels, kills and drains")
     options = parser.parse_args()
+    kinds = options.kinds.split(",")
+    if unknown := [*{*options.parts} - {*PARTS}, *{*kinds} - {*KINDS}]:
+        parser.error(f"There is no {unknown[0]}. Parts: {', '.join(PARTS)}; kinds: {', '.join(KINDS)}.")
 
-    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}\n")
-    with server("--no-worker") as url:
+    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}\n", flush=True)
+    for part in options.parts or PARTS:
+        if part == "latency":
+            print_latency(options.requests)
+        elif part == "starts":
+            print_starts(options.starts)
+        else:
+            for kind in kinds:
+                if part == "load":
+                    load.measure(kind, options.jobs, options.clients, options.seconds)
+                else:
+                    recovery.measure(kind, options.claims, options.repeats)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+# -- latency ----------------------------------------------------------------------------------------------
+
+
+def print_latency(requests: int, clients: int = 8) -> None:
+    with site("embedded") as here, server(here.add("latency"), "--no-worker") as url:
         for name, work in (("POST /jobs", post), ("GET /jobs/{id}", get)):
-            latencies = in_parallel(work, url, options.clients, options.requests)
-            cut = quantiles(latencies, n=100)
+            answers = at_once(in_a_row, [(url, work, requests)] * clients)
+            latencies = [seconds for answer in answers for seconds in answer]
+            p50, p99 = p50_and_p99(latencies)
             print(
-                f"{name:16} {options.clients} clients, {len(latencies)} requests: "
-                f"p50 {cut[49] * 1e3:.1f} ms, p99 {cut[98] * 1e3:.1f} ms, max {max(latencies) * 1e3:.1f} ms"
+                f"{name:16} {clients} clients, {len(latencies)} requests: "
+                f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {max(latencies) * 1e3:.1f} ms",
+                flush=True,
             )
-    for kind, standby in (("warm standby", "true"), ("no standby", "false")):
-        with server(STILLHOUSE_STANDBY=standby) as url:
-            waits = starts(url, options.starts, pause_seconds=6 if standby == "true" else 0.5)
-        print(
-            f"queued to first event, {kind}: median {median(waits):.2f} s "
-            f"({min(waits):.2f} to {max(waits):.2f}, {len(waits)} jobs)"
-        )
+
+
+def in_a_row(
+    everybody_is_there: Callable[[], Any], url: str, work: Callable[[Client, int], Iterator[None]], count: int
+) -> list[float]:
+    """The seconds of each request."""
+    with Client(url) as client:
+        client.is_ready()  # the connection is open
+        everybody_is_there()
+        seconds, last = [], time.perf_counter()
+        for _ in work(client, count):
+            now = time.perf_counter()
+            seconds.append(now - last)
+            last = now
+    return seconds[1:]  # the first one of `get` also submitted
 
 
 def post(client: Client, count: int) -> Iterator[None]:
@@ -66,30 +114,20 @@ def get(client: Client, count: int) -> Iterator[None]:
         yield
 
 
-def in_parallel(work: object, url: str, clients: int, count: int) -> list[float]:
-    """Every request's seconds, from all clients; they start together."""
-    together = multiprocessing.get_context("spawn").Barrier(clients)
-    context = multiprocessing.get_context("spawn")
-    results: multiprocessing.Queue[list[float]] = context.Queue()
-    processes = [context.Process(target=measure, args=(work, url, count, together, results)) for _ in range(clients)]
-    for process in processes:
-        process.start()
-    latencies = [seconds for _ in processes for seconds in results.get(timeout=600)]
-    for process in processes:
-        process.join()
-    return latencies
+# -- starts -----------------------------------------------------------------------------------------------
 
 
-def measure(work: object, url: str, count: int, together: object, results: object) -> None:
-    with Client(url) as client:
-        client.is_ready()  # the connection is open
-        together.wait()  # type: ignore[attr-defined]
-        seconds, last = [], time.perf_counter()
-        for _ in work(client, count):  # type: ignore[operator]
-            now = time.perf_counter()
-            seconds.append(now - last)
-            last = now
-        results.put(seconds[1:])  # type: ignore[attr-defined]  # the first one of `get` also submitted
+def print_starts(count: int) -> None:
+    for what, standby in (("warm standby", "true"), ("no standby", "false")):
+        with site("embedded") as here:
+            environment = here.add("starts") | {"STILLHOUSE_STANDBY": standby}
+            with server(environment) as url:
+                waits = starts(url, count, pause_seconds=6 if standby == "true" else 0.5)
+        print(
+            f"queued to first event, {what}: median {median(waits):.2f} s "
+            f"({min(waits):.2f} to {max(waits):.2f}, {len(waits)} jobs)",
+            flush=True,
+        )
 
 
 def starts(url: str, count: int, pause_seconds: float) -> list[float]:
@@ -104,22 +142,6 @@ def starts(url: str, count: int, pause_seconds: float) -> list[float]:
                 (datetime.fromisoformat(first["at"]) - datetime.fromisoformat(job["created_at"])).total_seconds()
             )
     return waits
-
-
-@contextlib.contextmanager
-def server(*flags: str, **environment: str) -> Iterator[str]:
-    """`kd serve` on a free port and a fresh data folder."""
-    with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "log", "w+") as log:
-        command = [sys.executable, "-m", "cli.main", "serve", "--port", "0", "--data", folder, *flags]
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | environment)
-        try:
-            while not (found := re.search(r"listens on (http://\S+)", Path(log.name).read_text())):
-                assert process.poll() is None, Path(log.name).read_text()
-                time.sleep(0.05)
-            yield found[1]
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 if __name__ == "__main__":

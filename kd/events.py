@@ -112,6 +112,12 @@ class Noted(Said):
     message: str
 
 
+class Waiting(Said):
+    """Alive, with nothing to do: another run writes the labels that this one needs. Said again and again."""
+
+    event: Literal["waiting"] = "waiting"
+
+
 class Finished(Said):
     """The last word of a run. Metrics are named like `student.test.top1`; accuracies are fractions in 0..1."""
 
@@ -122,7 +128,7 @@ class Finished(Said):
 
 
 Event = Annotated[
-    Started | PhaseStarted | Step | Evaluated | RoundEnded | Saved | Wrote | Noted | Finished,
+    Started | PhaseStarted | Step | Evaluated | RoundEnded | Saved | Wrote | Noted | Waiting | Finished,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from kd import label_cache, tables, training
 from kd.checkpoint import State
 from kd.errors import BadLabels
-from kd.events import Event, Noted, PhaseStarted, Step
+from kd.events import Event, Noted, PhaseStarted, Step, Waiting
 from kd.inference import batch_size
 from kd.lessons import in_blocks
 from kd.tables import Table
@@ -112,6 +112,7 @@ def secure(
             waited = True
             yield Noted(code="labels_awaited", message=f"Another run is writing these labels (table {path.stem}).")
         time.sleep(WAIT_SECONDS)
+        yield Waiting()
 
 
 def view_parameters(bench: Workbench, views: int) -> NDArray[np.int32]:
@@ -176,7 +177,7 @@ def told(bench: Workbench, written: Iterator[int], *, start: int = 0, before: in
     bench.begin_counting()
     said, now = start, start
     for now in written:
-        if bench.time_to_speak():
+        if bench.time_to_speak() or bench.is_asked_to_save:
             yield bench.step("labelling", (before + now) / planned, now - said, {})
             bench.begin_counting()
             said = now
@@ -190,7 +191,8 @@ def kept(bench: Workbench, path: Path, table_NVC: Table, written: Iterator[int])
     for number, now in enumerate(written, 1):
         # In a team, where no clock is the same for all, by count.
         alone = bench.team.size == 1
-        if time.monotonic() - began >= CHUNK_SECONDS if alone else number % CHUNK_BATCHES == 0:
+        due = time.monotonic() - began >= CHUNK_SECONDS or bench.is_asked_to_save
+        if due if alone else number % CHUNK_BATCHES == 0:
             bench.team.wait()
             if bench.team.leads:
                 tables.keep(path, table_NVC, now)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def run(
     device: str = "auto",
     label_cache_bytes: int | None = None,
     resident_bytes: int | None = None,
+    save_now: threading.Event | None = None,
 ) -> Iterator[Event]:
     """Distil as `spec` says, into the folder `out`, saying what happens. To stop, stop iterating.
 
@@ -39,7 +41,8 @@ def run(
     `data_folder`; label tables are kept in `label_folder` (default: `labels` beside the data), those used least
     lately are evicted beyond `label_cache_bytes`. `teacher_file` is the weights file of the teacher, if the spec says
     that it comes from another job. Images that would take more than `resident_bytes` (default: half of what is free)
-    stay on disk. With `resources.gpus` above 1 the run goes on in as many processes.
+    stay on disk. With `resources.gpus` above 1 the run goes on in as many processes. While `save_now` is set, a run of
+    one process saves after every step: set it, and stop iterating at the next `Saved`, to lose nothing.
     Raises a `KdError` for what a user can mend: missing data, a loss that diverged, a damaged resume state.
     """
     config, out, data_folder = spec.config, Path(out), Path(data_folder)
@@ -98,6 +101,7 @@ def run(
         teacher_file=teacher_file,
         label_cache_bytes=label_cache_bytes,
         resident_bytes=resident_bytes,
+        save_now=save_now,
         team=team,
     )
     plan_work(bench)

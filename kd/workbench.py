@@ -1,5 +1,6 @@
 """What every phase of a run has at hand: the data on the device, where the run stands, and how to save it."""
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Workbench:
     teacher_file: Path | None = None  # of a teacher that is brought along
     label_cache_bytes: int | None = None  # None: label tables may take what they need
     resident_bytes: int | None = None  # None: images may take half of the memory that is free
+    save_now: threading.Event | None = None  # set by whoever wants the next step to save
     team: Team = Team()  # noqa: RUF009  # immutable
     progress: Progress = field(default_factory=Progress)
 
@@ -109,11 +111,16 @@ class Workbench:
             self._count_seconds()
         self.position.phase = phase
 
+    @property
+    def is_asked_to_save(self) -> bool:
+        return self.save_now is not None and self.save_now.is_set()
+
     def time_to_speak(self) -> bool:
         return time.monotonic() - self._spoke >= STEP_SECONDS
 
     def time_to_save(self) -> bool:
-        return self.team.leads and time.monotonic() - self._saved >= self.config.checkpoint_seconds
+        due = time.monotonic() - self._saved >= self.config.checkpoint_seconds
+        return self.team.leads and (due or self.is_asked_to_save)
 
     def step(
         self, phase: Phase, share: float, images: int, metrics: dict[str, float], *, epoch: int = 0, epochs: int = 0

@@ -7,6 +7,7 @@ import threading
 from contextlib import ExitStack
 
 from celery import signals
+from kombu.asynchronous import get_event_loop
 
 from jobs import broker, logs
 from jobs.settings import Settings
@@ -35,6 +36,14 @@ def run_job(job_id: str) -> None:
     with slot:
         while worker.takes_jobs and supervise(worker):
             pass
+    _listen_again()
+
+
+def _listen_again() -> None:
+    # Celery asks the broker for the next ring when its loop turns, and a task that ends in a thread does not turn it.
+    loop = get_event_loop()
+    if loop is not None:
+        loop.call_soon(loop.call_later, 0.01, lambda: None)
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]

@@ -15,6 +15,9 @@ from typing import Any
 
 import structlog
 
+from worker import kin
+from worker.lifeline import STOP
+
 log = structlog.get_logger()
 
 # A reserve that dies at once (torch cannot be loaded, say) is not started again sooner than this.
@@ -37,11 +40,16 @@ class Order:
 
 
 class Child:
-    """One trainer in a process group of its own. It dies with this process: its stdin is the lifeline."""
+    """One trainer in a process group of its own. It dies with this process: its stdin is the lifeline.
+
+    Whatever it starts carries its mark, and ends with it.
+    """
 
     def __init__(self) -> None:
         self.ready = threading.Event()  # torch is loaded; an order will be taken at once
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._mark = kin.new_mark()
+        self.kin = kin.Kin(self._mark)
         self._process = subprocess.Popen(
             # -P: a folder named kd or worker where the operator happens to stand is not ours.
             [sys.executable, "-P", "-m", "worker.trainer"],
@@ -49,7 +57,8 @@ class Child:
             stdout=subprocess.PIPE,
             process_group=0,
             # No credentials for what runs models: it speaks to us, we speak to the database.
-            env={name: value for name, value in os.environ.items() if not name.startswith("STILLHOUSE_")},
+            env={name: value for name, value in os.environ.items() if not name.startswith("STILLHOUSE_")}
+            | {kin.MARK: self._mark},
         )
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -62,15 +71,27 @@ class Child:
         return self._process.poll() is None
 
     def start(self, order: Order) -> None:
-        """Hand over the order. A child that died meanwhile shows it by ending its lines."""
+        """Hand over the order."""
+        self._tell(json.dumps(asdict(order)).encode())
+
+    def ask_to_stop(self) -> None:
+        """Let it save where it stands, and end."""
+        self._tell(STOP)
+
+    def _tell(self, line: bytes) -> None:
+        """A child that died meanwhile shows it by ending its lines."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+            self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
 
     def next_line(self, timeout_seconds: float) -> bytes | None:
         """The next line it said. Raises `queue.Empty` when it is silent that long; None once it has ended."""
         return self._lines.get(timeout=max(timeout_seconds, 0.001))
+
+    def end_kin(self) -> None:
+        """End what it has started. Whoever of them still holds its stdout would keep us listening."""
+        kin.kill(self._mark)
 
     def kill_after(self, seconds: float) -> None:
         """Let it end by itself for so long."""
@@ -87,6 +108,7 @@ class Child:
         """End it and everything it started, now, and wait until it is gone."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        self.end_kin()
         self._process.wait()
         with contextlib.suppress(BrokenPipeError):
             if self._process.stdin is not None:

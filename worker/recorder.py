@@ -22,6 +22,7 @@ from kd.events import (
     SavedFile,
     Started,
     Step,
+    Waiting,
     Wrote,
 )
 
@@ -34,6 +35,7 @@ class Recorder:
         self.data_dir, self.folder = data_dir, folder
         self.failure: dict[str, Any] | None = None  # why it gave up, if it could say so
         self.finished: Finished | None = None
+        self.phase: str | None = None  # in which it was last
         self._pending: deque[Event] = deque()  # said, not yet in the database
         self._latest_metrics: dict[str, float] = {}
 
@@ -41,6 +43,11 @@ class Recorder:
     def waiting(self) -> bool:
         """Something is not in the database yet."""
         return bool(self._pending)
+
+    @property
+    def has_last_word(self) -> bool:
+        """It has finished, or failed: there is nothing more to hear."""
+        return self.finished is not None or self.failure is not None
 
     @property
     def urgent(self) -> bool:
@@ -56,6 +63,10 @@ class Recorder:
             self.failure = {name: failure[name] for name in ("code", "message", "hint", "retryable")}
             return
         event = events.parse(line)
+        if isinstance(event, Waiting):
+            return  # it lives, and that is all
+        if isinstance(event, PhaseStarted | Step):
+            self.phase = event.phase
         self._pending.append(event)
         if isinstance(event, Finished):
             self.finished = event

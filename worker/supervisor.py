@@ -24,7 +24,10 @@ from jobs.leases import Claim, Requests
 from jobs.resources import Offer
 from jobs.settings import Settings
 from jobs.states import FINAL, State
+from kd import cgroups
+from worker import endings, remedies
 from worker.children import Child, Order, Trainers, log_path
+from worker.endings import Ending
 from worker.recorder import Recorder
 
 log = structlog.get_logger()
@@ -37,6 +40,10 @@ FLUSH_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 # A trainer that has nothing more to say is given this long to end by itself.
 LEAVE_SECONDS = 2.0
+# A trainer that is asked to stop is given this long to save where it stands.
+STOP_SECONDS = 5.0
+# How often its memory is looked at.
+MEMORY_SECONDS = 0.5
 
 
 @dataclass
@@ -89,10 +96,13 @@ class Attempt:
 
     def __init__(self, worker: Worker, claim: Claim, renewed_at: float):
         self.worker, self.claim = worker, claim
-        self.renewed_at = renewed_at
+        self.began = self.renewed_at = renewed_at
         self.requests = Requests(cancel=False, pause=False)
-        self.began = renewed_at
         self.lease_lapsed = False
+        self.ending: Ending | None = None  # why we end the trainer, where it is not asked for by anybody
+        self.stop_asked_at: float | None = None
+        self.memory_limit = memory_limit(worker, claim)
+        self.oom_kills = cgroups.oom_kills()
         self.folder = files.attempt_folder(worker.settings.data_dir, claim.job_id, claim.attempt)
         self.recorder = Recorder(worker.db, claim, worker.settings.data_dir, self.folder)
         self.child: Child | None = None
@@ -106,14 +116,14 @@ class Attempt:
             teacher_file = self._teacher_file()
         except NoTeacher as error:
             log.warning("no_teacher", job=self.claim.job_id, error=str(error))
-            self._refuse(no_teacher(error))
+            self._refuse(endings.no_teacher(error))
             return
         try:
             self.child = self.worker.trainers.take()
         except OSError as error:  # no process, no memory: this machine's trouble, not the job's
             log.error("no_trainer", job=self.claim.job_id, error=str(error))
             time.sleep(RETRY_SECONDS)
-            self._put_back(no_trainer(error))
+            self._put_back(endings.no_trainer(error))
             return
         self.child.start(
             Order(
@@ -141,8 +151,9 @@ class Attempt:
             self.child.kill()
 
     def _listen(self, child: Child) -> None:
-        """Until the trainer has ended: take what it says, write it down, renew the lease, mind requests."""
-        next_beat = next_flush = time.monotonic()
+        """Until the trainer has ended: take what it says, write it down, renew the lease, mind requests and limits."""
+        now = heard_at = time.monotonic()
+        next_beat = next_flush = next_weighing = now
         failing = False  # the database does not answer: what is urgent waits like the rest
         while True:
             now = time.monotonic()
@@ -152,17 +163,52 @@ class Attempt:
             if now >= next_flush or (self.recorder.urgent and not failing):
                 failing = not self._try(self.recorder.flush)
                 next_flush = now + (RETRY_SECONDS if failing else FLUSH_SECONDS)
-            if self.requests.cancel or self.requests.pause or self.worker.leaving or self.lease_lapsed:
+            if now >= next_weighing:
+                self._weigh(child)
+                next_weighing = now + MEMORY_SECONDS
+            self._mind_the_time(now, heard_at)
+            if self._must_end_now(child, now) or (self.recorder.has_last_word and now - heard_at > LEAVE_SECONDS):
                 child.kill()
                 return
-            wake = min(next_beat, next_flush if self.recorder.waiting else next_beat)
+            wake = min(next_beat, next_weighing, next_flush if self.recorder.waiting else next_beat)
             try:
                 line = child.next_line(min(wake - time.monotonic(), FLUSH_SECONDS))
             except queue.Empty:
+                if not child.alive:
+                    child.end_kin()
                 continue
             if line is None:
                 return
+            heard_at = time.monotonic()
             self.recorder.hear(line)
+
+    def _must_end_now(self, child: Child, now: float) -> bool:
+        """Whether to kill the trainer. One that is only in the way is asked to stop first, and may save."""
+        if self.requests.cancel or self.lease_lapsed:
+            return True
+        if self.stop_asked_at is not None:
+            return now - self.stop_asked_at > STOP_SECONDS
+        if self.ending is not None and self.ending["code"] != "run_time_exceeded":
+            return True
+        if self.requests.pause or self.worker.leaving or self.ending is not None:
+            child.ask_to_stop()
+            self.stop_asked_at = now
+        return False
+
+    def _mind_the_time(self, now: float, heard_at: float) -> None:
+        if self.ending is not None or self.stop_asked_at is not None:
+            return
+        claim, ran_seconds = self.claim, self.claim.run_seconds + now - self.began
+        if claim.max_run_seconds is not None and ran_seconds > claim.max_run_seconds:
+            self.ending = endings.run_time_exceeded(claim.max_run_seconds)
+        elif claim.max_stall_seconds is not None and now - heard_at > claim.max_stall_seconds:
+            self.ending = endings.stalled(claim.max_stall_seconds)
+
+    def _weigh(self, child: Child) -> None:
+        if self.memory_limit is not None and self.ending is None:
+            used = child.kin.memory_bytes()
+            if used > self.memory_limit:
+                self.ending = endings.too_much_memory(used, self.memory_limit)
 
     def _settle(self, child: Child) -> None:
         """The trainer has said its last word: write down how it ended, trying again while the lease is ours."""
@@ -222,23 +268,25 @@ class Attempt:
             state = leases.requeue(session, rest, keep_stall=True, max_stalls=max_stalls, error=failure)
             return state, [claim.resume]
         if failure is not None:
-            return State.FAILED, leases.release(session, claim, State.FAILED, error=failure)
-        if self.requests.pause or self.worker.leaving:
+            return State.FAILED, leases.release(session, claim, State.FAILED, error=self._advised(failure))
+        if self.ending is not None and self.ending["code"] != "stalled":
+            return State.FAILED, leases.release(session, claim, State.FAILED, error=self._advised(self.ending))
+        if self.stop_asked_at is not None:
             return leases.requeue(session, claim, keep_stall=False, max_stalls=max_stalls), []
-        error = death(child.wait())
+        memory_ran_out = cgroups.oom_kills() > self.oom_kills
+        error = self._advised(self.ending or endings.death(child.wait(), memory_ran_out=memory_ran_out))
         return leases.requeue(session, claim, keep_stall=True, max_stalls=max_stalls, error=error), []
+
+    def _advised(self, ending: Ending) -> Ending:
+        """With a patch for the spec, where there is one."""
+        patch = remedies.suggest(ending["code"], self.claim.spec, self.recorder.phase)
+        return ending if patch is None else {**ending, "suggested_patch": patch}
 
     def give_up(self, error: Exception) -> None:
         """Something here is broken: say so in the job. If even that fails, the lease lapses and the job is rescued."""
         self.end_trainer()
-        facts = {
-            "code": "internal_error",
-            "message": f"The worker could not go on with this job: {type(error).__name__}.",
-            "hint": "This is a bug in Stillhouse; the worker's own log has the traceback.",
-            "retryable": True,
-        }
         with contextlib.suppress(DBAPIError, LeaseLost, *UNREACHABLE), self.worker.db.begin() as session:
-            leases.release(session, self.claim, State.FAILED, error=facts)
+            leases.release(session, self.claim, State.FAILED, error=endings.bug(error))
 
     # -- the lease -----------------------------------------------------------------------------------------------
 
@@ -268,36 +316,8 @@ class Attempt:
         return True
 
 
-def no_teacher(error: NoTeacher) -> dict[str, Any]:
-    return {
-        "code": "bad_teacher",
-        "message": str(error),
-        "hint": "Name another job in config.teacher, or train a teacher here.",
-        "retryable": False,
-    }
-
-
-def no_trainer(error: OSError) -> dict[str, Any]:
-    return {
-        "code": "no_trainer",
-        "message": f"The worker could not start a trainer: {error.strerror}.",
-        "hint": "The worker's machine is out of processes or memory.",
-        "retryable": True,
-    }
-
-
-def death(exit_code: int) -> dict[str, Any]:
-    """The error of a trainer that ended without a word."""
-    if exit_code < 0:
-        return {
-            "code": "killed",
-            "message": f"The trainer was killed by signal {-exit_code}.",
-            "hint": "Signal 9 is often the kernel out of memory: use a smaller batch_size, or give it more memory.",
-            "retryable": True,
-        }
-    return {
-        "code": "crashed",
-        "message": f"The trainer ended with exit code {exit_code} before it had finished.",
-        "hint": "See the trainer's log: GET /jobs/{id}/logs.",
-        "retryable": True,
-    }
+def memory_limit(worker: Worker, claim: Claim) -> int | None:
+    """The bytes of the machine's memory that a trainer may take: what the job asked for, what the worker allows."""
+    offered = worker.offer.memory_bytes if worker.offer is not None else 0
+    limits = [limit for limit in (claim.memory_bytes, worker.settings.trainer_memory_bytes, offered) if limit]
+    return min(limits, default=None)

@@ -1,7 +1,7 @@
 """The child process that trains: an order on stdin, `for event in run(...)`: one JSON line each on stdout.
 
 It has no database credentials and dies with its parent. It loads torch before it reads its order, so that a
-trainer can be kept warm: started early, waiting.
+trainer can be kept warm: started early, waiting. Asked to stop, it saves where it stands and ends.
 """
 
 import contextlib
@@ -9,26 +9,28 @@ import json
 import os
 import signal
 import sys
-import threading
 import traceback
 from pathlib import Path
 from typing import IO
 
 from kd.errors import TeamFailed
+from kd.events import Event, Saved, Started, Step
 from kd.run import run
 from kd.spec import parse
 from worker.failures import explain
+from worker.lifeline import Lifeline
 
 
 def main() -> int:
     """Take one order, carry it out, and say what happens."""
-    voice = _keep_stdout_for_events()
+    voice, lifeline = _keep_stdout_for_events(), Lifeline()
+    _be_the_first_to_go()
     say(voice, {"event": "ready"})
-    line = sys.stdin.readline()
-    if not line:
-        return 0  # the parent ended before it had an order for us
+    line = lifeline.order()
+    if line is None:
+        return 0
     order = json.loads(line)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    lifeline.mind()
     try:
         _log_to(Path(order["log"]))
         for event in run(
@@ -40,9 +42,12 @@ def main() -> int:
             teacher_file=order["teacher_file"],
             device=order["device"],
             label_cache_bytes=order["label_cache_bytes"],
+            save_now=lifeline.stop,
         ):
             voice.write(event.model_dump_json() + "\n")
             voice.flush()
+            if lifeline.stop.is_set() and nothing_is_lost_after(event, order["spec"]["mode"]):
+                return 0
     except TeamFailed:
         traceback.print_exc()
         return 1  # without a word, like any trainer that was killed: the job is tried again
@@ -52,6 +57,13 @@ def main() -> int:
             traceback.print_exc()
         return 1
     return 0
+
+
+def nothing_is_lost_after(event: Event, mode: str) -> bool:
+    """Whether a run that ends after this event will go on from here: it has just saved, or just begun, or it writes a
+    label table, which keeps by itself what is in it. (The labels of a round of `guide` are kept nowhere.)"""
+    labels = isinstance(event, Step) and event.phase == "labelling" and mode == "train"
+    return labels or isinstance(event, Saved | Started)
 
 
 def say(voice: IO[str], fact: dict[str, object]) -> None:
@@ -74,11 +86,10 @@ def _log_to(path: Path) -> None:
     os.close(log)
 
 
-def _die_with_parent() -> None:
-    """Stdin is the lifeline: the parent holds its other end and never writes again. At its end, kill the group."""
-    while os.read(0, 1024):
-        pass
-    os.killpg(0, signal.SIGKILL)
+def _be_the_first_to_go() -> None:
+    """When the machine runs out of memory the kernel shall end us and not the worker, which can tell what happened."""
+    with contextlib.suppress(OSError):  # not Linux, or a container that forbids it
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """A worker's parts for tests: small jobs on real digits, a settled data folder, a worker in this process."""
 
+import contextlib
 import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jobs import store
@@ -103,3 +105,18 @@ def until() -> Callable[..., None]:
             time.sleep(0.02)
 
     return until
+
+
+@pytest.fixture
+def trainers() -> Callable[[], list[psutil.Process]]:
+    """The trainers that this process has started and that still live."""
+
+    def trainers() -> list[psutil.Process]:
+        found = []
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                if "worker.trainer" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+                    found.append(child)
+        return found
+
+    return trainers

@@ -31,7 +31,7 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
             "STILLHOUSE_DATA_DIR": str(settings.data_dir),
             "STILLHOUSE_DATABASE_URL": settings.url,
             "STILLHOUSE_BROKER_URL": broker_url,
-            "STILLHOUSE_LEASE_SECONDS": "3",
+            "STILLHOUSE_LEASE_SECONDS": "6",
             "STILLHOUSE_HEARTBEAT_SECONDS": "0.3",
             "STILLHOUSE_STANDBY": "false",
             **more,

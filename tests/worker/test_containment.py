@@ -1,0 +1,229 @@
+"""Whatever a trainer does, it does to itself alone: what it starts ends with it, and the worker takes the next job."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs import requests
+from jobs.states import State
+from kd import cgroups
+from worker import kin
+from worker.children import Child, Order
+
+ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+# Python runs this when it starts. In a trainer it waits in a thread for files that tell it what to do.
+UNRULY = """
+import os, pathlib, subprocess, sys, threading, time
+
+here = pathlib.Path(__file__).parent
+
+def misbehave():
+    if not pathlib.Path("/proc/self/cmdline").read_bytes().endswith(b"worker.trainer\\0"):
+        return
+    grandchild = subprocess.Popen(["sleep", "1000"], start_new_session=True, stdin=subprocess.DEVNULL)
+    (here / f"grandchild-{grandchild.pid}").touch()
+    hoard = []
+    while True:
+        if (here / "crash").exists():
+            import ctypes
+            ctypes.string_at(0)
+        if (here / "grow").exists() and len(hoard) < 40:
+            hoard.append(bytearray(os.urandom(1)) * 50_000_000)
+        time.sleep(0.02)
+
+threading.Thread(target=misbehave, daemon=True).start()
+"""
+
+
+class Unruly:
+    """What is asked of every trainer from now on, and what they have started."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def do(self, what: str) -> None:
+        (self.folder / what).touch()
+
+    def behave(self) -> None:
+        for what in ("crash", "grow"):
+            (self.folder / what).unlink(missing_ok=True)
+
+    def grandchildren(self) -> list[psutil.Process]:
+        pids = [int(file.name.split("-")[1]) for file in self.folder.glob("grandchild-*")]
+        found = []
+        for pid in pids:
+            try:
+                process = psutil.Process(pid)
+                if process.name() == "sleep" and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture
+def unruly(tmp_path: Path, monkeypatch) -> Unruly:
+    folder = tmp_path / "unruly"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(UNRULY)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return Unruly(folder)
+
+
+@ON_ONE_DATABASE
+def test_what_a_trainer_has_started_ends_with_it_when_it_is_cancelled(
+    unruly, worker, submit, wait_for, long, db, until
+):
+    job_id = submit(long())
+    wait_for(job_id, lambda job: job.phase == "teacher")
+    until(unruly.grandchildren)
+
+    with db.begin() as session:
+        requests.cancel(session, job_id)
+    wait_for(job_id)
+
+    until(lambda: not unruly.grandchildren())
+
+
+@ON_ONE_DATABASE
+def test_what_a_trainer_has_started_ends_when_it_crashes_by_itself_and_the_next_job_runs(
+    unruly, worker, submit, wait_for, tiny, long, db, until
+):
+    unruly.do("crash")
+    poison = wait_for(submit(long()))
+    unruly.behave()
+
+    assert (poison.state, poison.attempt) == (State.FAILED, 3), "each attempt crashed without a checkpoint"
+    assert poison.error["code"] == "crashed"
+    assert "SIGSEGV" in poison.error["message"]
+    until(lambda: not unruly.grandchildren())
+    assert wait_for(submit(tiny())).state is State.SUCCEEDED
+
+
+PARENT = """
+import sys, time
+from worker.children import Child, Order
+child = Child()
+child.start(Order({spec!r}, {out!r}, None, {data!r}, {labels!r}, {log!r}))
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_a_trainer_has_started_ends_when_its_worker_is_killed(unruly, tmp_path, long, until):
+    names = {name: str(tmp_path / name) for name in ("out", "data", "labels", "log")}
+    code = PARENT.format(spec=long().model_dump(mode="json"), **names)
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    trainer = psutil.Process(int(parent.stdout.readline()))
+    until(lambda: (tmp_path / "out").exists() and unruly.grandchildren())
+
+    parent.kill()
+    parent.wait()
+
+    until(lambda: not unruly.grandchildren())
+    until(lambda: not trainer.is_running() or trainer.status() == psutil.STATUS_ZOMBIE)
+
+
+@ON_ONE_DATABASE
+def test_a_trainer_that_takes_more_memory_than_it_may_is_ended_and_told_what_to_change(
+    unruly, worker, submit, wait_for, tiny, long
+):
+    unruly.do("grow")
+    job = wait_for(submit(long(resources={"memory_gb": 1.2})))
+    unruly.behave()
+
+    assert (job.state, job.error["code"], job.attempt) == (State.FAILED, "out_of_memory", 1)
+    assert "may take 1.20 GB" in job.error["message"]
+    assert job.error["suggested_patch"]["config"]
+    assert wait_for(submit(tiny(resources={"memory_gb": 1.2}))).state is State.SUCCEEDED
+
+
+@ON_ONE_DATABASE
+def test_the_kernel_would_take_the_trainer_before_the_worker(worker, submit, wait_for, long, trainers):
+    wait_for(submit(long()), lambda job: job.phase == "teacher")
+    (trainer,) = trainers()
+
+    def adjustment(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    assert adjustment(trainer.pid) == 500
+    assert adjustment(os.getpid()) < 500
+
+
+def test_only_the_marked_are_ended():
+    ours, theirs = kin.new_mark(), kin.new_mark()
+    sleepers = [
+        subprocess.Popen(["sleep", "1000"], env=os.environ | {kin.MARK: mark}, start_new_session=True)
+        for mark in (ours, ours, theirs)
+    ]
+
+    kin.kill(ours)
+
+    assert [sleeper.wait(30) for sleeper in sleepers[:2]] == [-9, -9]
+    assert sleepers[2].poll() is None
+    sleepers[2].kill()
+    sleepers[2].wait()
+
+
+def test_a_trainer_has_no_credentials(monkeypatch):
+    monkeypatch.setenv("STILLHOUSE_DATABASE_URL", "postgresql://user:secret@host/name")
+    child = Child()
+    child.ready.wait(60)
+
+    environment = psutil.Process(child.pid).environ()
+    child.kill()
+
+    assert not [name for name in environment if name.startswith("STILLHOUSE_")]
+
+
+# -- what the kernel counts --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted(tmp_path) -> Callable[[str, str, str], int]:
+    def counted(line: str, file: str, content: str) -> int:
+        proc, groups = tmp_path / "proc", tmp_path / "cgroup"
+        (proc / "self").mkdir(parents=True)
+        (proc / "self" / "cgroup").write_text(line)
+        (proc / "vmstat").write_text("pgfault 7\noom_kill 3\n")
+        if file:
+            (groups / file).parent.mkdir(parents=True)
+            (groups / file).write_text(content)
+        return cgroups.oom_kills(proc, groups)
+
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "content", "kills"),
+    [
+        ("0::/a/b\n", "a/b/memory.events", "low 0\noom 2\noom_kill 5\n", 5),
+        ("0::/a/b\n", "a/memory.events", "oom_kill 4\n", 4),
+        ("5:memory:/c\n", "memory/c/memory.oom_control", "oom_kill_disable 0\noom_kill 6\n", 6),
+        ("0::/\n", "", "", 3),
+    ],
+)
+def test_kills_for_want_of_memory_are_counted_where_the_kernel_counts_them(counted, line, file, content, kills):
+    assert counted(line, file, content) == kills
+
+
+def test_an_order_and_a_request_to_stop_that_come_together_are_both_heard(tmp_path, long):
+    names = {name: str(tmp_path / name) for name in ("out", "data_folder", "label_folder", "log")}
+    child = Child()
+    child.start(Order(spec=long().model_dump(mode="json"), resume=None, **names))
+    child.ask_to_stop()
+
+    said = []
+    give_up = time.monotonic() + 60
+    while (line := child.next_line(60)) is not None and time.monotonic() < give_up:
+        said.append(line)
+
+    assert child.wait() == 0
+    assert said, "it began, and then it ended"

@@ -1,0 +1,39 @@
+"""What to change in a spec so that it may not fail in the same way again: a JSON merge patch (RFC 7396)."""
+
+from typing import Any
+
+Patch = dict[str, Any]
+
+# Batch normalisation needs two images for each GPU.
+LEAST_A_GPU = 2
+
+
+def suggest(code: str, spec: dict[str, Any], phase: str | None) -> Patch | None:
+    """The patch for a failure in this phase of a run with this (resolved) spec; None where nobody can know."""
+    config = spec["config"]
+    if code == "out_of_memory":
+        return _smaller(config, phase)
+    if code == "diverged":
+        return _gentler(config, phase)
+    if code == "no_device":
+        return {"config": {"resources": {"device": "cpu", "gpus": 1}}}
+    return None
+
+
+def _smaller(config: dict[str, Any], phase: str | None) -> Patch | None:
+    least = LEAST_A_GPU * config["resources"]["gpus"]
+    if phase == "labelling" and isinstance(config.get("views"), int) and config["views"] > 1:
+        return {"config": {"views": config["views"] // 2}}
+    of_teacher = phase in (None, "teacher") and "batch_size" in config["teacher"]
+    if of_teacher and config["teacher"]["batch_size"] // 2 >= least:
+        return {"config": {"teacher": {"batch_size": config["teacher"]["batch_size"] // 2}}}
+    if config["batch_size"] // 2 >= least:
+        return {"config": {"batch_size": config["batch_size"] // 2}}
+    return None
+
+
+def _gentler(config: dict[str, Any], phase: str | None) -> Patch:
+    of_teacher = phase == "teacher" and "optimizer" in config["teacher"]
+    recipe = (config["teacher"] if of_teacher else config)["optimizer"]
+    gentler = {"optimizer": {"lr": recipe["lr"] / 10, "clip_norm": min(recipe["clip_norm"] or 1.0, 1.0)}}
+    return {"config": {"teacher": gentler} if of_teacher else gentler}
