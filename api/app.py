@@ -7,12 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import errors, openapi
+from api import errors, leaving, openapi
 from api.dependencies import refuse_queries_nobody_reads
 from api.limits import BodyLimit
+from api.lookout import Lookout
 from api.public_addresses import Allowed
 from api.request_id import RequestId
-from api.routes import artifacts, jobs, label_tables, system, webhooks
+from api.routes import artifacts, jobs, label_tables, system, webhooks, workers
 from api.webhook_sender import WebhookSender
 from jobs import db
 from jobs.notifier import Notifier
@@ -39,7 +40,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         swagger_ui_parameters={"validatorUrl": None},
     )
     app.state.settings = settings
-    for routes in (jobs, artifacts, label_tables, webhooks, system):
+    for routes in (jobs, artifacts, label_tables, workers, webhooks, system):
         app.include_router(routes.router, dependencies=[Depends(refuse_queries_nobody_reads)])
     openapi.complete(app)
     errors.install(app)
@@ -64,9 +65,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     upkeep.start()
     app.state.webhook_sender = WebhookSender(app.state.database, Allowed.by(settings))
     app.state.webhook_sender.start()
+    app.state.lookout = Lookout(app.state.database)
     try:
-        yield
+        with leaving.told(app.state.lookout.leave):
+            yield
     finally:
+        await app.state.lookout.close()
         app.state.webhook_sender.close()
         upkeep.close()
         app.state.notifier.close()

@@ -6,7 +6,7 @@ import sqlalchemy
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 
-from api import errors
+from api import errors, lookout
 from api.faults import Fault
 from jobs import ids, notifier, settings
 from jobs.db import Sessions
@@ -33,6 +33,11 @@ async def _settings(request: Request) -> settings.Settings:
     return found
 
 
+async def _lookout(request: Request) -> lookout.Lookout:
+    found: lookout.Lookout = request.app.state.lookout
+    return found
+
+
 async def _job_id(job_id: str) -> str:
     """An id that we could have made; anything else never reaches the database."""
     if not ids.is_id("job", job_id):
@@ -44,6 +49,7 @@ Database = Annotated[Sessions, Depends(_database)]
 Engine = Annotated[sqlalchemy.Engine, Depends(_engine)]
 Notifier = Annotated[notifier.Notifier, Depends(_notifier)]
 Settings = Annotated[settings.Settings, Depends(_settings)]
+Lookout = Annotated[lookout.Lookout, Depends(_lookout)]
 JobId = Annotated[str, Depends(_job_id)]
 
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
+from api import conditional
 from api.errors import RangeNotSatisfiable
 from jobs.errors import FileGone
 
@@ -28,7 +29,7 @@ def serve(request: Request, path: Path, *, name: str, size: int, sha256: str) ->
         "Accept-Ranges": "bytes",
         "Content-Disposition": f'attachment; filename="{name}"',
     }
-    if _matches(request.headers.get("if-none-match"), etag):
+    if conditional.matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
 
     headers["Content-Type"] = mimetypes.guess_type(name)[0] or "application/octet-stream"
@@ -42,13 +43,6 @@ def serve(request: Request, path: Path, *, name: str, size: int, sha256: str) ->
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     headers["Content-Length"] = str(stop - start)
     return StreamingResponse(_chunks(_open(path, size), start, stop), 206 if wanted else 200, headers)
-
-
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    if if_none_match is None:
-        return False
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag in tags or tags == ["*"]
 
 
 def _open(path: Path, size: int) -> BinaryIO:

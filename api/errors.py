@@ -66,8 +66,25 @@ class RangeNotSatisfiable(ApiError):
         super().__init__(f"The range begins behind the end of the file, which has {size} bytes.")
 
 
+class PreconditionFailed(ApiError):
+    def __init__(self, etag: str):
+        self.headers = {"ETag": etag}
+        super().__init__(
+            "The job is not, or no longer, as If-Match says: read it again, and see whether you still want the change. "
+            f"Its ETag is {etag} now."
+        )
+
+
 class NotReady(ApiError):
     """The server lives, but cannot serve yet."""
+
+
+class TooManyStreams(ApiError):
+    def __init__(self, most: int):
+        super().__init__(
+            f"{most} streams of events are open, which is all that this server keeps. Try again in a moment, or take "
+            "pages instead: ask without Accept: text/event-stream."
+        )
 
 
 # The error's class (or its nearest base) -> status, code. `detail` is the error's own sentence, unless a third says it.
@@ -78,21 +95,26 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     jobs_errors.CheckpointNotFound: (404, "checkpoint_not_found"),
     jobs_errors.ArtifactNotFound: (404, "artifact_not_found"),
     label_cache.NoSuchTable: (404, "label_table_not_found"),
+    jobs_errors.WorkerNotFound: (404, "worker_not_found"),
     jobs_errors.WebhookNotFound: (404, "webhook_not_found"),
     jobs_errors.DeliveryNotFound: (404, "delivery_not_found"),
     NoSuchMode: (404, "mode_not_found"),
+    jobs_errors.InUse: (409, "in_use"),
     jobs_errors.NotAllowed: (409, "not_allowed"),
     webhooks.WebhookDisabled: (409, "webhook_disabled"),
     webhooks.TooManyWebhooks: (409, "too_many_webhooks"),
     label_cache.TableBusy: (409, "label_table_busy"),
     label_cache.TableUnfinished: (409, "label_table_unfinished"),
     jobs_errors.FileGone: (410, "file_gone", "The file is no longer there; a newer checkpoint may have replaced it."),
+    PreconditionFailed: (412, "precondition_failed"),
     BodyTooLarge: (413, "body_too_large"),
     WrongContentType: (415, "wrong_content_type"),
     RangeNotSatisfiable: (416, "range_not_satisfiable"),
     Invalid: (422, "invalid"),
     jobs_errors.NotStorable: (422, "invalid"),
+    jobs_errors.KeyReused: (422, "idempotency_key_reused"),
     NotReady: (503, "not_ready"),
+    TooManyStreams: (503, "too_many_streams"),
     jobs_errors.NoRoom: (507, "no_room"),
     OperationalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),
     PoolTimeout: (503, "database_unavailable", "The database is too busy; try again in a moment."),

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Tag
 from pydantic_core import ErrorDetails
 
 Path = tuple[str | int, ...]
-Place = Literal["body", "query"]
+Place = Literal["body", "query", "header"]
 
 SHOWN = 50  # a body of a megabyte can hold a hundred thousand unknown fields
 

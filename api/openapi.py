@@ -7,10 +7,17 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.errors import Problem
-from api.submission import SUBMISSIONS
+from api.retrying import Retry
+from api.submission import SUBMISSIONS, Change
 
 REF = "#/components/schemas/{model}"
 PROBLEM = {"application/problem+json": {"schema": {"$ref": REF.format(model=Problem.__name__)}}}
+
+
+def _body(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
+    schema = {"$ref": REF.format(model=model.__name__)}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
 
 # For openapi_extra: the route reads the body itself, more strictly than FastAPI would.
 SUBMISSION_BODY: dict[str, Any] = {
@@ -32,6 +39,10 @@ SUBMISSION_BODY: dict[str, Any] = {
 }
 
 
+CHANGE_BODY = _body(Change, required=True)
+RETRY_BODY = _body(Retry, required=False)
+
+
 def complete(app: FastAPI) -> None:
     """Replace the app's document by the completed one; it is made when it is first asked for."""
     of_routes = app.openapi
@@ -49,7 +60,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    ours: list[type[BaseModel]] = [Problem, *SUBMISSIONS.values()]
+    ours: list[type[BaseModel]] = [Problem, Change, Retry, *SUBMISSIONS.values()]
     _, definitions = models_json_schema([(model, "validation") for model in ours], ref_template=REF)
     schemas.update(definitions["$defs"])
     for path, operations in document["paths"].items():

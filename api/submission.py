@@ -15,7 +15,7 @@ from api import faults, json_body
 from api.dependencies import Settings
 from api.errors import Invalid
 from api.faults import Fault
-from jobs import teachers
+from jobs import store, teachers
 from jobs.errors import NoTeacher
 from kd import packed_facts, spec
 from kd.errors import DataError
@@ -47,6 +47,20 @@ LabelKey = Annotated[str, AfterValidator(label_key)]
 LabelValue = Annotated[str, Field(max_length=255, json_schema_extra=SHOWN), AfterValidator(printable)]
 
 
+Seconds = Annotated[float, Field(gt=0, le=1e8)]
+
+
+class Limits(spec.Part):
+    """How long a job may take, in seconds."""
+
+    max_run_seconds: Seconds | None = Field(default=None, description="of training, over all attempts")
+    max_queue_seconds: Seconds | None = Field(default=None, description="until its first start")
+    max_stall_seconds: Annotated[float, Field(ge=10, le=1e8)] | None = Field(
+        default=None,
+        description="without a word from its trainer; at least 10, for it is silent while it loads torch",
+    )
+
+
 class Envelope(spec.Part):
     name: Name | None = Field(default=None, description="what people call the job")
     labels: dict[LabelKey, LabelValue] = Field(
@@ -56,6 +70,10 @@ class Envelope(spec.Part):
         json_schema_extra={"propertyNames": {"pattern": LABEL_KEY}},
     )
     priority: int = Field(default=0, ge=-100, le=100, description="higher starts first")
+    limits: Limits = Limits()
+    keep_last: int = Field(
+        default=1, ge=1, le=100, description="of the newest students, beside the best one and those that are pinned"
+    )
 
 
 class TrainSubmission(Envelope, spec.TrainSpec):
@@ -76,16 +94,23 @@ SUBMISSIONS: dict[str, type[TrainSubmission] | type[GuideSubmission]] = {
 class Submission:
     """A body that was understood. `given` is its mode and config as they came, before defaults."""
 
+    body: Any
     spec: spec.TrainSpec | spec.GuideSpec
     given: dict[str, Any]
     name: str | None
     labels: dict[str, str]
     priority: int
+    limits: store.Limits
+    keep_last: int
 
 
 def parse(body: json_body.Body, settings: Settings) -> Submission:
     """The submission in a body, or an error that names every problem and its place."""
-    given = json_body.parse(body)
+    return understand(json_body.parse(body), settings)
+
+
+def understand(given: Any, settings: Settings) -> Submission:
+    """The same of JSON that was read."""
     if not isinstance(given, dict):
         raise Invalid([Fault("", 'should be an object, such as {"mode": "train", "config": {}}')])
     mode = given.get("mode")
@@ -100,11 +125,14 @@ def parse(body: json_body.Body, settings: Settings) -> Submission:
     if elsewhere := packed_faults(found.config, settings.data_dir / "datasets"):
         raise Invalid(elsewhere)
     return Submission(
+        body=given,
         spec=spec.parse({"mode": mode, "config": given["config"]}),
         given={"mode": mode, "config": given["config"]},
         name=found.name,
         labels=found.labels,
         priority=found.priority,
+        limits=store.Limits(**found.limits.model_dump()),
+        keep_last=found.keep_last,
     )
 
 
@@ -131,3 +159,26 @@ def check_teacher(session: Session, submission: Submission) -> None:
 
 
 Submitted = Annotated[Submission, Depends(parse)]
+
+
+# -- changing a job ----------------------------------------------------------------------------------------------
+
+
+class Change(spec.Part):
+    """What users may change of a job; what is not named stays."""
+
+    name: Name | None = None
+    labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=32)
+    priority: int = Field(default=0, ge=-100, le=100)
+
+
+def _change(body: json_body.Body) -> dict[str, Any]:
+    given = json_body.parse(body)
+    try:
+        return Change.model_validate(given).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+        raise Invalid(faults.find(details, given, model=Change)) from None
+
+
+Changed = Annotated[dict[str, Any], Depends(_change)]

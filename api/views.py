@@ -4,13 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
 from jobs import models
 from jobs.deliveries import Claim
+from jobs.queue import Waiting as QueuePlace
 from jobs.states import FINAL, State
 from jobs.webhooks import word_for
+from jobs.workers import Status, WorkerNow
 from kd import catalog, label_cache
 
 # JSON has no NaN: a diverged loss reads "NaN", and "Infinity" or "-Infinity".
@@ -33,6 +36,23 @@ class JobError(BaseModel):
     message: str
     hint: str | None
     retryable: bool
+    suggested_patch: Annotated[
+        dict[str, Any] | None, Field(description="a JSON merge patch of the spec with which it may succeed")
+    ]
+
+
+class Limits(BaseModel):
+    max_run_seconds: float | None
+    max_queue_seconds: float | None
+    max_stall_seconds: float | None
+
+
+class Waiting(BaseModel):
+    """Why a queued job waits."""
+
+    position: Annotated[int | None, Field(description="1 is next; null: beyond the first thousand")]
+    reason: str
+    message: str
 
 
 class Result(BaseModel):
@@ -44,6 +64,9 @@ class Result(BaseModel):
 class JobUrls(BaseModel):
     self: str
     cancel: str
+    pause: str
+    resume: str
+    retry: str
     events: str
     metrics: str
     logs: str
@@ -63,9 +86,13 @@ class Job(BaseModel):
     spec: dict[str, Any]
     resolved_spec: dict[str, Any]
     priority: int
+    limits: Limits
+    keep_last: int
+    waiting: Annotated[Waiting | None, Field(description="of a queued job: its place, and what it waits for")]
     progress: Progress
     latest_metrics: Numbers
     attempt: int
+    run_seconds: Annotated[float, Field(description="of training, over all attempts")]
     worker: str | None
     error: JobError | None
     result: Result | None
@@ -75,7 +102,16 @@ class Job(BaseModel):
     finished_at: datetime | None
     updated_at: datetime
     cancel_requested_at: datetime | None
+    pause_requested_at: datetime | None
     urls: JobUrls
+
+
+class Bulk(BaseModel):
+    """What was done to many jobs at once."""
+
+    object: Literal["bulk"]
+    changed: int
+    ids: Annotated[list[str], Field(description="the first thousand of them")]
 
 
 class Event(BaseModel):
@@ -204,7 +240,7 @@ def page(data: Sequence[Item], next_cursor: str | None = None) -> Page[Item]:
     return Page(object="list", data=list(data), has_more=next_cursor is not None, next_cursor=next_cursor)
 
 
-def job(row: models.Job) -> Job:
+def job(row: models.Job, waiting: QueuePlace | None = None) -> Job:
     here = job_url(row.id)
     return Job(
         id=row.id,
@@ -218,9 +254,17 @@ def job(row: models.Job) -> Job:
         spec=row.spec,
         resolved_spec=row.resolved_spec,
         priority=row.priority,
+        limits=Limits(
+            max_run_seconds=row.max_run_seconds,
+            max_queue_seconds=row.max_queue_seconds,
+            max_stall_seconds=row.max_stall_seconds,
+        ),
+        keep_last=row.keep_last,
+        waiting=waiting and Waiting(position=waiting.position, reason=waiting.reason, message=waiting.message),
         progress=_progress(row.progress),
         latest_metrics=row.latest_metrics,
         attempt=row.attempt,
+        run_seconds=round(row.run_seconds, 3),
         worker=row.lease_owner,
         error=_error(row.error),
         result=_result(row.result),
@@ -230,9 +274,13 @@ def job(row: models.Job) -> Job:
         finished_at=row.finished_at,
         updated_at=row.updated_at,
         cancel_requested_at=row.cancel_requested_at,
+        pause_requested_at=row.pause_requested_at,
         urls=JobUrls(
             self=here,
             cancel=f"{here}/cancel",
+            pause=f"{here}/pause",
+            resume=f"{here}/resume",
+            retry=f"{here}/retry",
             events=f"{here}/events",
             metrics=f"{here}/metrics",
             logs=f"{here}/logs",
@@ -240,6 +288,13 @@ def job(row: models.Job) -> Job:
             artifacts=f"{here}/artifacts",
         ),
     )
+
+
+SHOWN_OF_MANY = 1_000
+
+
+def bulk(ids: Sequence[str]) -> Bulk:
+    return Bulk(object="bulk", changed=len(ids), ids=list(ids[:SHOWN_OF_MANY]))
 
 
 def job_url(job_id: str) -> str:
@@ -266,6 +321,7 @@ def _error(said: Mapping[str, Any] | None) -> JobError | None:
         message=said["message"],
         hint=said.get("hint"),
         retryable=said.get("retryable", False),
+        suggested_patch=said.get("suggested_patch"),
     )
 
 
@@ -498,5 +554,60 @@ def webhook_message(claim: Claim) -> WebhookMessage:
             labels=dict(claim.labels),
             url=job_url(claim.job_id),
             event=event(claim.event),
+        ),
+    )
+
+
+# -- workers ----------------------------------------------------------------------------------------------
+
+
+class WorkerUrls(BaseModel):
+    self: str
+    drain: str
+    undrain: str
+    job: str | None
+
+
+class Worker(BaseModel):
+    """A process that runs jobs, as it last described itself."""
+
+    name: str
+    object: Literal["worker"]
+    host: str
+    pid: int
+    version: str
+    status: Status
+    trouble: Annotated[str | None, Field(description="why it takes no job at the moment")]
+    gpus: int
+    gpu_names: list[str]
+    memory_bytes: int
+    job_id: Annotated[str | None, Field(description="what it works on")]
+    started_at: datetime
+    heartbeat_at: datetime
+    heartbeat_age_seconds: float
+    drain_requested_at: datetime | None
+    urls: WorkerUrls
+
+
+def worker(now: WorkerNow) -> Worker:
+    here = f"/workers/{quote(now.name, safe='')}"
+    return Worker(
+        name=now.name,
+        object="worker",
+        host=now.host,
+        pid=now.pid,
+        version=now.version,
+        status=now.status,
+        trouble=now.trouble,
+        gpus=now.offer.gpus,
+        gpu_names=list(now.offer.gpu_names),
+        memory_bytes=now.offer.memory_bytes,
+        job_id=now.job_id,
+        started_at=now.started_at,
+        heartbeat_at=now.heartbeat_at,
+        heartbeat_age_seconds=now.heartbeat_age_seconds,
+        drain_requested_at=now.drain_requested_at,
+        urls=WorkerUrls(
+            self=here, drain=f"{here}/drain", undrain=f"{here}/undrain", job=now.job_id and job_url(now.job_id)
         ),
     )

@@ -31,6 +31,7 @@ BUSY_SECONDS = 5
 READERS = 16
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 15
+IDLE_SECONDS = 5  # within a transaction
 MIGRATION_LOCK = 7_455_110_468  # any number that no one else on the server uses
 
 
@@ -121,7 +122,8 @@ def _postgresql(url: URL) -> Engine:
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_SECONDS}s"
-            f" -c idle_in_transaction_session_timeout={2 * STATEMENT_SECONDS}s",
+            # One who was stopped in the middle of a transaction holds up nobody's rescue for long.
+            f" -c idle_in_transaction_session_timeout={IDLE_SECONDS}s",
         },
     )
 

@@ -148,6 +148,11 @@ def get_job(session: Session, job_id: str) -> Job:
     return job
 
 
+def lock_job(session: Session, job_id: str) -> None:
+    """Let nobody else change the job until the transaction ends. (On SQLite its `BEGIN IMMEDIATE` has done that.)"""
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+
+
 def list_jobs(session: Session, *, limit: int = 20, after: str | None = None, which: Filter = EVERY) -> Page:
     """Newest first. `after` is the id of the last job seen.
 

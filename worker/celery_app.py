@@ -43,7 +43,7 @@ def _listen_again() -> None:
     # Celery asks the broker for the next ring when its loop turns, and a task that ends in a thread does not turn it.
     loop = get_event_loop()
     if loop is not None:
-        loop.call_soon(loop.call_later, 0.01, lambda: None)
+        loop.call_soon(loop.call_later, 0.01, lambda: None)  # type: ignore[no-untyped-call]
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]

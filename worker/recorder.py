@@ -45,11 +45,6 @@ class Recorder:
         return bool(self._pending)
 
     @property
-    def has_last_word(self) -> bool:
-        """It has finished, or failed: there is nothing more to hear."""
-        return self.finished is not None or self.failure is not None
-
-    @property
     def urgent(self) -> bool:
         """Steps can wait a moment; anything else is news."""
         return any(not isinstance(event, Step) for event in self._pending)

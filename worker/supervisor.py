@@ -167,7 +167,7 @@ class Attempt:
                 self._weigh(child)
                 next_weighing = now + MEMORY_SECONDS
             self._mind_the_time(now, heard_at)
-            if self._must_end_now(child, now) or (self.recorder.has_last_word and now - heard_at > LEAVE_SECONDS):
+            if self._must_end_now(child, now) or (self.recorder.failure is not None and now - heard_at > LEAVE_SECONDS):
                 child.kill()
                 return
             wake = min(next_beat, next_weighing, next_flush if self.recorder.waiting else next_beat)
@@ -181,6 +181,8 @@ class Attempt:
                 return
             heard_at = time.monotonic()
             self.recorder.hear(line)
+            if self.recorder.finished is not None:
+                return  # there is nothing more to hear, and to unload torch takes a second
 
     def _must_end_now(self, child: Child, now: float) -> bool:
         """Whether to kill the trainer. One that is only in the way is asked to stop first, and may save."""
@@ -212,9 +214,10 @@ class Attempt:
 
     def _settle(self, child: Child) -> None:
         """The trainer has said its last word: write down how it ended, trying again while the lease is ours."""
-        # It may take its time to leave, or never do; what it said counts, and an ending without a word is read
-        # off its exit code.
-        child.kill_after(LEAVE_SECONDS)
+        if self.recorder.finished is None:
+            # It may take its time to leave, or never do; what it said counts, and an ending without a word is read
+            # off its exit code. One that failed still writes its traceback.
+            child.kill_after(LEAVE_SECONDS)
         while not self.lease_lapsed:
             if self._try(self.recorder.flush) and self._try(lambda: self._release(child)):
                 return

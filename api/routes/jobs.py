@@ -1,19 +1,27 @@
-"""Jobs: ask for one, look at it, stop it, and hear what it says."""
+"""Jobs: ask for one, look at it, stop it, change it, and hear what it says."""
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi import Query as InQuery
 from pydantic import AwareDatetime, Field
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
+from sqlalchemy.orm import Session
 
-from api import views
-from api.dependencies import Database, JobId, Notifier, Query
-from api.openapi import SUBMISSION_BODY
-from api.submission import Submitted, check_teacher, printable
-from jobs import ids, requests, store
+from api import conditional, idempotency, retrying, stream, views
+from api.conditional import IfNoneMatch, Unchanged, represent, shown
+from api.dependencies import Database, JobId, Lookout, Notifier, Query, Settings
+from api.errors import Invalid
+from api.faults import Fault
+from api.long_poll import Look, Wait, look_when_changed
+from api.openapi import CHANGE_BODY, RETRY_BODY, SUBMISSION_BODY
+from api.submission import Changed, Submission, Submitted, check_teacher, printable
+from jobs import files, ids, marks, queue, requests, room, store
+from jobs.models import Job
 from jobs.states import FINAL, State
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -39,10 +47,8 @@ def _of_our_time(at: datetime) -> datetime:
 
 
 class JobFilter(Query):
-    limit: int = Field(default=20, ge=1, le=100)
-    after: Annotated[str, AfterValidator(_cursor)] | None = Field(
-        default=None, description="`next_cursor` of the page before"
-    )
+    """Which jobs are meant."""
+
     status: Annotated[list[State], BeforeValidator(_separate)] = Field(default=[], max_length=10)
     mode: Literal["train", "guide"] | None = None
     label: Annotated[str, AfterValidator(printable)] | None = Field(
@@ -58,6 +64,23 @@ class JobFilter(Query):
         return store.Filter(self.status, self.mode, self.label, self.q, self.created_after)
 
 
+class JobPage(JobFilter):
+    limit: int = Field(default=20, ge=1, le=100)
+    after: Annotated[str, AfterValidator(_cursor)] | None = Field(
+        default=None, description="`next_cursor` of the page before"
+    )
+
+
+class Many(JobFilter):
+    all: bool = Field(default=False, description="yes, every job: without a filter this must be said")
+
+    @property
+    def which(self) -> store.Filter:
+        if super().which.is_empty and not self.all:
+            raise Invalid([Fault("", "needs a filter, such as status=queued; all=true means every job", "query")])
+        return super().which
+
+
 class EventPage(Query):
     after: int = Field(default=0, ge=0, le=MAX_SEQ, description="the `seq` of the last event that is known")
     limit: int = Field(default=100, ge=1, le=1_000)
@@ -70,62 +93,241 @@ class Curves(Query):
 
 
 LOCATION = {"Location": {"description": "where the job is", "schema": {"type": "string"}}}
+MADE: dict[int | str, dict[str, Any]] = {
+    200: {"model": views.Job, "description": "this very request has made it before (`Idempotency-Key`)"},
+    201: {"headers": LOCATION},
+    507: {"description": "the disk, or what jobs may take of it, is full"},
+}
+ASKED: dict[int | str, dict[str, Any]] = {
+    200: {"model": views.Job, "description": "that was so before"},
+    409: {"description": "the job's state does not allow it; `allowed` says what it does"},
+    412: {"description": "the job is no longer as `If-Match` says"},
+}
 
 
-@router.post("", status_code=201, openapi_extra=SUBMISSION_BODY, responses={201: {"headers": LOCATION}})
-def submit_job(submission: Submitted, db: Database, notifier: Notifier, response: Response) -> views.Job:
+# -- asking for jobs ---------------------------------------------------------------------------------------------
+
+
+@router.post("", status_code=201, response_model=views.Job, openapi_extra=SUBMISSION_BODY, responses=MADE)
+def submit_job(
+    submission: Submitted, key: idempotency.Key, db: Database, notifier: Notifier, settings: Settings
+) -> Response:
     """Queue a distillation run."""
-    with db.begin() as session:
+    request = idempotency.asked(key, "/jobs", submission.body)
+
+    def make(session: Session) -> Job:
         check_teacher(session, submission)
-        job = store.add_job(
-            session,
-            submission.spec,
-            given=submission.given,
-            name=submission.name,
-            labels=submission.labels,
-            priority=submission.priority,
-        )
-    notifier.job_queued(job.id)  # after the commit: a worker may look at once
-    response.headers["Location"] = views.job_url(job.id)
-    return views.job(job)
+        return _add(session, submission, request)
 
-
-@router.get("")
-def list_jobs(wanted: Annotated[JobFilter, InQuery()], db: Database) -> views.Page[views.Job]:
-    """Jobs, the newest first."""
-    with db.read() as session:
-        found = store.list_jobs(session, limit=wanted.limit, after=wanted.after, which=wanted.which)
-    return views.page([views.job(job) for job in found.items], found.items[-1].id if found.has_more else None)
-
-
-@router.get("/{job_id}")
-def get_job(job_id: JobId, db: Database, response: Response) -> views.Job:
-    """A job; `Retry-After` says when it is worth to look again."""
-    with db.read() as session:
-        job = store.get_job(session, job_id)
-    if job.state not in FINAL:
-        response.headers["Retry-After"] = "1"
-    return views.job(job)
+    return _made(db, notifier, settings, request, make)
 
 
 @router.post(
-    "/{job_id}/cancel", status_code=202, responses={200: {"model": views.Job}, 409: {"description": "it has finished"}}
+    "/{job_id}/retry",
+    status_code=201,
+    response_model=views.Job,
+    openapi_extra=RETRY_BODY,
+    responses={**MADE, 409: ASKED[409], 412: ASKED[412]},
 )
-def cancel_job(job_id: JobId, db: Database, response: Response) -> views.Job:
-    """Stop a job: at once if it waits, within seconds if it runs. 200 if that was asked before."""
-    with db.begin() as session:
-        job, changed = requests.cancel(session, job_id)
-    response.status_code = 202 if changed else 200
-    return views.job(job)
+def retry_job(
+    job_id: JobId,
+    wanted: retrying.Wanted,
+    key: idempotency.Key,
+    unchanged: Unchanged,
+    db: Database,
+    notifier: Notifier,
+    settings: Settings,
+) -> Response:
+    """Queue the same run once more, as a new job; with a patch of its spec if you like."""
+    request = idempotency.asked(key, f"/jobs/{job_id}/retry", wanted.body)
+
+    def make(session: Session) -> Job:
+        unchanged.check(session, job_id)
+        submission = retrying.submission(session, job_id, wanted, settings)
+        check_teacher(session, submission)
+        return _add(session, submission, request, parent=job_id)
+
+    return _made(db, notifier, settings, request, make)
 
 
-@router.get("/{job_id}/events")
-def list_events(job_id: JobId, wanted: Annotated[EventPage, InQuery()], db: Database) -> views.Page[views.Event]:
-    """What happened, in order; `seq` counts 1, 2, 3 … without a gap."""
+def _add(session: Session, submission: Submission, request: store.Idempotency | None, parent: str | None = None) -> Job:
+    return store.add_job(
+        session,
+        submission.spec,
+        given=submission.given,
+        name=submission.name,
+        labels=submission.labels,
+        priority=submission.priority,
+        limits=submission.limits,
+        keep_last=submission.keep_last,
+        idempotency=request,
+        parent=parent,
+    )
+
+
+def _made(
+    db: Database,
+    notifier: Notifier,
+    settings: Settings,
+    request: store.Idempotency | None,
+    make: Callable[[Session], Job],
+) -> Response:
+    """The new job, or the one that the same request has made before: that needs neither room nor a teacher."""
+    job, is_new = idempotency.replayed(db, request), False
+    if job is None:
+        with db.read() as session:
+            room.check(session, settings)
+        job, is_new = idempotency.once(db, request, make)
+    if is_new:
+        notifier.job_queued(job.id)  # after the commit: a worker may look at once
+    headers = {"Location": views.job_url(job.id), **({} if is_new else idempotency.REPLAYED)}
+    return conditional.answer(job, 201 if is_new else 200, headers)
+
+
+# -- looking at them ---------------------------------------------------------------------------------------------
+
+
+@router.get("")
+def list_jobs(wanted: Annotated[JobPage, InQuery()], db: Database) -> views.Page[views.Job]:
+    """Jobs, the newest first."""
     with db.read() as session:
-        found = store.events_after(session, job_id, wanted.after, wanted.limit + 1)
-    shown = [views.event(row) for row in found[: wanted.limit]]
-    return views.page(shown, str(shown[-1].seq) if len(found) > wanted.limit else None)
+        found = store.list_jobs(session, limit=wanted.limit, after=wanted.after, which=wanted.which)
+        waiting = queue.waiting(session, found.items)
+    jobs = [views.job(job, waiting.get(job.id)) for job in found.items]
+    return views.page(jobs, jobs[-1].id if found.has_more else None)
+
+
+@router.get(
+    "/{job_id}", response_model=views.Job, responses={304: {"description": "`If-None-Match` names it: you have it"}}
+)
+async def get_job(
+    job_id: JobId, db: Database, lookout: Lookout, request: Request, if_none_match: IfNoneMatch, wait: Wait
+) -> Response:
+    """A job; `Retry-After` says when it is worth to look again.
+
+    With `Prefer: wait=30` the answer comes when the job is another than `If-None-Match` says, or after so many
+    seconds. Only the job's own changes end the wait: its place in the queue moves with those of others, and does not.
+    """
+    found, waited = await look_when_changed(request, lookout, partial(_look, db, job_id), if_none_match, wait)
+    headers = {} if found.has_ended else {"Retry-After": "1"}
+    if waited is not None:
+        headers["Preference-Applied"] = f"wait={waited}"
+    return conditional.respond(found.shown, if_none_match, headers)
+
+
+def _look(db: Database, job_id: str) -> Look:
+    with db.read() as session:
+        job = store.get_job(session, job_id)
+        return Look(job_id, represent(shown(session, job)), marks.of(job), job.state in FINAL)
+
+
+# -- changing them -----------------------------------------------------------------------------------------------
+
+
+@router.post("/{job_id}/cancel", status_code=202, response_model=views.Job, responses=ASKED)
+def cancel_job(job_id: JobId, unchanged: Unchanged, db: Database) -> Response:
+    """Stop a job: at once if it waits, within seconds if it runs. 200 if that was asked before."""
+    return _ask(db, job_id, unchanged, requests.cancel)
+
+
+@router.post("/{job_id}/pause", status_code=202, response_model=views.Job, responses=ASKED)
+def pause_job(job_id: JobId, unchanged: Unchanged, db: Database) -> Response:
+    """Put a job aside, with all that was done of it, until it is resumed. 200 if that was asked before."""
+    return _ask(db, job_id, unchanged, requests.pause)
+
+
+@router.post("/{job_id}/resume", status_code=202, response_model=views.Job, responses=ASKED)
+def resume_job(job_id: JobId, unchanged: Unchanged, db: Database, notifier: Notifier) -> Response:
+    """Queue a paused job, to go on from where it stood; or take back a pause that has only been asked for."""
+    answer = _ask(db, job_id, unchanged, requests.resume)
+    if answer.status_code == 202:
+        notifier.job_queued(job_id)
+    return answer
+
+
+def _ask(db: Database, job_id: str, unchanged: Unchanged, what: Callable[[Session, str], tuple[Job, bool]]) -> Response:
+    with db.begin() as session:
+        unchanged.check(session, job_id)
+        job, changed = what(session, job_id)
+        view = shown(session, job)
+    return conditional.answer(view, 202 if changed else 200)
+
+
+@router.patch("/{job_id}", response_model=views.Job, openapi_extra=CHANGE_BODY, responses={412: ASKED[412]})
+def change_job(job_id: JobId, change: Changed, unchanged: Unchanged, db: Database) -> Response:
+    """Another name, other labels, another priority. What is not named stays."""
+    with db.begin() as session:
+        unchanged.check(session, job_id)
+        view = shown(session, requests.change(session, job_id, change))
+    return conditional.answer(view)
+
+
+@router.delete("/{job_id}", status_code=204, responses={409: ASKED[409], 412: ASKED[412]})
+def delete_job(job_id: JobId, unchanged: Unchanged, db: Database, settings: Settings) -> None:
+    """Forget a job that has ended, and delete its files."""
+    with db.begin() as session:
+        unchanged.check(session, job_id)
+        store.delete_job(session, job_id)
+    files.remove_jobs(settings.data_dir, [job_id])
+
+
+@router.post("/cancel")
+def cancel_jobs(wanted: Annotated[Many, InQuery()], db: Database) -> views.Bulk:
+    """Cancel every job that matches and has not ended: all of them, or none if something goes wrong."""
+    with db.begin() as session:
+        return views.bulk(requests.cancel_all(session, store.matching(session, wanted.which)))
+
+
+@router.delete("")
+def delete_jobs(wanted: Annotated[Many, InQuery()], db: Database, settings: Settings) -> views.Bulk:
+    """Delete every job that matches, has ended, and lends its teacher to none that has not."""
+    with db.begin() as session:
+        deleted = store.delete_all(session, store.matching(session, wanted.which))
+    files.remove_jobs(settings.data_dir, deleted)
+    return views.bulk(deleted)
+
+
+# -- what they say -----------------------------------------------------------------------------------------------
+
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {stream.MEDIA_TYPE: {"schema": {"type": "string"}}}},
+    204: {"description": "a stream was asked for, and the job has ended and has no more to say"},
+    503: {"description": "too many streams are open"},
+}
+
+
+@router.get("/{job_id}/events", response_model=views.Page[views.Event], responses=EVENTS)
+def list_events(
+    job_id: JobId,
+    wanted: Annotated[EventPage, InQuery()],
+    db: Database,
+    lookout: Lookout,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+    last_event_id: Annotated[str | None, Header(description="of a stream: the last `id` that came")] = None,
+) -> views.Page[views.Event] | Response:
+    """What happened, in order; `seq` counts 1, 2, 3 … without a gap.
+
+    With `Accept: text/event-stream` as server-sent events, the old ones and then each as it happens, until the job
+    has ended: `id` is the `seq`, `event` the type, `data` the same JSON as in a page.
+    """
+    if not stream.is_preferred(accept):
+        part = _events(db, job_id, wanted.after, wanted.limit)
+        return views.page(part.events, None if part.is_whole else str(part.events[-1].seq))
+    if "limit" in wanted.model_fields_set:
+        raise Invalid([Fault("/limit", "is for pages; a stream has no other end than the job's", "query")])
+    after = stream.last_seen(last_event_id, wanted.after, MAX_SEQ)
+    read = partial(_events, db, job_id)
+    first = read(after, 1)
+    if first.is_last and not first.events:
+        return Response(status_code=204)  # tells browsers not to connect again
+    return stream.EventStream(lookout, job_id, read, after)
+
+
+def _events(db: Database, job_id: str, after: int, limit: int) -> stream.Part:
+    with db.read() as session:
+        job = store.get_job(session, job_id)
+        found = store.events_after(session, job_id, after, limit + 1)
+    return stream.Part([views.event(row) for row in found[:limit]], len(found) <= limit, job.state in FINAL)
 
 
 @router.get("/{job_id}/metrics")

@@ -12,7 +12,8 @@ from jobs.states import State
 Submit = Callable[..., dict[str, Any]]
 
 FIELDS = """id object status phase is_terminal mode name labels spec resolved_spec priority progress latest_metrics
-    attempt worker error result parent_job_id created_at started_at finished_at updated_at cancel_requested_at urls"""
+    attempt worker error result parent_job_id created_at started_at finished_at updated_at cancel_requested_at urls
+    limits keep_last waiting run_seconds pause_requested_at"""
 
 
 def ids(answer: Any) -> list[str]:
@@ -140,6 +141,7 @@ def test_a_job_is_shown_whole_through_its_life(client: TestClient, submit: Submi
 def test_a_failed_job_says_why(client: TestClient, submit: Submit, worker: Any) -> None:
     job = submit()
     error = {"code": "diverged", "message": "The loss is NaN at step 3.", "hint": "Lower lr.", "retryable": False}
+    error["suggested_patch"] = {"config": {"optimizer": {"lr": 0.005}}}
 
     worker.release(worker.claim(job), State.FAILED, error=error)
 

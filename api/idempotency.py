@@ -1,0 +1,65 @@
+"""`Idempotency-Key`: a request that is sent again, because its answer was lost, makes no second job."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from api import views
+from api.conditional import shown
+from api.errors import Invalid
+from api.faults import Fault
+from jobs import store
+from jobs.db import Sessions
+from jobs.models import Job
+from jobs.store import Idempotency
+
+HEADER = "Idempotency-Key"
+REPLAYED = {"Idempotent-Replayed": "true"}
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+
+
+async def _key(request: Request) -> str | None:
+    key = request.headers.get(HEADER)
+    if key is not None and not _KEY.fullmatch(key):
+        why = "should be 1 to 255 visible ASCII characters without spaces, such as a UUID"
+        raise Invalid([Fault(f"/{HEADER}", why, "header")])
+    return key
+
+
+Key = Annotated[str | None, Depends(_key)]
+
+
+def asked(key: str | None, path: str, body: Any) -> Idempotency | None:
+    """The key with a digest of the request: the order of its fields and its spaces do not matter."""
+    if key is None:
+        return None
+    canonical = json.dumps([path, body], sort_keys=True, separators=(",", ":"))
+    return Idempotency(key, hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def replayed(db: Sessions, request: Idempotency | None) -> views.Job | None:
+    """The job that this very request has made before. Raises `KeyReused` if another one has come with its key."""
+    if request is None:
+        return None
+    with db.read() as session:
+        job = store.made_before(session, request)
+        return None if job is None else shown(session, job)
+
+
+def once(db: Sessions, request: Idempotency | None, make: Callable[[Session], Job]) -> tuple[views.Job, bool]:
+    """The job that `make` adds, or that somebody with the same request has added a moment ago; whether it is ours."""
+    try:
+        with db.begin() as session:
+            job = make(session)
+            return shown(session, job), True
+    except IntegrityError:
+        if (before := replayed(db, request)) is None:
+            raise
+        return before, False

@@ -1,0 +1,252 @@
+"""Looking at a job without asking again and again: ETags, `Prefer: wait`, streams of events."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from served import Server, own_server
+from starlette.testclient import TestClient
+
+from api import stream
+from jobs import leases, requests
+from jobs.states import State
+
+__all__ = ["own_server"]
+
+
+@pytest.fixture
+def later(app: FastAPI) -> Iterator[Callable[..., None]]:
+    """Do something to the database in a moment."""
+    threads: list[threading.Thread] = []
+
+    def later(what: Callable[[Any], object], seconds: float = 0.5) -> None:
+        def wait_and_do() -> None:
+            time.sleep(seconds)
+            with app.state.database.begin() as session:
+                what(session)
+
+        threads.append(threading.Thread(target=wait_and_do))
+        threads[-1].start()
+
+    yield later
+    for thread in threads:
+        thread.join()
+
+
+# -- ETags -------------------------------------------------------------------------------------------------------
+
+
+def test_who_has_a_job_as_it_is_gets_nothing(client: TestClient, submit: Any) -> None:
+    job = submit()
+    first = client.get(job["urls"]["self"])
+
+    for condition in (first.headers["etag"], f'"other", W/{first.headers["etag"]}', "*"):
+        again = client.get(job["urls"]["self"], headers={"If-None-Match": condition})
+
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == first.headers["etag"]
+
+
+def test_the_etag_changes_exactly_when_the_answer_does(client: TestClient, submit: Any, worker: Any) -> None:
+    job = submit()
+    seen = [client.get(job["urls"]["self"]) for _ in range(2)]
+    claim = worker.claim(job)
+    seen.append(client.get(job["urls"]["self"]))
+    worker.record(claim, progress={"fraction": 0.5})
+    seen.append(client.get(job["urls"]["self"]))
+
+    tags, bodies = [answer.headers["etag"] for answer in seen], [answer.content for answer in seen]
+
+    assert len(set(tags)) == len(set(bodies)) == 3
+    assert tags[0] == tags[1]
+
+
+# -- Prefer: wait ------------------------------------------------------------------------------------------------
+
+
+def test_the_answer_waits_for_a_change(client: TestClient, submit: Any, later: Any) -> None:
+    job = submit()
+    seen = client.get(job["urls"]["self"]).headers["etag"]
+    later(lambda session: requests.pause(session, job["id"]))
+
+    answer = client.get(job["urls"]["self"], headers={"Prefer": "wait=30", "If-None-Match": seen})
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "paused")
+    assert answer.headers["preference-applied"] == "wait=30"
+
+
+def test_without_an_etag_it_waits_for_the_next_change(client: TestClient, submit: Any, later: Any) -> None:
+    job = submit()
+    later(lambda session: requests.pause(session, job["id"]))
+
+    assert client.get(job["urls"]["self"], headers={"Prefer": "respond-async, wait=30"}).json()["status"] == "paused"
+
+
+def test_what_the_client_does_not_have_is_answered_at_once(client: TestClient, submit: Any) -> None:
+    job = submit()
+    asked = time.monotonic()
+
+    answer = client.get(job["urls"]["self"], headers={"Prefer": "wait=50", "If-None-Match": '"old"'})
+
+    assert answer.status_code == 200
+    assert time.monotonic() - asked < 25
+
+
+def test_when_the_time_is_over_the_answer_comes_anyway(client: TestClient, submit: Any) -> None:
+    job = submit()
+    seen = client.get(job["urls"]["self"]).headers["etag"]
+
+    same = client.get(job["urls"]["self"], headers={"Prefer": "wait=1", "If-None-Match": seen})
+    whole = client.get(job["urls"]["self"], headers={"Prefer": "wait=1"})
+
+    assert (same.status_code, whole.status_code) == (304, 200)
+
+
+def test_a_job_that_has_ended_is_not_waited_for(client: TestClient, submit: Any, worker: Any) -> None:
+    job = submit()
+    worker.release(worker.claim(job), State.FAILED)
+    asked = time.monotonic()
+
+    answer = client.get(job["urls"]["self"], headers={"Prefer": "wait=50"})
+
+    assert answer.json()["is_terminal"]
+    assert time.monotonic() - asked < 25
+
+
+@pytest.mark.parametrize("prefer", ["wait", "wait=soon", "wait=-1", "return=minimal", ""])
+def test_a_preference_that_is_not_understood_is_ignored(client: TestClient, submit: Any, prefer: str) -> None:
+    answer = client.get(submit()["urls"]["self"], headers={"Prefer": prefer})
+
+    assert answer.status_code == 200
+    assert "preference-applied" not in answer.headers
+
+
+def test_a_wait_is_cut_to_what_the_server_allows(client: TestClient, submit: Any, later: Any) -> None:
+    job = submit()
+    later(lambda session: requests.pause(session, job["id"]))
+
+    assert client.get(job["urls"]["self"], headers={"Prefer": "wait=86400"}).headers["preference-applied"] == "wait=60"
+
+
+def test_beyond_the_number_of_those_who_may_wait_the_answer_comes_at_once(
+    client: TestClient, app: FastAPI, submit: Any
+) -> None:
+    app.state.lookout.long_polls.most = 0
+    app.state.lookout.streams.most = 0
+    job = submit()
+
+    answer = client.get(job["urls"]["self"], headers={"Prefer": "wait=50"})
+    refused = client.get(job["urls"]["events"], headers={"Accept": stream.MEDIA_TYPE})
+
+    assert (answer.status_code, "preference-applied" in answer.headers) == (200, False)
+    assert (refused.status_code, refused.json()["code"]) == (503, "too_many_streams")
+
+
+# -- the stream --------------------------------------------------------------------------------------------------
+
+STREAM = {"Accept": "text/event-stream"}
+
+
+def said(text: str) -> list[dict[str, str]]:
+    """The events in a stream, field by field; comments are left out."""
+    blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
+    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+
+
+def test_a_stream_tells_every_event_until_the_job_has_ended(
+    client: TestClient, submit: Any, worker: Any, later: Any
+) -> None:
+    job = submit()
+    claim = worker.claim(job)
+    for number in range(3):
+        worker.record(claim, events=[{"type": "noted", "data": {"number": number}}])
+    later(lambda session: leases.record(session, claim, events=[{"type": "noted", "data": {"number": 3}}]), 0.4)
+    later(lambda session: leases.release(session, claim, State.SUCCEEDED, result={"metrics": {}}), 1.0)
+
+    answer = client.get(job["urls"]["events"], headers=STREAM)
+
+    pages = client.get(job["urls"]["events"]).json()["data"]
+    heard = said(answer.text)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-store"
+    assert [json.loads(event["data"]) for event in heard] == pages
+    assert [event["id"] for event in heard] == [str(number) for number in range(1, len(pages) + 1)]
+    assert [event["event"] for event in heard] == [event["type"] for event in pages]
+
+
+def test_a_stream_goes_on_after_the_last_event_that_was_heard(client: TestClient, submit: Any, worker: Any) -> None:
+    job = submit()
+    worker.release(worker.claim(job), State.FAILED)
+    count = len(client.get(job["urls"]["events"]).json()["data"])
+
+    rest = client.get(f"{job['urls']['events']}?after=0", headers=STREAM | {"Last-Event-ID": "2"})
+    nothing = client.get(job["urls"]["events"], headers=STREAM | {"Last-Event-ID": str(count)})
+
+    assert [event["id"] for event in said(rest.text)] == [str(number) for number in range(3, count + 1)]
+    assert (nothing.status_code, nothing.content) == (204, b"")
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "1.5", "99999999999", ""])
+def test_what_is_no_id_of_an_event_is_refused(client: TestClient, submit: Any, problem_in: Any, last: str) -> None:
+    answer = client.get(submit()["urls"]["events"], headers=STREAM | {"Last-Event-ID": last})
+
+    (fault,) = problem_in(answer, 422, "invalid")["errors"]
+    assert (fault["in"], fault["pointer"]) == ("header", "/Last-Event-ID")
+
+
+@pytest.mark.parametrize(
+    ("accept", "streams"),
+    [
+        ("text/event-stream", True),
+        ("text/event-stream, application/json;q=0.5", True),
+        ("application/json, text/event-stream;q=0.9", False),
+        ("*/*", False),
+        ("text/*", True),
+        ("text/event-stream;q=0", False),
+        ("text/html", False),
+    ],
+)
+def test_who_prefers_json_gets_pages(accept: str, streams: bool) -> None:
+    assert stream.is_preferred(accept) is streams
+
+
+def test_there_is_no_stream_of_a_job_that_is_not_there(client: TestClient, problem_in: Any) -> None:
+    problem_in(client.get("/jobs/job_01J00000000000000000000000/events", headers=STREAM), 404, "job_not_found")
+
+
+def test_a_server_that_is_to_end_lets_those_who_wait_go(own_server: Server) -> None:
+    job = httpx2.post(f"{own_server.url}/jobs", json={"mode": "train", "config": {}}).json()
+    ended: list[str] = []
+
+    def wait() -> None:
+        httpx2.get(own_server.url + job["urls"]["self"], headers={"Prefer": "wait=60"}, timeout=90)
+        ended.append("long poll")
+
+    def listen() -> None:
+        with httpx2.stream("GET", own_server.url + job["urls"]["events"], headers=STREAM, timeout=90) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("id: "):
+                    ready.set()
+        ended.append("stream")
+
+    ready = threading.Event()
+    threads = [threading.Thread(target=wait), threading.Thread(target=listen)]
+    for thread in threads:
+        thread.start()
+    assert ready.wait(30)
+    time.sleep(0.3)  # the long poll's request has arrived; if not, it is refused, which ends it too
+
+    asked = time.monotonic()
+    code = own_server.end(signal.SIGTERM)
+    for thread in threads:
+        thread.join(30)
+
+    assert code == 0
+    assert sorted(ended) == ["long poll", "stream"]
+    assert time.monotonic() - asked < 15
