@@ -1,9 +1,10 @@
 # Everything runs from .venv, which `make install` makes out of a bare Python 3.11 or newer.
 PYTHON ?= python3
+MINUTES ?= 10
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo demo-production test test-slow test-gpu check serve bench clean
+.PHONY: help install demo demo-production test test-slow chaos test-gpu check serve bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -31,6 +32,10 @@ test: .venv/installed-dev ## the whole suite, on SQLite and on real PostgreSQL a
 
 test-slow: .venv/installed-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+chaos: .venv/installed-dev ## MINUTES of random faults over real jobs, on both deployments; SEED repeats a run
+	$(BIN)/python -m tests.chaos --deployment embedded --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.chaos --deployment production --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 test-gpu: .venv/installed-dev ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu

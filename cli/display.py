@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from cli import words
@@ -24,6 +25,7 @@ class Display(Protocol):
     ) -> None: ...
     def say(self, line: str) -> None: ...
     def show(self, standing: Standing, accuracy: float | None) -> None: ...
+    def hold(self, why: str) -> None: ...
 
 
 def display(quiet: bool = False) -> Display:
@@ -80,6 +82,10 @@ class Bar:
             left="" if eta is None else f"{words.clock(eta)} left",
         )
 
+    def hold(self, why: str) -> None:
+        """Nothing moves, for this reason."""
+        self._progress.update(self._task, description=escape(why), left="")
+
 
 class Lines:
     """The same as lines: one when the phase changes, and now and then."""
@@ -88,6 +94,7 @@ class Lines:
         self._console = to
         self._phase: str | None = None
         self._spoke = 0.0
+        self._held: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -104,10 +111,16 @@ class Lines:
         now, phase = time.monotonic(), standing.get("phase")
         if not phase or (phase == self._phase and now - self._spoke < PLAIN_SECONDS):
             return
-        self._phase, self._spoke = phase, now
+        self._phase, self._spoke, self._held = phase, now, None
         eta = standing.get("eta_seconds")
         left = "" if eta is None else f"  {words.clock(eta)} left"
         self.say(f"{(standing.get('fraction') or 0) * 100:3.0f} %  {described(standing, accuracy)}{left}")
+
+    def hold(self, why: str) -> None:
+        """Said once: it may stay so for days."""
+        if why != self._held:
+            self._phase, self._held = None, why
+            self.say(why)
 
 
 class Silence:
@@ -123,4 +136,7 @@ class Silence:
         pass
 
     def show(self, standing: Standing, accuracy: float | None) -> None:
+        pass
+
+    def hold(self, why: str) -> None:
         pass

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import pack, remote, run, serve, submit, watch
+from cli import changing, pack, remote, run, serve, submit, watch, workers
 from cli.console import console
 from cli.errors import explained
 
@@ -56,9 +56,17 @@ app.command()(submit.submit)
 app.command()(watch.watch)
 app.command()(remote.ls)
 app.command()(remote.show)
-app.command()(remote.cancel)
 app.command()(remote.logs)
 app.command()(remote.download)
+app.command()(changing.pause)
+app.command()(changing.resume)
+app.command()(changing.cancel)
+app.command()(submit.retry)
+app.command()(changing.change)
+app.command()(changing.delete)
+app.command()(workers.workers)
+app.command()(workers.drain)
+app.command()(workers.undrain)
 app.command()(run.run)
 app.command()(pack.pack)
 

@@ -1,4 +1,4 @@
-"""What one asks of a server about its jobs: `kd ls`, `show`, `cancel`, `logs`, `download`."""
+"""What one asks of a server about its jobs: `kd ls`, `show`, `logs`, `download`."""
 
 import itertools
 import sys
@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli import results, words
+from cli import results, standing, words
 from cli.console import console, print_json, table
 from cli.display import described
 from cli.story import heard
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 Job = Annotated[str, typer.Argument(help="The job's id.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Status = Annotated[str | None, typer.Option(help="queued, running, paused, succeeded, failed or cancelled.")]
+Mode = Annotated[str | None, typer.Option(help="train or guide.")]
+Label = Annotated[str | None, typer.Option(metavar="KEY=VALUE", help="Jobs with this label.")]
+Query = Annotated[str | None, typer.Option("--query", "-q", help="Part of an id or a name.")]
 
 
 def ls(
-    status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
-    mode: Annotated[str | None, typer.Option(help="train or guide.")] = None,
-    label: Annotated[str | None, typer.Option(metavar="KEY=VALUE", help="Jobs with this label.")] = None,
-    query: Annotated[str | None, typer.Option("--query", "-q", help="Part of an id or a name.")] = None,
+    status: Status = None,
+    mode: Mode = None,
+    label: Label = None,
+    query: Query = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
     json: AsJson = False,
     url: Url = DEFAULT_URL,
@@ -46,19 +50,28 @@ def ls(
     )
     for job in jobs:
         metrics = (job["result"] or {}).get("metrics", {})
-        progress = job["progress"]
-        going = job["status"] == "running"
         shown.add_row(
             job["id"],
             job["status"],
             job["mode"],
             escape(job["name"] or ""),
-            f"{job['phase'] or 'starting'} {(progress['fraction'] or 0) * 100:.0f} %" if going else "",
+            progress(job),
             words.per_cent(metrics["student.test.top1"]) if "student.test.top1" in metrics else "",
             words.points(metrics["gain"]) if "gain" in metrics else "",
             words.age(job["created_at"]),
         )
     console().print(shown)
+    if any(job["status"] == "paused" for job in jobs):
+        console().print("`kd resume JOB` goes on with a paused job.")
+
+
+def progress(job: "Json") -> str:
+    """How far a job is, or at which place of the queue and why."""
+    if job["status"] == "queued":
+        return standing.place(job)
+    if job["status"] == "running":
+        return f"{job['phase'] or 'starting'} {(job['progress']['fraction'] or 0) * 100:.0f} %"
+    return f"{(job['progress']['fraction'] or 0) * 100:.0f} %" if job["status"] == "paused" else ""
 
 
 def show(job: Job, json: AsJson = False, url: Url = DEFAULT_URL) -> None:
@@ -81,37 +94,28 @@ def show(job: Job, json: AsJson = False, url: Url = DEFAULT_URL) -> None:
 
 def facts(job: "Json") -> dict[str, str]:
     """What there is to say of a job, in words."""
-    config, progress = job["resolved_spec"]["config"], job["progress"]
+    config, so_far = job["resolved_spec"]["config"], job["progress"]
     who = results.archs(config)
-    ending = ", to be cancelled" if job["cancel_requested_at"] and not job["is_terminal"] else ""
     said = {
         "job": job["id"],
         "name": job["name"],
-        "status": f"{job['status']}{ending}",
+        "status": f"{job['status']}{standing.ending(job)}",
+        "waiting": standing.waiting(job) if job["status"] == "queued" else None,
+        "to go on": f"`kd resume {job['id']}`" if job["status"] == "paused" else None,
         "run": f"{job['mode']} on {config['dataset']}: {who['teacher']} teaches {who['student']}",
         "labels": ", ".join(f"{key}={value}" for key, value in job["labels"].items()),
         "priority": str(job["priority"]) if job["priority"] else None,
-        "progress": f"{(progress['fraction'] or 0) * 100:.0f} %, {described(progress, None)}" if job["phase"] else None,
+        "limits": standing.limits(job),
+        "keeps": f"the best checkpoint and the last {job['keep_last']}" if job.get("keep_last", 1) != 1 else None,
+        "retry of": job["parent_job_id"],
+        "progress": f"{(so_far['fraction'] or 0) * 100:.0f} %, {described(so_far, None)}" if job["phase"] else None,
+        "trained": words.clock(job["run_seconds"]) if job.get("run_seconds") else None,
         "attempt": str(job["attempt"]) if job["attempt"] > 1 else None,
         "worker": job["worker"],
     }
     for moment in ("created", "started", "finished"):
         said[moment] = job[f"{moment}_at"] and f"{words.age(job[f'{moment}_at'])} ago"
     return {name: value for name, value in said.items() if value}
-
-
-def cancel(job: Job, json: AsJson = False, url: Url = DEFAULT_URL) -> None:
-    """Ask for a job's end. What it has saved stays."""
-    from client import Client
-
-    with Client(url) as client:
-        found = client.cancel(job)
-    if json:
-        print_json(found)
-    elif found["is_terminal"]:
-        console().print(f"{job} is {found['status']}.")
-    else:
-        console().print(f"{job} will be cancelled in a moment.")
 
 
 def logs(

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import yaml
 from cli.errors import Misused
 
 # What a job has around its spec; `kd run` has no use for it.
-ENVELOPE = ("name", "labels", "priority")
+ENVELOPE = ("name", "labels", "priority", "limits", "keep_last")
 
 
 class Loader(yaml.SafeLoader):
@@ -91,11 +91,22 @@ def put(spec: dict[str, Any], setting: str) -> None:
         raise Misused(f"--set {setting}: {value!r} cannot be read as a value.") from error
 
 
-def put_labels(spec: dict[str, Any], labels: Sequence[str]) -> None:
-    """Add each `team=vision` to the spec's labels."""
+def pairs(labels: Sequence[str]) -> dict[str, str]:
+    """`team=vision` and its like as a mapping."""
+    found = {}
     for label in labels:
         name, equals, value = label.partition("=")
-        place = spec.setdefault("labels", {})
-        if not equals or not name or not isinstance(place, dict):
+        if not equals or not name:
             raise Misused(f"--label {label}: it must look like name=value.")
-        place[name] = value
+        found[name] = value
+    return found
+
+
+def put_over(spec: dict[str, Any], field: str, given: Mapping[str, Any]) -> None:
+    """Add what was given on the command line to a mapping beside the spec: its labels or its limits."""
+    if not given:
+        return
+    place = spec.setdefault(field, {})
+    if not isinstance(place, dict):
+        raise Misused(f"{field} in the spec must be a mapping, not {json.dumps(place)}.")
+    place.update(given)

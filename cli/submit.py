@@ -1,13 +1,17 @@
-"""`kd submit`: a spec file to a queued job."""
+"""`kd submit` and `kd retry`: a queued job, from a spec file or from a job that is over."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import specs
+from cli import durations, specs
 from cli.console import console, print_json
 from cli.url import DEFAULT_URL, Url
+
+if TYPE_CHECKING:
+    from client import Client
+    from client.http import Json
 
 
 class Mode(StrEnum):
@@ -20,31 +24,102 @@ SetMode = Annotated[Mode | None, typer.Option("--mode", help="The spec's mode; w
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="PATH=VALUE", help="Change a field, as in config.student.arch=cnn_small.")
 ]
+Name = Annotated[str | None, typer.Option(help="What to call the job.")]
+Labels = Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="To find jobs by; may be repeated.")]
+Priority = Annotated[int | None, typer.Option(help="Higher starts first; -100 to 100.")]
+MaxRun = Annotated[
+    float | None,
+    typer.Option(parser=durations.seconds, metavar="DURATION", help="The longest it may train, as in 90s, 30m, 12h."),
+]
+MaxQueue = Annotated[
+    float | None,
+    typer.Option(parser=durations.seconds, metavar="DURATION", help="The longest it may wait for its first start."),
+]
+MaxStall = Annotated[
+    float | None,
+    typer.Option(parser=durations.seconds, metavar="DURATION", help="The longest its trainer may say nothing."),
+]
+KeepLast = Annotated[int | None, typer.Option(help="How many of the newest checkpoints to keep, beside the best.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Then follow the job to its end.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the job as JSON.")]
 
 
 def submit(
     spec: SpecFile = None,
     mode: SetMode = None,
     set_: Settings = [],  # noqa: B006  # typer copies it
-    name: Annotated[str | None, typer.Option(help="What to call the job.")] = None,
-    label: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="To find jobs by; may be repeated.")] = [],  # noqa: B006
-    priority: Annotated[int | None, typer.Option(help="Higher starts first; -100 to 100.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Then follow the job to its end.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the job as JSON.")] = False,
+    name: Name = None,
+    label: Labels = [],  # noqa: B006
+    priority: Priority = None,
+    max_run: MaxRun = None,
+    max_queue: MaxQueue = None,
+    max_stall: MaxStall = None,
+    keep_last: KeepLast = None,
+    watch: Watch = False,
+    json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Queue a run."""
-    from cli.watch import follow
     from client import Client
 
     given = specs.assemble(spec, mode, set_)
-    specs.put_labels(given, label)
+    specs.put_over(given, "labels", specs.pairs(label))
+    specs.put_over(given, "limits", limits(max_run, max_queue, max_stall))
     with Client(url) as client:
-        job = client.submit(given, name=name, priority=priority)
-        if watch:
-            if not json:
-                console().print(f"{job['id']} is {job['status']}.")
-            raise typer.Exit(follow(client, job["id"], json=json))
+        present(client, client.submit(given, name=name, priority=priority, keep_last=keep_last), watch, json)
+
+
+def retry(
+    job: Annotated[str, typer.Argument(help="The id of a job that is over.", show_default=False)],
+    suggested: Annotated[
+        bool, typer.Option("--suggested", help="With the change that the failed job suggests; `kd show` says which.")
+    ] = False,
+    set_: Settings = [],  # noqa: B006  # typer copies it
+    name: Name = None,
+    label: Labels = [],  # noqa: B006
+    priority: Priority = None,
+    max_run: MaxRun = None,
+    max_queue: MaxQueue = None,
+    max_stall: MaxStall = None,
+    keep_last: KeepLast = None,
+    watch: Watch = False,
+    json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Queue a job that is over once more, as a new one. `--set config.ema=null` takes a field back to its default."""
+    from client import Client
+
+    patch: dict[str, Any] = {}
+    for setting in set_:
+        specs.put(patch, setting)
+    with Client(url) as client:
+        again = client.retry(
+            job,
+            patch=patch or None,
+            suggested=suggested,
+            name=name,
+            labels=specs.pairs(label) or None,
+            priority=priority,
+            limits=limits(max_run, max_queue, max_stall) or None,
+            keep_last=keep_last,
+        )
+        present(client, again, watch, json)
+
+
+def limits(max_run: float | None, max_queue: float | None, max_stall: float | None) -> dict[str, float]:
+    """Those that were given."""
+    given = {"max_run_seconds": max_run, "max_queue_seconds": max_queue, "max_stall_seconds": max_stall}
+    return {name: seconds for name, seconds in given.items() if seconds is not None}
+
+
+def present(client: "Client", job: "Json", watch: bool, json: bool) -> None:
+    """Say what the new job is called, or follow it."""
+    from cli.watch import follow
+
+    if watch:
+        if not json:
+            console().print(f"{job['id']} is {job['status']}.")
+        raise typer.Exit(follow(client, job["id"], json=json))
     if json:
         print_json(job)
     elif console().is_terminal:

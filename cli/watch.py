@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from cli import results
+from cli import results, standing
 from cli.console import console, print_json
 from cli.display import Display, Standing, display
 from cli.results import Outcome
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from client.http import Json
 
 POLL_SECONDS = 0.5
-QUEUED_SECONDS = 10.0  # after that a reader wants to know why
 SILENCE_SECONDS = 600.0  # a server that is gone for so long is not being restarted
 
 
@@ -27,7 +26,7 @@ def watch(
     json: Annotated[bool, typer.Option("--json", help="Say nothing but the finished job, as JSON.")] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Follow a job to its end. Exits with 0 only if it succeeded."""
+    """Follow a job to its end, also over pauses. Exits with 0 only if it succeeded."""
     from client import Client
 
     with Client(url) as client:
@@ -51,8 +50,7 @@ def follow(client: "Client", job_id: str, *, json: bool = False) -> int:
 
 
 def look_on(client: "Client", job_id: str, story: Story, shown: Display) -> "Json":
-    """Show what happens until the job is over."""
-    began, told_of_queue = time.monotonic(), False
+    """Show what happens until the job is over; while it is paused or waits, why."""
     for job, events in glances(client, job_id, shown):
         for event in events:
             if event["type"] == "claimed" and event["attempt"] > 1:
@@ -61,19 +59,19 @@ def look_on(client: "Client", job_id: str, story: Story, shown: Display) -> "Jso
                 shown.say(line)
         if job["is_terminal"]:
             return job
-        if job["status"] == "queued" and not told_of_queue and time.monotonic() - began > QUEUED_SECONDS:
-            shown.say("The job waits for a worker; `kd work` starts one.")
-            told_of_queue = True
-        shown.show(standing(job), story.accuracy.get(job["phase"]))
+        if (why := standing.still(job)) is not None:
+            shown.hold(why)
+        else:
+            shown.show(progress(job), story.accuracy.get(job["phase"]))
     raise AssertionError("the last glance is at a finished job")
 
 
-def standing(job: "Json") -> Standing:
+def progress(job: "Json") -> Standing:
     """A job's progress; where a phase has only begun, without the numbers of the one before."""
-    progress, phase = job["progress"], job["phase"] or job["status"]
-    if progress["phase"] == phase:
-        return cast(Standing, progress)
-    return {"fraction": progress["fraction"], "phase": phase}
+    so_far, phase = job["progress"], job["phase"] or job["status"]
+    if so_far["phase"] == phase:
+        return cast(Standing, so_far)
+    return {"fraction": so_far["fraction"], "phase": phase}
 
 
 def glances(client: "Client", job_id: str, shown: Display) -> "Iterator[tuple[Json, list[Json]]]":
@@ -112,6 +110,8 @@ def conclude(client: "Client", job: "Json", story: Story) -> None:
         to.print(f"The job failed: {error.get('message', 'nobody knows why')}", markup=False)
         if error.get("hint"):
             to.print(error["hint"], markup=False)
+        if way_on := standing.way_on(job):
+            to.print(way_on, markup=False)
         to.print(f"`kd logs {job['id']}` shows what the trainer printed.")
     else:
         to.print(f"The job was {job['status']}.")

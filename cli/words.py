@@ -54,7 +54,11 @@ def age(moment: str | None, now: datetime | None = None) -> str:
     """How long ago an RFC 3339 time was, in its largest unit."""
     if moment is None:
         return UNKNOWN
-    seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(moment)).total_seconds()
+    return span(((now or datetime.now(UTC)) - datetime.fromisoformat(moment)).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """A duration in its largest unit."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"

@@ -16,13 +16,14 @@ class BadUrl(ClientError):
 
 
 class Unreachable(ClientError):
-    """No answer at all: nothing is known of what the server did with the request."""
+    """No answer at all: nothing is known of what the server did with the request, if it was `sent`."""
 
     passing = True
 
-    def __init__(self, url: str, reason: str):
+    def __init__(self, url: str, reason: str, *, sent: bool = True):
         super().__init__(f"No answer from {url} ({reason}). Is the server running? `kd serve` starts one.")
         self.url = url
+        self.sent = sent
 
 
 class NotAServer(ClientError):
@@ -51,7 +52,9 @@ class Refused(ClientError):
         )
         places = [f"  {error.pointer or '(the whole)'}: {error.message}" for error in self.errors]
         super().__init__("\n".join(["The server refused this:", *places]) if places else self.detail)
-        self.passing = status in (502, 503, 504)
+        # A 500 without a code is the word of the web server below, which ends so what it cannot wait for when it is
+        # stopped.
+        self.passing = status in (429, 502, 503, 504) or (status == 500 and "code" not in problem)
 
 
 class StillRunning(ClientError):

@@ -15,6 +15,9 @@ Json = dict[str, Any]
 
 # For how long those who wait bear a server that does not answer: time for a restart.
 PATIENCE_SECONDS = 60.0
+# A stream of events that is silent for so long is dead: servers say something every few seconds.
+SILENCE_SECONDS = 60.0
+EVENT_STREAM = "text/event-stream"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -23,6 +26,7 @@ class Http:
 
     def __init__(self, url: str, timeout_seconds: float):
         self.url = url.rstrip("/")
+        self.timeout_seconds = timeout_seconds
         try:
             parts = urlsplit(self.url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -40,47 +44,89 @@ class Http:
     def close(self) -> None:
         self._http.close()
 
-    def json(self, method: str, path: str, *, body: object = None, params: Mapping[str, Any] | None = None) -> Json:
+    def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
         """The JSON object in the answer."""
-        answer = self.answer(method, path, body=body, params=params)
+        return self.content(self.answer(method, path, body=body, params=params, headers=headers))
+
+    def content(self, answer: httpx2.Response) -> Json:
+        return self._object(answer.content)
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> httpx2.Response:
+        """The whole answer, read to its end."""
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        with self._reached():
+            answer = self._http.request(
+                method,
+                path,
+                json=body,
+                params=given,
+                headers=dict(headers or {}),
+                timeout=self.timeout_seconds if timeout_seconds is None else timeout_seconds,
+            )
+        return self._accepted(answer)
+
+    @contextmanager
+    def stream(
+        self, path: str, headers: Mapping[str, str], timeout_seconds: float | None = None
+    ) -> Iterator[httpx2.Response]:
+        """An answer whose body is still to be read."""
+        timeout = self.timeout_seconds if timeout_seconds is None else timeout_seconds
+        with self._reached(), self._http.stream("GET", path, headers=dict(headers), timeout=timeout) as answer:
+            if not answer.is_success and answer.status_code != httpx2.codes.RANGE_NOT_SATISFIABLE:
+                answer.read()
+                self._accepted(answer)
+            yield answer
+
+    def listen(self, path: str, last_event_id: int) -> Iterator[Json]:
+        """Server-sent events after this one, as they come, until the stream ends; none if the server has no streams."""
+        headers = {"Accept": EVENT_STREAM, "Cache-Control": "no-store", "Last-Event-ID": str(last_event_id)}
+        with self.stream(path, headers, max(self.timeout_seconds, SILENCE_SECONDS)) as answer:
+            if not answer.headers.get("Content-Type", "").startswith(EVENT_STREAM):
+                return
+            for said in httpx2.EventSource(answer):
+                if said.data:
+                    yield self._object(said.data)
+
+    def _object(self, text: str | bytes) -> Json:
         try:
-            content = answer.json()
+            content = json.loads(text)
         except ValueError as error:
             raise NotAServer(self.url) from error
         if not isinstance(content, dict):
             raise NotAServer(self.url)
         return content
 
-    def answer(
-        self, method: str, path: str, *, body: object = None, params: Mapping[str, Any] | None = None
-    ) -> httpx2.Response:
-        """The whole answer, read to its end."""
-        given = {name: value for name, value in (params or {}).items() if value is not None}
-        with self._reached():
-            answer = self._http.request(method, path, json=body, params=given)
-        return self._accepted(answer)
-
-    @contextmanager
-    def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx2.Response]:
-        """An answer whose body is still to be read."""
-        with self._reached(), self._http.stream("GET", path, headers=dict(headers)) as answer:
-            if not answer.is_success and answer.status_code != httpx2.codes.RANGE_NOT_SATISFIABLE:
-                answer.read()
-                self._accepted(answer)
-            yield answer
-
     @contextmanager
     def _reached(self) -> Iterator[None]:
         try:
             yield
         except httpx2.TimeoutException as error:
-            raise Unreachable(self.url, "it took too long") from error
+            sent = not isinstance(error, httpx2.ConnectTimeout)
+            raise Unreachable(self.url, "it took too long", sent=sent) from error
         except httpx2.TransportError as error:
             reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
-            raise Unreachable(self.url, reason) from error
+            raise Unreachable(self.url, reason, sent=not isinstance(error, httpx2.ConnectError)) from error
 
     def _accepted(self, answer: httpx2.Response) -> httpx2.Response:
-        if answer.is_success:
+        # 304 comes only to those who asked for what has changed.
+        if answer.is_success or answer.status_code == httpx2.codes.NOT_MODIFIED:
             return answer
         try:
             problem = json.loads(answer.content)

@@ -182,7 +182,7 @@ def renew(
     session: Session, claim: Claim, *, ttl: timedelta, ran_seconds: float = 0.0, now: datetime | None = None
 ) -> Requests:
     """Keep the lease for another `ttl`. `ran_seconds` says how long this attempt has run so far."""
-    changes = {"lease_expires_at": clock.after(ttl, now), "run_seconds": claim.run_seconds + ran_seconds}
+    changes = {"lease_expires_at": clock.after(ttl, now)} | _ran(claim, ran_seconds)
     row = _change(session, claim, changes)
     return Requests(cancel=row.cancel_requested_at is not None, pause=row.pause_requested_at is not None)
 
@@ -319,6 +319,7 @@ def release(
     *,
     error: Mapping[str, Any] | None = None,
     result: Mapping[str, Any] | None = None,
+    ran_seconds: float | None = None,
     now: datetime | None = None,
 ) -> list[str]:
     """The last word: the job ends in `state`. A finish that comes first wins over a request to cancel.
@@ -331,6 +332,7 @@ def release(
         session,
         claim,
         _SET_DOWN
+        | _ran(claim, ran_seconds)
         | {
             "state": state,
             "error": None if error is None else dict(error),
@@ -352,6 +354,7 @@ def requeue(
     keep_stall: bool,
     max_stalls: int,
     error: Mapping[str, Any] | None = None,
+    ran_seconds: float | None = None,
     now: datetime | None = None,
 ) -> State:
     """Put the job back: `keep_stall` after a crash, not when the worker merely drains or was asked to pause the job.
@@ -360,12 +363,17 @@ def requeue(
     that. Returns the new state.
     """
     crash = dict(error) if error else _crashed(max_stalls)
-    changes = _give_up(max_stalls if keep_stall else None, crash, clock.now_or(now))
+    changes = _give_up(max_stalls if keep_stall else None, crash, clock.now_or(now)) | _ran(claim, ran_seconds)
     if not keep_stall:
         changes["stalls"] = case((Job.stalls > 0, Job.stalls - 1), else_=0)
     row = _change(session, claim, changes)
     history.append(session, row, [_moved(row) if row.state in FINAL else _moved(row, error=error)])
     return State(row.state)
+
+
+def _ran(claim: Claim, seconds: float | None) -> dict[str, Any]:
+    """How long the job has run once this attempt has run so long; None: as long as it said last."""
+    return {} if seconds is None else {"run_seconds": claim.run_seconds + seconds}
 
 
 def rescue_expired(session: Session, *, max_stalls: int, now: datetime | None = None) -> list[tuple[str, State]]:

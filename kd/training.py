@@ -126,7 +126,12 @@ def fit(
 
     while epoch < recipe.epochs and not stopped:
         if guidance is not None:
-            yield from guidance.prepare(epoch, judged, scores)
+            if first_batch == 0:  # else the position is still that from which we went on
+                position.current = where_it_stands(0)
+            for event in guidance.prepare(epoch, judged, scores):
+                yield event
+                if bench.is_asked_to_save:  # whoever goes on from here lets the guide begin this anew
+                    yield from bench.save_as(phase, epoch)
         order_N = permutation(len(train), derive(bench.config.seed, "order", epoch))
         view = guidance.view(epoch) if guidance is not None else epoch
         taught = lessons(

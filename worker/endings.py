@@ -10,6 +10,7 @@ from jobs.errors import NoTeacher
 
 Ending = dict[str, Any]
 
+TAKE_LESS_MEMORY = "Use a smaller batch size or fewer views, or give the worker more memory."
 SEE_THE_LOG = "See the trainer's log: GET /jobs/{id}/logs."
 
 # What people look for when they see the signal.
@@ -22,8 +23,9 @@ HINTS: dict[int, str] = {
 }
 
 
-def death(exit_code: int, *, memory_ran_out: bool = False) -> Ending:
-    """The trainer ended without a word; a negative exit code is the signal that ended it."""
+def death(exit_code: int, *, memory_ran_out: bool = False, last_words: str = "") -> Ending:
+    """The trainer ended without a word for us; a negative exit code is the signal that ended it. `last_words` is the
+    end of its log."""
     if exit_code >= 0:
         return _ending("crashed", f"The trainer ended with exit code {exit_code} before it had finished.", SEE_THE_LOG)
     number = -exit_code
@@ -31,8 +33,10 @@ def death(exit_code: int, *, memory_ran_out: bool = False) -> Ending:
         return _ending(
             "out_of_memory",
             "The kernel ended the trainer because memory ran out.",
-            "Use a smaller batch size or fewer views, or give the worker more memory.",
+            TAKE_LESS_MEMORY,
         )
+    if number == signal.SIGABRT and "std::bad_alloc" in last_words:
+        return _ending("out_of_memory", "The trainer gave up because it got no more memory.", TAKE_LESS_MEMORY)
     code = "killed" if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT) else "crashed"
     return _ending(code, f"The trainer was ended by {_name(number)}.", HINTS.get(number, SEE_THE_LOG))
 

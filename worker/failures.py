@@ -33,8 +33,13 @@ def sentence(error: BaseException) -> str:
 def _out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # torch's CPU allocator has no class of its own for it.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # Where torch has no class of its own for it: its CPU allocator, C++, the libraries of CUDA.
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
+NO_MEMORY = ("can't allocate memory", "std::bad_alloc", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 
 
 def _cuda_error(error: BaseException) -> bool:

@@ -51,17 +51,31 @@ class Kin:
         self._known: list[psutil.Process] = []
         self._look_again_at = 0.0
 
-    def memory_bytes(self) -> int:
-        """What they take of the machine's memory: not the pages of files, which it can have back at any time."""
+    def memory_bytes(self, *, doubt_beyond: int) -> int:
+        """What they take of the machine's memory: not the pages of files, which it can have back at any time.
+
+        Pages that several of them share count for each of them, unless that makes more than `doubt_beyond`: to count
+        them once, the kernel has to walk through all pages.
+        """
         if time.monotonic() >= self._look_again_at:
             self._known, self._look_again_at = of(self._mark), time.monotonic() + LOOK_SECONDS
-        return sum(_memory_bytes(process.pid) for process in self._known)
+        used = sum(_memory_bytes(process.pid) for process in self._known)
+        if used > doubt_beyond and len(self._known) > 1:
+            return sum(_share_bytes(process.pid) for process in self._known)
+        return used
 
 
 def _has(process: psutil.Process, mark: str) -> bool:
     with suppress(psutil.Error, OSError):
         return bool(process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE)
     return False
+
+
+def _share_bytes(pid: int) -> int:
+    with suppress(OSError, KeyError):
+        numbers = cgroups.numbers(cgroups.PROC / str(pid) / "smaps_rollup")
+        return numbers["Pss_Anon"] + numbers["Pss_Shmem"] + numbers["SwapPss"]
+    return _memory_bytes(pid)  # an older kernel
 
 
 def _memory_bytes(pid: int) -> int:

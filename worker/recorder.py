@@ -35,7 +35,8 @@ class Recorder:
         self.data_dir, self.folder = data_dir, folder
         self.failure: dict[str, Any] | None = None  # why it gave up, if it could say so
         self.finished: Finished | None = None
-        self.phase: str | None = None  # in which it was last
+        self.stopped = False  # it was asked to stop, saved where it stood and ended
+        self.phase: str | None = None  # in which it was last; "cotrain" when a teacher learns on between rounds
         self._pending: deque[Event] = deque()  # said, not yet in the database
         self._latest_metrics: dict[str, float] = {}
 
@@ -57,11 +58,15 @@ class Recorder:
             failure = json.loads(line)
             self.failure = {name: failure[name] for name in ("code", "message", "hint", "retryable")}
             return
+        if line.startswith(b'{"event": "stopped"'):
+            self.stopped = True
+            return
         event = events.parse(line)
         if isinstance(event, Waiting):
             return  # it lives, and that is all
         if isinstance(event, PhaseStarted | Step):
-            self.phase = event.phase
+            learns_on = event.phase == "teacher" and self.phase not in (None, "teacher")
+            self.phase = "cotrain" if learns_on else event.phase
         self._pending.append(event)
         if isinstance(event, Finished):
             self.finished = event

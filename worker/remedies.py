@@ -24,7 +24,9 @@ def _smaller(config: dict[str, Any], phase: str | None) -> Patch | None:
     least = LEAST_A_GPU * config["resources"]["gpus"]
     if phase == "labelling" and isinstance(config.get("views"), int) and config["views"] > 1:
         return {"config": {"views": config["views"] // 2}}
-    of_teacher = phase in (None, "teacher") and "batch_size" in config["teacher"]
+    if phase == "labelling" and "rounds" in config and config["rounds"]["views"] > 1:
+        return {"config": {"rounds": {"views": config["rounds"]["views"] // 2}}}
+    of_teacher = phase in (None, "teacher", "cotrain") and "batch_size" in config["teacher"]
     if of_teacher and config["teacher"]["batch_size"] // 2 >= least:
         return {"config": {"teacher": {"batch_size": config["teacher"]["batch_size"] // 2}}}
     if config["batch_size"] // 2 >= least:
@@ -33,6 +35,8 @@ def _smaller(config: dict[str, Any], phase: str | None) -> Patch | None:
 
 
 def _gentler(config: dict[str, Any], phase: str | None) -> Patch:
+    if phase == "cotrain":
+        return {"config": {"rounds": {"cotrain": {"lr": config["rounds"]["cotrain"]["lr"] / 10}}}}
     of_teacher = phase == "teacher" and "optimizer" in config["teacher"]
     recipe = (config["teacher"] if of_teacher else config)["optimizer"]
     gentler = {"optimizer": {"lr": recipe["lr"] / 10, "clip_norm": min(recipe["clip_norm"] or 1.0, 1.0)}}

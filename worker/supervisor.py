@@ -26,7 +26,7 @@ from jobs.settings import Settings
 from jobs.states import FINAL, State
 from kd import cgroups
 from worker import endings, remedies
-from worker.children import Child, Order, Trainers, log_path
+from worker.children import Child, Order, Trainers, last_words, log_path
 from worker.endings import Ending
 from worker.recorder import Recorder
 
@@ -106,6 +106,10 @@ class Attempt:
         self.folder = files.attempt_folder(worker.settings.data_dir, claim.job_id, claim.attempt)
         self.recorder = Recorder(worker.db, claim, worker.settings.data_dir, self.folder)
         self.child: Child | None = None
+
+    @property
+    def ran_seconds(self) -> float:
+        return time.monotonic() - self.began
 
     # -- the attempt, from start to end --------------------------------------------------------------------------
 
@@ -188,10 +192,10 @@ class Attempt:
         """Whether to kill the trainer. One that is only in the way is asked to stop first, and may save."""
         if self.requests.cancel or self.lease_lapsed:
             return True
-        if self.stop_asked_at is not None:
-            return now - self.stop_asked_at > STOP_SECONDS
         if self.ending is not None and self.ending["code"] != "run_time_exceeded":
             return True
+        if self.stop_asked_at is not None:
+            return now - self.stop_asked_at > STOP_SECONDS
         if self.requests.pause or self.worker.leaving or self.ending is not None:
             child.ask_to_stop()
             self.stop_asked_at = now
@@ -200,15 +204,15 @@ class Attempt:
     def _mind_the_time(self, now: float, heard_at: float) -> None:
         if self.ending is not None or self.stop_asked_at is not None:
             return
-        claim, ran_seconds = self.claim, self.claim.run_seconds + now - self.began
-        if claim.max_run_seconds is not None and ran_seconds > claim.max_run_seconds:
+        claim = self.claim
+        if claim.max_run_seconds is not None and claim.run_seconds + self.ran_seconds > claim.max_run_seconds:
             self.ending = endings.run_time_exceeded(claim.max_run_seconds)
         elif claim.max_stall_seconds is not None and now - heard_at > claim.max_stall_seconds:
             self.ending = endings.stalled(claim.max_stall_seconds)
 
     def _weigh(self, child: Child) -> None:
         if self.memory_limit is not None and self.ending is None:
-            used = child.kin.memory_bytes()
+            used = child.kin.memory_bytes(doubt_beyond=self.memory_limit)
             if used > self.memory_limit:
                 self.ending = endings.too_much_memory(used, self.memory_limit)
 
@@ -258,27 +262,41 @@ class Attempt:
     def _end(self, session: Session, child: Child) -> tuple[State, list[str]]:
         """The move that this ending calls for; the state it led to, and paths to delete after the commit."""
         claim, finished, failure = self.claim, self.recorder.finished, self.recorder.failure
-        max_stalls = self.worker.settings.max_stalls
+        max_stalls, ran_seconds = self.worker.settings.max_stalls, self.ran_seconds
+
+        def ends(state: State, **facts: Any) -> tuple[State, list[str]]:
+            return state, leases.release(session, claim, state, ran_seconds=ran_seconds, **facts)
+
+        def goes_back(held: Claim, error: Ending | None) -> State:
+            # Whoever was in the way of others has not stalled.
+            stall = error is not None
+            return leases.requeue(
+                session, held, keep_stall=stall, max_stalls=max_stalls, error=error, ran_seconds=ran_seconds
+            )
+
         if finished is not None:
             best = store.checkpoint(session, claim.job_id, "best")
             result = {"metrics": finished.metrics, "best_checkpoint": best.id, "seconds": finished.seconds}
-            return State.SUCCEEDED, leases.release(session, claim, State.SUCCEEDED, result=result)
+            return ends(State.SUCCEEDED, result=result)
         if self.requests.cancel:
-            return State.CANCELLED, leases.release(session, claim, State.CANCELLED)
+            return ends(State.CANCELLED)
         if failure is not None and failure["code"] == "bad_checkpoint" and claim.resume is not None:
             # Damaged on disk: the one before it serves, or the start does.
-            rest = leases.discard_resume(session, claim)
-            state = leases.requeue(session, rest, keep_stall=True, max_stalls=max_stalls, error=failure)
-            return state, [claim.resume]
+            return goes_back(leases.discard_resume(session, claim), failure), [claim.resume]
         if failure is not None:
-            return State.FAILED, leases.release(session, claim, State.FAILED, error=self._advised(failure))
+            return ends(State.FAILED, error=self._advised(failure))
         if self.ending is not None and self.ending["code"] != "stalled":
-            return State.FAILED, leases.release(session, claim, State.FAILED, error=self._advised(self.ending))
-        if self.stop_asked_at is not None:
-            return leases.requeue(session, claim, keep_stall=False, max_stalls=max_stalls), []
-        memory_ran_out = cgroups.oom_kills() > self.oom_kills
-        error = self._advised(self.ending or endings.death(child.wait(), memory_ran_out=memory_ran_out))
-        return leases.requeue(session, claim, keep_stall=True, max_stalls=max_stalls, error=error), []
+            return ends(State.FAILED, error=self._advised(self.ending))
+        if self.recorder.stopped or self.stop_asked_at is not None:
+            return goes_back(claim, None), []
+        return goes_back(claim, self._advised(self.ending or self._death(child))), []
+
+    def _death(self, child: Child) -> Ending:
+        return endings.death(
+            child.wait(),
+            memory_ran_out=cgroups.oom_kills() > self.oom_kills,
+            last_words=last_words(log_path(self.folder)),
+        )
 
     def _advised(self, ending: Ending) -> Ending:
         """With a patch for the spec, where there is one."""
@@ -289,7 +307,8 @@ class Attempt:
         """Something here is broken: say so in the job. If even that fails, the lease lapses and the job is rescued."""
         self.end_trainer()
         with contextlib.suppress(DBAPIError, LeaseLost, *UNREACHABLE), self.worker.db.begin() as session:
-            leases.release(session, self.claim, State.FAILED, error=endings.bug(error))
+            bug = endings.bug(error)
+            leases.release(session, self.claim, State.FAILED, error=bug, ran_seconds=self.ran_seconds)
 
     # -- the lease -----------------------------------------------------------------------------------------------
 

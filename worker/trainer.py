@@ -9,12 +9,14 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from kd.errors import TeamFailed
-from kd.events import Event, Saved, Started, Step
+from kd.events import Event, Saved, Started, Step, Waiting
 from kd.run import run
 from kd.spec import parse
 from worker.failures import explain
@@ -30,6 +32,7 @@ def main() -> int:
     if line is None:
         return 0
     order = json.loads(line)
+    _take_sigterm_for(lifeline.stop)
     lifeline.mind()
     try:
         _log_to(Path(order["log"]))
@@ -47,6 +50,7 @@ def main() -> int:
             voice.write(event.model_dump_json() + "\n")
             voice.flush()
             if lifeline.stop.is_set() and nothing_is_lost_after(event, order["spec"]["mode"]):
+                say(voice, {"event": "stopped"})
                 return 0
     except TeamFailed:
         traceback.print_exc()
@@ -62,8 +66,10 @@ def main() -> int:
 def nothing_is_lost_after(event: Event, mode: str) -> bool:
     """Whether a run that ends after this event will go on from here: it has just saved, or just begun, or it writes a
     label table, which keeps by itself what is in it. (The labels of a round of `guide` are kept nowhere.)"""
+    if isinstance(event, Saved):
+        return event.phase != "evaluating"  # the report is all that is missing: let it finish
     labels = isinstance(event, Step) and event.phase == "labelling" and mode == "train"
-    return labels or isinstance(event, Saved | Started)
+    return labels or isinstance(event, Started | Waiting)
 
 
 def say(voice: IO[str], fact: dict[str, object]) -> None:
@@ -84,6 +90,16 @@ def _log_to(path: Path) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+
+
+def _take_sigterm_for(stop: threading.Event) -> None:
+    """An init system that stops the worker signals all of its processes, and we have something to save."""
+
+    def save(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would find the event's lock held
+        stop.set()
+
+    signal.signal(signal.SIGTERM, save)
 
 
 def _be_the_first_to_go() -> None:

@@ -8,20 +8,8 @@ import sys
 
 import pytest
 from served import FAILURE, RESULT
-from typer.testing import CliRunner
 
-from cli.main import app
 from jobs.states import State
-
-
-@pytest.fixture
-def kd(server):
-    """Run a command against the server."""
-
-    def kd(*arguments: str, input: str | None = None):
-        return CliRunner(env={"STILLHOUSE_URL": server.url}).invoke(app, list(arguments), input=input)
-
-    return kd
 
 
 def test_submit_prints_nothing_but_the_id_into_a_pipe(kd, client, tmp_path):
@@ -33,6 +21,20 @@ def test_submit_prints_nothing_but_the_id_into_a_pipe(kd, client, tmp_path):
     job = client.get(result.stdout.strip())
     assert job["spec"] == {"mode": "train", "config": {"dataset": "digits", "epochs": 3}}
     assert (job["name"], job["labels"], job["priority"]) == ("from the file", {"team": "vision", "run": "7"}, 2)
+
+
+def test_submit_puts_limits_over_those_of_the_file(kd, client, tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("mode: train\nlimits: {max_queue_seconds: 60, max_run_seconds: 60}\nkeep_last: 2\n")
+
+    limited = kd("submit", str(spec), "--max-run", "1h30m", "--max-stall", "90s", "--keep-last", "3").stdout.strip()
+
+    job = client.get(limited)
+    assert job["limits"] == {"max_run_seconds": 5_400, "max_queue_seconds": 60, "max_stall_seconds": 90}
+    assert job["keep_last"] == 3
+    shown = kd("show", limited).stdout
+    assert "1:30:00 of training, 1:00 in the queue, 1:30 without a word" in shown
+    assert "the last 3" in shown
 
 
 def test_submit_reads_stdin_and_answers_in_json(kd):
@@ -55,6 +57,22 @@ def test_submit_prints_every_problem_with_its_place(kd):
         (["submit"], 2, "Give a spec file, or --mode"),
         (["submit", "nowhere.yaml"], 2, "No such file"),
         (["submit", "--mode", "magic"], 2, "magic"),
+        (["submit", "--mode", "train", "--max-run", "90"], 2, "'90' is no duration; one looks like 90s, 30m"),
+        (["submit", "--mode", "train", "--max-queue", "0s"], 1, "/limits/max_queue_seconds"),
+        (["cancel"], 2, "Give their ids; --all cancels every job"),
+        (["cancel", "--status", "queued"], 2, "--all beside the filters"),
+        (["cancel", "job_x", "--all"], 2, "not both"),
+        (["cancel", "--all", "--status", "asleep"], 1, "/status"),
+        (["pause", "job_x"], 1, "There is no job 'job_x'"),
+        (["resume", "job_x"], 1, "There is no job 'job_x'"),
+        (["retry", "job_x"], 1, "There is no job 'job_x'"),
+        (["retry", "job_x", "--set", "config.epochs"], 2, "must look like config.epochs=3"),
+        (["delete", "job_x"], 1, "There is no job 'job_x'"),
+        (["change", "job_x"], 2, "Nothing to change"),
+        (["change", "job_x", "--label", "vision"], 2, "must look like name=value"),
+        (["change", "job_x", "--name", "x"], 1, "There is no job 'job_x'"),
+        (["drain", "nobody:1:x"], 1, "There is no worker 'nobody:1:x'"),
+        (["undrain", "nobody:1:x"], 1, "There is no worker 'nobody:1:x'"),
         (["show", "job_x"], 1, "There is no job 'job_x'"),
         (["watch", "job_x"], 1, "There is no job 'job_x'"),
         (["cancel", "job_x"], 1, "There is no job 'job_x'"),
@@ -106,12 +124,30 @@ def test_show_says_what_a_job_is_and_how_it_ended(kd, client, worker):
     assert json.loads(kd("show", job_id, "--json").stdout)["error"]["code"] == "diverged"
 
 
-def test_cancel_says_what_will_happen(kd, client, worker):
-    waiting, running = client.submit("train")["id"], client.submit("train")["id"]
-    worker.claim(running)
+def test_ls_and_show_say_what_a_job_waits_for_and_how_a_paused_one_goes_on(kd, client):
+    first = client.submit("train", labels={"shelf": "waiting"}, priority=100)["id"]
+    paused = client.submit("train", labels={"shelf": "waiting"})["id"]
+    client.pause(paused)
 
-    assert "is cancelled" in kd("cancel", waiting).stdout
-    assert "will be cancelled" in kd("cancel", running).stdout
+    listed = kd("ls", "--label", "shelf=waiting").stdout
+    assert re.search(rf"{first} +queued +train +place \d+, no", listed)
+    assert re.search(rf"{paused} +paused", listed)
+    assert "`kd resume JOB` goes on" in listed
+
+    assert re.search(r"waiting +place \d+, no", kd("show", first).stdout)
+    assert f"`kd resume {paused}`" in kd("show", paused).stdout
+
+
+def test_show_says_what_would_help_a_failed_job_and_which_command_does_it(kd, client, worker):
+    job_id = client.submit("train", {"dataset": "digits", "batch_size": 64})["id"]
+    patch = {"config": {"batch_size": 32, "teacher": {"batch_size": 16}}}
+    worker.release(worker.claim(job_id), State.FAILED, error={**FAILURE, "suggested_patch": patch})
+
+    shown = kd("show", job_id).stdout
+
+    assert f"`kd retry {job_id} --suggested` tries again with config.batch_size=32, config.teacher.batch_size=16." in (
+        shown
+    )
 
 
 def test_download_puts_the_student_where_it_was_asked_to(kd, client, worker, tmp_path):

@@ -77,7 +77,14 @@ def test_a_setting_that_makes_no_sense_is_refused(setting):
 def test_labels_are_text_and_join_those_of_the_file():
     spec = {"labels": {"team": "vision"}}
 
-    specs.put_labels(spec, ["run=3", "note=a=b"])
+    specs.put_over(spec, "labels", specs.pairs(["run=3", "note=a=b"]))
 
     assert spec == {"labels": {"team": "vision", "run": "3", "note": "a=b"}}
     assert json.dumps(spec)
+
+
+def test_labels_that_the_file_has_wrong_are_refused_before_they_are_joined():
+    with pytest.raises(Misused, match="labels in the spec must be a mapping"):
+        specs.put_over({"labels": ["vision"]}, "labels", {"run": "3"})
+    with pytest.raises(Misused, match="name=value"):
+        specs.pairs(["vision"])

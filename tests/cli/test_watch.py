@@ -94,6 +94,21 @@ def test_a_failed_job_ends_with_its_reason_and_exit_code_1(client, server, worke
     assert "Use a smaller rate." in said
 
 
+def test_a_job_that_waits_or_is_paused_says_so_and_is_followed_on(client, server, worker, watch):
+    job_id = client.submit("train")["id"]
+    watching = watch(server, job_id)
+    watching.until("waiting: place ")
+
+    client.pause(job_id)
+    watching.until(f"paused; `kd resume {job_id}` goes on from its last checkpoint")
+    client.resume(job_id)
+    worker.release(worker.claim(job_id), State.FAILED, error={**FAILURE, "retryable": True})
+
+    code, said = watching.end()
+    assert code == 1
+    assert f"`kd retry {job_id}` tries again." in said
+
+
 def test_json_is_the_finished_job_and_nothing_else(client, server, watch):
     job_id = client.submit("train")["id"]
     client.cancel(job_id)

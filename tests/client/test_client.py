@@ -165,6 +165,21 @@ def test_cancelling_a_finished_job_is_refused_with_the_reason(client, worker):
     assert refused.value.code == "not_allowed"
 
 
+def test_many_jobs_are_cancelled_and_deleted_by_a_filter_and_never_for_want_of_one(client):
+    jobs = [client.submit("train", labels={"sweep": "many"})["id"] for _ in range(3)]
+    for everything in (client.cancel_all, client.delete_all):
+        with pytest.raises(Refused, match="needs a filter"):
+            everything()
+
+    assert client.delete_all(label="sweep=many")["changed"] == 0  # they have not ended
+    assert client.cancel_all(label="sweep=many")["changed"] == 3
+    assert client.delete_all(label="sweep=many", everything=True)["changed"] == 3
+
+    assert list(client.list(label="sweep=many")) == []
+    with pytest.raises(Refused, match="There is no job"):
+        client.get(jobs[0])
+
+
 def test_numbers_that_json_lacks_come_back_as_floats(client, worker):
     job = client.submit("train")
     claim = worker.claim(job["id"])

@@ -145,16 +145,29 @@ def test_a_trainer_that_takes_more_memory_than_it_may_is_ended_and_told_what_to_
     assert wait_for(submit(tiny(resources={"memory_gb": 1.2}))).state is State.SUCCEEDED
 
 
-@ON_ONE_DATABASE
-def test_the_kernel_would_take_the_trainer_before_the_worker(worker, submit, wait_for, long, trainers):
-    wait_for(submit(long()), lambda job: job.phase == "teacher")
-    (trainer,) = trainers()
+SHARED = """
+import os, sys, time
+hoard = bytearray(os.urandom(1)) * 200_000_000
+for _ in range(2):
+    if os.fork() == 0:
+        time.sleep(1000)
+print("ready", flush=True)
+time.sleep(1000)
+"""
 
-    def adjustment(pid: int) -> int:
-        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
-    assert adjustment(trainer.pid) == 500
-    assert adjustment(os.getpid()) < 500
+def test_memory_that_processes_share_counts_once_before_anybody_is_ended_for_it():
+    mark = kin.new_mark()
+    family = subprocess.Popen([sys.executable, "-c", SHARED], env=os.environ | {kin.MARK: mark}, stdout=subprocess.PIPE)
+    family.stdout.readline()
+
+    seen = kin.Kin(mark)
+    at_first_sight, looked_at_closely = seen.memory_bytes(doubt_beyond=10**12), seen.memory_bytes(doubt_beyond=10**8)
+    kin.kill(mark)
+    family.wait()
+
+    assert at_first_sight > 500e6
+    assert 200e6 <= looked_at_closely < 300e6
 
 
 def test_only_the_marked_are_ended():
@@ -172,15 +185,19 @@ def test_only_the_marked_are_ended():
     sleepers[2].wait()
 
 
-def test_a_trainer_has_no_credentials(monkeypatch):
+def test_a_trainer_has_no_credentials_and_the_kernel_would_take_it_before_the_worker(monkeypatch):
     monkeypatch.setenv("STILLHOUSE_DATABASE_URL", "postgresql://user:secret@host/name")
-    child = Child()
-    child.ready.wait(60)
+    child = Child()  # also one that waits for an order
+    assert child.ready.wait(60)
 
-    environment = psutil.Process(child.pid).environ()
+    def adjustment(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    environment, ours, its = psutil.Process(child.pid).environ(), adjustment(os.getpid()), adjustment(child.pid)
     child.kill()
 
     assert not [name for name in environment if name.startswith("STILLHOUSE_")]
+    assert its == 500 > ours
 
 
 # -- what the kernel counts --------------------------------------------------------------------------------------

@@ -1,11 +1,51 @@
 """What a failed job says: a code for programs, words for people, and a patch of the spec where there is one."""
 
+import errno
 import signal
+from pathlib import Path
 
 import pytest
+import torch
 
+from jobs.leases import Claim
+from kd.errors import BadResume, DataError, DeviceMissing, Diverged, TeacherUnfit
+from kd.events import PhaseStarted, Step
 from kd.spec import parse
 from worker import endings, remedies
+from worker.failures import explain
+from worker.recorder import Recorder
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), "out_of_memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "out_of_memory"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+            "out_of_memory",
+        ),
+        (RuntimeError("std::bad_alloc"), "out_of_memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out_of_memory"),
+        (RuntimeError("CUDA error: out of memory"), "out_of_memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out_of_memory"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "cuda_error"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (Diverged(7, 0.1, {"loss": float("nan")}), "diverged"),
+        (DataError("cifar10", "it is not there"), "bad_data"),
+        (BadResume(Path("resume.pt"), "it is cut off"), "bad_checkpoint"),
+        (DeviceMissing("cuda"), "no_device"),
+        (TeacherUnfit("it knows 7 classes"), "bad_teacher"),
+        (OSError(errno.EACCES, "Permission denied"), "internal_error"),
+        (KeyError("surprise"), "internal_error"),
+    ],
+)
+def test_what_a_trainer_can_say_itself_has_a_code_and_a_hint(error, code):
+    failure = explain(error)
+
+    assert failure["code"] == code
+    assert failure["message"]
+    assert failure["hint"]
 
 
 @pytest.mark.parametrize(
@@ -27,6 +67,13 @@ def test_a_death_without_a_word_is_read_off_the_exit_code(exit_code, memory_ran_
     assert ending["code"] == code
     assert says in ending["message"]
     assert ending["hint"]
+
+
+def test_a_trainer_that_native_code_ended_for_want_of_memory_says_so_in_its_log():
+    said = "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n"
+
+    assert endings.death(-signal.SIGABRT, last_words=said)["code"] == "out_of_memory"
+    assert endings.death(-signal.SIGABRT, last_words="free(): invalid pointer")["code"] == "crashed"
 
 
 def merged(target, patch):
@@ -67,12 +114,43 @@ def test_a_suggested_patch_makes_another_valid_spec(code, phase, given):
     assert parse(merged(given, patch)) != spec
 
 
+@pytest.mark.parametrize("code", ["out_of_memory", "diverged"])
+def test_so_does_one_for_a_teacher_that_learns_on(code):
+    given = {"mode": "guide", "config": {"rounds": {"teacher": "cotrain"}}}
+    spec = parse(given)
+
+    patch = remedies.suggest(code, spec.model_dump(mode="json"), "cotrain")
+
+    assert parse(merged(given, patch)) != spec
+
+
+def test_a_teacher_that_learns_on_between_rounds_is_not_taken_for_one_in_training(tmp_path):
+    recorder = Recorder(None, Claim("job", 1, "worker", {}, None, -1), tmp_path, tmp_path)
+
+    phases = []
+    for event in (
+        PhaseStarted(phase="teacher"),
+        Step(phase="teacher", step=1),
+        PhaseStarted(phase="student"),
+        PhaseStarted(phase="labelling"),
+        Step(phase="student", step=2),
+        Step(phase="teacher", step=3),
+        Step(phase="teacher", step=4),
+        Step(phase="control", step=5),
+    ):
+        recorder.hear(event.model_dump_json().encode() + b"\n")
+        phases.append(recorder.phase)
+
+    assert phases == ["teacher", "teacher", "student", "labelling", "student", "cotrain", "cotrain", "control"]
+
+
 @pytest.mark.parametrize(
     ("code", "phase", "patch"),
     [
         ("out_of_memory", "teacher", {"config": {"teacher": {"batch_size": 32}}}),
         ("out_of_memory", "student", {"config": {"batch_size": 32}}),
         ("out_of_memory", "labelling", {"config": {"views": 2}}),
+        ("out_of_memory", "evaluating", {"config": {"batch_size": 32}}),
         ("diverged", "student", {"config": {"optimizer": {"lr": 0.005, "clip_norm": 1.0}}}),
         ("diverged", "teacher", {"config": {"teacher": {"optimizer": {"lr": 0.005, "clip_norm": 1.0}}}}),
         ("bad_data", "student", None),
@@ -83,6 +161,13 @@ def test_the_patch_is_for_what_failed(code, phase, patch):
     spec = parse(GIVEN["plain"]).model_dump(mode="json")
 
     assert remedies.suggest(code, spec, phase) == patch
+
+
+def test_the_patch_for_what_happened_in_rounds_is_for_the_rounds():
+    spec = parse(GIVEN["guide"]).model_dump(mode="json")
+
+    assert remedies.suggest("out_of_memory", spec, "labelling") == {"config": {"rounds": {"views": 1}}}
+    assert remedies.suggest("diverged", spec, "cotrain") == {"config": {"rounds": {"cotrain": {"lr": 0.0005}}}}
 
 
 def test_what_cannot_be_smaller_has_no_patch():

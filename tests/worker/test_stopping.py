@@ -1,18 +1,22 @@
 """A trainer that is only in the way saves where it stands: pause, drain and SIGTERM lose nothing, and say so."""
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from jobs import requests, store
 from jobs.states import State
-from worker.children import Trainers
+from kd.events import Saved
+from kd.run import run
+from kd.spec import parse
+from worker.children import Child, Order, Trainers
 from worker.supervisor import Worker, supervise
 
 ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 # Saves by itself only at the end of a phase.
-SELDOM = {"epochs": 60, "checkpoint_seconds": 3600}
+SELDOM = {"teacher": {"arch": "mlp", "epochs": 1}, "epochs": 60, "control": False, "checkpoint_seconds": 3600}
 
 
 def resumed_from(db, job_id: str) -> list[int]:
@@ -26,28 +30,28 @@ def step_of(job) -> int:
     return (job.progress or {}).get("step", 0)
 
 
-@pytest.fixture
-def undisturbed(submit, wait_for, tiny):
-    """The result of the same job when nobody disturbs it."""
-
-    def undisturbed(mode: str) -> dict[str, float]:
-        return wait_for(submit(tiny(mode, **SELDOM))).result["metrics"]
-
-    return undisturbed
-
-
-def is_the_same(result: dict, whole: dict[str, float]) -> bool:
+def is_the_same(metrics: dict[str, float], whole: dict[str, float]) -> bool:
     """Bit for bit, as far as it does not measure time."""
     names = [name for name in whole if ".test." in name or ".validation." in name]
-    return bool(names) and all(result["metrics"][name] == whole[name] for name in names)
+    return bool(names) and all(metrics[name] == whole[name] for name in names)
+
+
+@pytest.fixture
+def warm() -> Iterator[Trainers]:
+    """Trainers with one in reserve that has loaded torch: limits of a few seconds are for what comes then."""
+    trainers = Trainers(keep_one_warm=True)
+    trainers.warm_up()
+    assert trainers._reserve.ready.wait(60)
+    yield trainers
+    trainers.close()
 
 
 @ON_ONE_DATABASE
 @pytest.mark.parametrize("mode", ["train", "guide"])
 def test_a_paused_job_goes_on_from_where_it_stood_and_ends_as_if_nothing_had_been(
-    worker, submit, wait_for, tiny, db, undisturbed, mode
+    worker, submit, wait_for, tiny, db, tmp_path, mode
 ):
-    whole = undisturbed(mode)
+    *_, whole = run(tiny(mode, **SELDOM), tmp_path / "whole", data_folder=tmp_path / "whole")
     job_id = submit(tiny(mode, **SELDOM))
     before = wait_for(job_id, lambda job: job.phase == "student" and job.progress.get("epoch", 0) > 5)
 
@@ -62,16 +66,22 @@ def test_a_paused_job_goes_on_from_where_it_stood_and_ends_as_if_nothing_had_bee
     assert (paused.stalls, paused.lease_owner, paused.phase) == (0, None, None)
     assert resumed_from(db, job_id) == [0, paused.checkpoint_step]
     assert (job.state, job.attempt) == (State.SUCCEEDED, 2), job.error
-    assert is_the_same(job.result, whole)
+    assert is_the_same(job.result["metrics"], whole.metrics)
 
 
-def test_a_worker_that_is_to_leave_lets_its_trainer_save_first(settings, submit, wait_for, tiny, db):
+@ON_ONE_DATABASE
+@pytest.mark.parametrize("also_its_trainer", [False, True], ids=["the worker", "the whole service"])
+def test_a_worker_that_is_to_leave_lets_its_trainer_save_first(
+    settings, submit, wait_for, tiny, db, trainers, also_its_trainer
+):
     worker = Worker("leaving", db, settings, Trainers(keep_one_warm=False), threading.Event())
-    job_id = submit(tiny(epochs=10_000, checkpoint_seconds=3600))
+    job_id = submit(tiny(**SELDOM | {"epochs": 10_000}))
     thread = threading.Thread(target=supervise, args=(worker,))
     thread.start()
     before = wait_for(job_id, lambda job: job.phase == "student" and job.progress.get("epoch", 0) > 5)
 
+    if also_its_trainer:  # systemd signals every process of a service
+        trainers()[0].terminate()
     worker.stopping.set()
     thread.join(timeout=30)
 
@@ -84,7 +94,7 @@ def test_a_worker_that_is_to_leave_lets_its_trainer_save_first(settings, submit,
 def test_a_job_that_is_paused_while_labels_are_written_goes_on_with_those_it_has(
     worker, submit, wait_for, tiny, db, settings
 ):
-    spec = tiny(teacher={"arch": "cnn", "epochs": 1}, augmentation={"strong": 2}, views=60, control=False)
+    spec = tiny(teacher={"arch": "cnn", "epochs": 1}, augmentation={"strong": 2}, views=30, control=False, epochs=1)
     job_id = submit(spec)
     wait_for(job_id, lambda job: job.phase == "labelling")
 
@@ -114,17 +124,83 @@ def test_a_pause_that_is_taken_back_in_time_or_too_late_leaves_the_job_to_be_run
     assert wait_for(job_id, lambda job: job.checkpoint_step > 40).state is State.RUNNING
 
 
+# Those who guide, and what is said while they prepare a round: the moment at which the test asks to stop.
+PREPARING = {
+    "its labels": ({"epochs": 2, "views": 2}, lambda event: event.event == "phase" and event.facts.get("round") == 2),
+    "a teacher that learns on": (
+        {"epochs": 2, "views": 2, "teacher": "cotrain", "cotrain": {"epochs": 0.5}},
+        lambda event: event.event == "step" and "cotrain_loss" in event.metrics,
+    ),
+}
+
+
+@pytest.mark.parametrize(("rounds", "moment"), PREPARING.values(), ids=PREPARING)
+def test_a_run_that_is_stopped_while_a_round_is_prepared_loses_none_of_the_rounds_before(tmp_path, rounds, moment):
+    spec = parse(
+        {
+            "mode": "guide",
+            "config": {
+                "dataset": "digits",
+                "teacher": {"arch": "mlp", "epochs": 2},
+                "student": {"arch": "mlp"},
+                "epochs": 6,
+                "rounds": rounds,
+                "control": False,
+                "checkpoint_seconds": 3600,
+            },
+        }
+    )
+    folders = {"data_folder": tmp_path / "data"}
+    whole = list(run(spec, tmp_path / "whole", **folders))
+
+    stop, after = threading.Event(), []
+    for event in run(spec, tmp_path / "stopped", save_now=stop, **folders):
+        if stop.is_set():
+            after.append(event)
+            if isinstance(event, Saved):
+                break
+        elif moment(event):
+            stop.set()
+    saved = after[-1]
+    resumed = list(run(spec, tmp_path / "resumed", resume=tmp_path / "stopped" / saved.resume.path, **folders))
+
+    assert saved.phase == "student"
+    assert not [event for event in after if event.event == "step" and event.phase == "student"], "at once"
+    assert resumed[0].resumed_from_step == saved.step
+    assert is_the_same(resumed[-1].metrics, whole[-1].metrics)
+
+
+def test_a_request_to_stop_that_comes_when_all_is_trained_comes_too_late(tmp_path, tiny):
+    names = {name: str(tmp_path / name) for name in ("out", "data_folder", "label_folder", "log")}
+    child = Child()
+    child.start(Order(spec=tiny(**SELDOM | {"epochs": 1}).model_dump(mode="json"), resume=None, **names))
+
+    while b'"phase":"evaluating"' not in (line := child.next_line(60)):
+        pass
+    child.ask_to_stop()
+    while (next_line := child.next_line(60)) is not None:
+        line = next_line
+
+    assert b'"finished"' in line
+    assert child.wait() == 0
+
+
 # -- limits ------------------------------------------------------------------------------------------------------
 
 
 @ON_ONE_DATABASE
-def test_a_job_that_has_run_as_long_as_it_may_fails_and_keeps_what_it_has_saved(worker, submit, wait_for, tiny, db):
-    limits = store.Limits(max_run_seconds=6)
-    job = wait_for(submit(tiny(epochs=10_000, checkpoint_seconds=3600), limits=limits))
+def test_a_job_that_has_run_as_long_as_it_may_fails_and_keeps_what_it_has_saved(
+    settings, submit, wait_for, tiny, db, warm
+):
+    rarely = settings.model_copy(update={"heartbeat_seconds": 2.0})
+    job_id = submit(tiny(**SELDOM | {"epochs": 10_000}), limits=store.Limits(max_run_seconds=3))
 
+    supervise(Worker("strict", db, rarely, warm, threading.Event()))
+
+    job = wait_for(job_id)
     assert (job.state, job.error["code"]) == (State.FAILED, "run_time_exceeded")
-    assert "6 seconds" in job.error["message"]
-    assert job.run_seconds >= 5
+    assert "3 seconds" in job.error["message"]
+    assert job.run_seconds >= 3, "exact, and not that of the last heartbeat"
     with db.read() as session:
         saved = store.checkpoints(session, job.id)
     assert job.checkpoint_step > 0
@@ -133,24 +209,16 @@ def test_a_job_that_has_run_as_long_as_it_may_fails_and_keeps_what_it_has_saved(
 
 @ON_ONE_DATABASE
 def test_a_trainer_that_falls_silent_is_ended_and_at_the_last_stall_the_job_fails(
-    settings, submit, wait_for, long, db, trainers
+    settings, submit, wait_for, long, db, warm, trainers
 ):
     impatient = settings.model_copy(update={"max_stalls": 1})
-    worker = Worker("impatient", db, impatient, Trainers(keep_one_warm=False), threading.Event())
-    job_id = submit(long(), limits=store.Limits(max_stall_seconds=10))
-    thread = threading.Thread(target=supervise, args=(worker,))
-    thread.start()
-    # It must not have saved: a new checkpoint takes the stall back.
-    wait_for(job_id, lambda job: job.phase == "teacher")
+    job_id = submit(long(), limits=store.Limits(max_stall_seconds=1))
     (trainer,) = trainers()
-
     trainer.suspend()
-    thread.join(timeout=60)
 
-    job = wait_for(job_id, lambda job: job.state is not State.RUNNING)
-    with db.read() as session:
-        error = store.events_after(session, job_id, 0, 10_000)[-1].data["error"]
-    assert error["code"] == "stalled"
-    assert "10 seconds" in error["message"]
-    assert job.state is (State.FAILED if job.checkpoint_step < 0 else State.QUEUED)
+    supervise(Worker("impatient", db, impatient, warm, threading.Event()))
+
+    job = wait_for(job_id)
+    assert (job.state, job.error["code"]) == (State.FAILED, "stalled")
+    assert "1 seconds" in job.error["message"]
     assert not trainers()

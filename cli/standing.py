@@ -1,0 +1,70 @@
+"""Where a job stands, in words: what a queued one waits for, how a paused one goes on, what a failed one suggests."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cli import words
+
+Job = Mapping[str, Any]
+
+
+def still(job: Job) -> str | None:
+    """Why nothing happens to a job, and what to do about it; None while a worker has it, or it is over."""
+    if job["status"] == "paused":
+        return f"paused; `kd resume {job['id']}` goes on from its last checkpoint"
+    if job["status"] == "queued":
+        return f"waiting: {waiting(job)}"
+    return None
+
+
+def waiting(job: Job) -> str:
+    """At which place a queued job is, and what for: `place 3, workers that could run it are busy …`."""
+    why = job.get("waiting") or {}
+    message = why.get("message") or "for a worker; `kd work` starts one"
+    return f"place {why['position']}, {message[:1].lower()}{message[1:]}" if why.get("position") else message
+
+
+def place(job: Job) -> str:
+    """The same, short enough for a table."""
+    why = job.get("waiting") or {}
+    parts = [f"place {why['position']}" if why.get("position") else "", (why.get("reason") or "").replace("_", " ")]
+    return ", ".join(part for part in parts if part)
+
+
+def ending(job: Job) -> str:
+    """What somebody has asked of a job and its worker has not yet done."""
+    if job["is_terminal"]:
+        return ""
+    if job["cancel_requested_at"]:
+        return ", to be cancelled"
+    return ", to be paused" if job.get("pause_requested_at") and job["status"] == "running" else ""
+
+
+def limits(job: Job) -> str:
+    """`12:00:00 of training, 0:30:00 in the queue`; none is no limit."""
+    given = job.get("limits") or {}
+    named = (("run", "of training"), ("queue", "in the queue"), ("stall", "without a word from the trainer"))
+    return ", ".join(
+        f"{words.clock(given[f'max_{which}_seconds'])} {where}"
+        for which, where in named
+        if given.get(f"max_{which}_seconds") is not None
+    )
+
+
+def way_on(job: Job) -> str | None:
+    """The command that tries a failed job again, if that may help."""
+    error = job["error"] or {}
+    if patch := error.get("suggested_patch"):
+        changes = ", ".join(f"{path}={value}" for path, value in changed(patch))
+        return f"`kd retry {job['id']} --suggested` tries again with {changes}."
+    return f"`kd retry {job['id']}` tries again." if error.get("retryable") else None
+
+
+def changed(patch: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """The fields that a merge patch changes, as `--set` would have them."""
+    for name, value in patch.items():
+        if isinstance(value, Mapping):
+            yield from changed(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", json.dumps(value) if not isinstance(value, str) else value

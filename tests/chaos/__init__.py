@@ -1,0 +1,7 @@
+"""Chaos: users submit tiny jobs to a whole deployment while its parts are killed, stopped, wiped and filled up.
+
+    python -m tests.chaos --deployment embedded --minutes 10 --seed 1
+
+`world` is the deployment and its service manager, `users` who ask for jobs, `faults` what goes wrong, `storm` when,
+`verdict` what must be true at the end.
+"""

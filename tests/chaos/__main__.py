@@ -1,0 +1,137 @@
+"""Ten minutes of chaos and a verdict: `python -m tests.chaos --deployment embedded --minutes 10 --seed 1`."""
+
+import argparse
+import contextlib
+import json
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from statistics import median
+from types import FrameType
+
+from tests.chaos.storm import Storm
+from tests.chaos.users import Users
+from tests.chaos.verdict import Verdict, evidence, judge, references
+from tests.chaos.world import World
+from tests.deployed import KINDS
+
+USERS = 6
+# How long an undisturbed run, and the last jobs after the storm, may take on a slow machine.
+PEACE_SECONDS = 300.0
+# A shorter storm may not come to every kind of fault.
+ALL_KINDS_MINUTES = 5.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--deployment", choices=KINDS, required=True)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, help="of an earlier run, to see the same faults in the same order")
+    parser.add_argument("--workers", type=int, default=3)
+    given = parser.parse_args()
+    seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
+    signal.signal(signal.SIGTERM, _leave)
+
+    folder = Path(tempfile.mkdtemp(prefix=f"stillhouse-chaos-{given.deployment}-"))
+    print(
+        f"seed {seed}: {given.minutes:g} minutes of chaos, {given.deployment}, {given.workers} workers, {folder}",
+        flush=True,
+    )
+    good = False
+    try:
+        good = _run(given.deployment, folder, given.minutes, seed, given.workers)
+    except KeyboardInterrupt:
+        print("interrupted")
+    finally:
+        if good:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            print(f"Every log and file is in {folder}; again: --seed {seed}")
+    return 0 if good else 1
+
+
+def _run(kind: str, folder: Path, minutes: float, seed: int, workers: int) -> bool:
+    with _there(World(kind, folder, workers)) as world:
+        world.start()
+        began = time.monotonic()
+        expected = references(world, PEACE_SECONDS)
+        before = {job["id"] for job in world.deployment.client.list()}
+        print(f"{len(expected)} runs in peace took {time.monotonic() - began:.0f} s; now the storm", flush=True)
+
+        began = time.monotonic()
+
+        def say(text: str) -> None:
+            print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
+
+        users = Users(world.deployment.url, seed, say)
+        storm = Storm(world, users, Random(f"{seed} storm"), say)
+        try:
+            users.hire(USERS)
+            storm.blow(minutes * 60)
+            say("the storm is over")
+            users.close(PEACE_SECONDS, meanwhile=world.tend)
+            say("the users have gone home")
+        finally:
+            users.go_home()
+        verdict = judge(world, users, expected, before)
+        if missed := [name for name, count in storm.injected.items() if not count]:
+            if minutes >= ALL_KINDS_MINUTES:
+                verdict.problems += [f"never injected: {name}" for name in missed]
+            else:
+                print(f"In so short a time it never came to: {', '.join(missed)}.")
+        if storm.injected["fill the disk"] and not verdict.failures["disk_full"]:
+            verdict.problems.append("the disk was full, and no job failed of it")
+        _print(verdict, storm)
+        if verdict.problems:
+            (folder / "evidence.json").write_text(json.dumps(evidence(world, verdict, users), indent=1))
+            world.keep_data()
+    if left := world.leftovers():
+        verdict.problems.append(f"processes are left over: {left}")
+    for problem in verdict.problems:
+        print(f"PROBLEM {problem}")
+    return not verdict.problems
+
+
+@contextlib.contextmanager
+def _there(world: World) -> Iterator[World]:
+    try:
+        yield world
+    finally:
+        world.close()
+
+
+def _print(verdict: Verdict, storm: Storm) -> None:
+    rescues = verdict.rescue_seconds
+    rows = {
+        "jobs": f"{verdict.endings.total()}: {_counted(verdict.endings)}",
+        "failed of": _counted(verdict.failures) or "nothing",
+        "attempts": f"{verdict.attempts}, of which {verdict.resumes} went on past step 0",
+        "rescues": f"{len(rescues)}; from a worker's last word on: median {median(rescues or [0]):.1f} s, "
+        f"longest {max(rescues, default=0):.1f} s",
+        "faults": str(storm.injected.total()),
+        **{f"  {name}": str(count) for name, count in sorted(storm.injected.items())},
+    }
+    problems = Counter(problem.split(":")[0] for problem in verdict.problems)
+    rows |= {word: str(problems[word]) for word in ("lost", "doubled", "stuck")}
+    rows["other problems"] = str(sum(count for word, count in problems.items() if word not in rows))
+    width = max(map(len, rows))
+    print("\n" + "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()) + "\n", flush=True)
+
+
+def _counted(counter: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counter.most_common())
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

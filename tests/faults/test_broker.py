@@ -1,0 +1,81 @@
+"""The broker is wiped, hangs, or rings for nothing: it is only the bell."""
+
+import signal
+import time
+
+import pytest
+from deployed import wait_until
+
+from faults.place import QUICK
+from jobs.ids import new
+from jobs.notifier import Notifier
+
+
+@pytest.fixture
+def belled(place):
+    """A deployment with a broker."""
+    if place.on.kind == "embedded":
+        pytest.skip("no broker: all jobs start by polling")
+    return place
+
+
+def test_jobs_whose_rings_were_wiped_with_the_broker_all_run_once(belled):
+    place = belled
+    place.on.crew(0)  # nobody hears the bell
+    queued = [place.submit(QUICK) for _ in range(2)]
+    wait_until(lambda: place.on.rings() >= len(queued), "the broker holds a ring for each of them")
+
+    place.on.kill_broker()
+    place.on.start_broker()
+    place.on.crew(1)
+
+    for job_id in queued:
+        job = place.on.wait_for_end(job_id)
+        assert (job["status"], job["attempt"]) == ("succeeded", 1), job["error"]
+        assert [event["type"] for event in place.on.events(job_id)].count("finished") == 1
+
+
+@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("trouble", ["hangs", "is down"])
+def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(belled, trouble, seconds):
+    place, slowest = belled, 0.0
+    place.on.send_broker(signal.SIGSTOP) if trouble == "hangs" else place.on.kill_broker()
+    began = time.monotonic()
+
+    while True:
+        asked = time.monotonic()
+        job_id = place.submit(QUICK)
+        slowest = max(slowest, time.monotonic() - asked)
+        place.on.wait_for(job_id, lambda job: job["status"] != "queued", "starts without a bell")
+        if time.monotonic() > began + seconds:
+            break
+        place.on.client.cancel(job_id)
+        place.on.wait_for_end(job_id)
+    place.on.send_broker(signal.SIGCONT) if trouble == "hangs" else place.on.start_broker()
+
+    place.record(f"broker {trouble} -> slowest POST /jobs", round(slowest, 3))
+    assert slowest < 5
+    assert place.on.wait_for_end(job_id)["status"] == "succeeded"
+
+
+def test_duplicate_late_and_senseless_rings_change_nothing(belled):
+    place = belled
+    notifier = Notifier(place.on.environment["STILLHOUSE_BROKER_URL"])
+    cancelled = place.submit(QUICK | {"epochs": 2})
+    place.on.client.cancel(cancelled)
+    place.on.wait_for_end(cancelled)
+    before = place.on.job(cancelled)
+
+    job_id = place.submit(QUICK)
+    for _ in range(10):
+        notifier.job_queued(job_id)
+    done = place.on.wait_for_end(job_id)
+    for unwanted in (job_id, cancelled, new("job"), "nonsense"):
+        for _ in range(10):
+            notifier.job_queued(unwanted)
+    notifier.close(30)
+    place.running(QUICK)
+
+    assert (done["status"], done["attempt"]) == ("succeeded", 1), done["error"]
+    assert place.on.job(job_id) == done
+    assert place.on.job(cancelled) == before

@@ -1,0 +1,71 @@
+"""Many processes at one queue."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from jobs import store
+from jobs.states import State
+from kd.spec import parse
+
+ROOT = Path(__file__).parents[2]
+JOBS, PROCESSES = 1_000, 8
+
+CLAIMERS = """
+import os
+import sys
+from datetime import timedelta
+from jobs import db, leases
+from jobs.states import State
+
+url, processes = sys.argv[1], int(sys.argv[2])
+start, go = os.pipe()
+name = next((f"w{number}" for number in range(processes) if os.fork() == 0), None)
+if name is None:  # the parent starts them all at once, by closing the pipe
+    os.close(go)
+    codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(processes)]
+    sys.exit(max(codes))
+
+sessions = db.sessions(db.connect(url))
+with sessions.read() as session:
+    session.connection()
+os.close(go)
+os.read(start, 1)
+while True:
+    with sessions.begin() as session:
+        claim = leases.claim(session, worker=name, ttl=timedelta(seconds=600))
+    if claim is None:
+        break
+    os.write(1, f"{name} {claim.job_id} {claim.attempt}\\n".encode())
+    if claim.attempt == 1 and claim.job_id[-1] in "02468":  # half of them are given back, and claimed again
+        with sessions.begin() as session:
+            leases.requeue(session, claim, keep_stall=False, max_stalls=3)
+"""
+
+
+@pytest.mark.slow  # 200 of them are claimed in every run, in tests/jobs/test_claiming.py
+def test_eight_processes_claim_a_thousand_jobs_at_once_and_every_attempt_is_unique(db, database_url):
+    spec = parse({"mode": "train", "config": {}})
+    with db.begin() as session:
+        submitted = {store.add_job(session, spec).id for _ in range(JOBS)}
+
+    claimers = subprocess.run(
+        [sys.executable, "-c", CLAIMERS, database_url, str(PROCESSES)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+    assert (claimers.returncode, claimers.stderr) == (0, "")
+    said = [tuple(line.split()) for line in claimers.stdout.splitlines()]
+    attempts = Counter((job_id, attempt) for _, job_id, attempt in said)
+    assert set(attempts.values()) == {1}
+    again = {job_id for job_id in submitted if job_id[-1] in "02468"}
+    assert set(attempts) == {(job_id, "1") for job_id in submitted} | {(job_id, "2") for job_id in again}
+    assert len({worker for worker, _, _ in said}) > 1, "one process did it all: nothing was shown"
+    with db.read() as session:
+        assert {store.get_job(session, job_id).state for job_id in submitted} == {State.RUNNING}

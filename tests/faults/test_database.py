@@ -1,0 +1,36 @@
+"""The database goes away in the middle of a job: PostgreSQL is killed, SQLite is locked."""
+
+import time
+
+from deployed import LEASE_SECONDS
+
+
+def test_a_database_that_is_back_before_the_lease_lapses_is_hardly_noticed(place):
+    place.on.crew(0)
+    place.on.add_worker(STILLHOUSE_LEASE_SECONDS="60")
+    job_id = place.in_training()
+
+    with place.on.without_database():
+        time.sleep(0.5)  # of training, with nobody to tell of it
+
+    job = place.assert_as_undisturbed(job_id, resumed=False)
+    assert job["attempt"] == 1
+
+
+def test_a_database_away_for_longer_finds_the_trainer_dead_before_the_lease_lapsed(place):
+    job_id = place.in_training()
+    trainers = place.on.worker_of(job_id).trainers()
+    for trainer in trainers:
+        trainer.suspend()  # so that it does not end by itself
+
+    away = time.monotonic()
+    with place.on.without_database():
+        # Nobody else can have claimed the job meanwhile: there is no database to claim it from.
+        fenced = place.wait_until_dead(trainers, away, "database away -> trainer gone")
+        time.sleep(max(0.0, away + LEASE_SECONDS - time.monotonic()))
+    back = time.monotonic()
+    place.on.wait_for(job_id, lambda job: job["attempt"] > 1, "is claimed again")
+    place.measured("database back -> claimed again", back)
+    place.assert_as_undisturbed(job_id)
+
+    assert fenced < LEASE_SECONDS

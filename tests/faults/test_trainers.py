@@ -1,0 +1,67 @@
+"""A trainer dies where it hurts most, its files are damaged, its disk is full."""
+
+import os
+import resource
+
+from deployed import wait_until
+
+from faults.place import ENDLESS, QUICK
+
+
+def test_a_trainer_killed_where_it_hurts_goes_on_to_the_same_weights(place):
+    """In one job: in the middle of a checkpoint, with the newest one damaged, and with nothing left to do."""
+    job_id = place.in_training()
+    worker = place.on.worker_of(job_id)
+
+    place.on.set_trap("in a checkpoint")
+    wait_until(lambda: place.on.trap_has_sprung, "it died in a checkpoint")
+    place.on.wait_for(job_id, lambda job: job["attempt"] == 2, "is claimed again")
+    place.on.set_trap("before its last word")
+    newest = place.on.newest_resume(job_id)
+    os.truncate(newest, newest.stat().st_size // 2)  # while the second trainer still loads torch
+    wait_until(lambda: place.on.trap_has_sprung, "it died when only its last word was missing")
+    job = place.assert_as_undisturbed(job_id)
+
+    first, before_the_damaged, *_, last = place.attempts(job_id)
+    assert 0 == first < before_the_damaged < last
+    refused = [event["data"]["error"]["code"] for event in place.on.events(job_id) if "error" in event["data"]]
+    assert refused == ["killed", "bad_checkpoint", "killed"]
+    assert job["attempt"] == 4
+    assert worker.alive
+
+
+def test_a_poison_job_fails_after_three_trainers_and_its_worker_takes_the_next(place):
+    (worker,) = place.on.crew(1)
+    poison = place.submit(ENDLESS)
+    healthy = place.submit(QUICK)
+    killed = set()
+
+    def kill_its_trainer():
+        job = place.on.job(poison)
+        if job["status"] == "running":
+            for trainer in worker.trainers():
+                trainer.kill()
+                killed.add(trainer.pid)
+        return job["is_terminal"] and job
+
+    job = wait_until(kill_its_trainer, "it has failed")
+
+    assert (job["status"], job["attempt"], len(killed)) == ("failed", 3, 3)
+    assert job["error"]["code"] in ("killed", "crashed")
+    assert place.on.wait_for_end(healthy)["status"] == "succeeded"
+    assert worker.alive
+
+
+def test_a_full_disk_at_a_checkpoint_fails_the_job_with_the_reason_and_nothing_else(place):
+    job_id = place.in_training(ENDLESS)
+    worker = place.on.worker_of(job_id)
+    (trainer,) = worker.trainers()
+
+    resource.prlimit(trainer.pid, resource.RLIMIT_FSIZE, (0, 0))  # it can write no file: as bad as a full disk
+    job = place.on.wait_for_end(job_id)
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "disk_full")
+    assert job["error"]["hint"]
+    place.running(QUICK)
+    assert worker.alive
+    assert place.on.api.alive
