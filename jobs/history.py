@@ -24,21 +24,23 @@ class Said(NamedTuple):
 
 def append(session: Session, row: Any, events: Sequence[Said]) -> None:
     """Write the events that took the last numbers of `row.events_seq`."""
-    if not events:
-        return
-    first = row.events_seq - len(events) + 1
-    session.execute(
-        insert(Event),
-        [
-            {
-                "job_id": row.id,
-                "seq": seq,
-                "type": plain.clean(event.type),
-                "attempt": row.attempt,
-                "at": row.updated_at,
-                "data": event.data,
-            }
-            for seq, event in enumerate(events, first)
-        ],
-    )
-    webhooks.enqueue(session, row, events)
+    append_each(session, [(row, events)])
+
+
+def append_each(session: Session, changes: Sequence[tuple[Any, Sequence[Said]]]) -> None:
+    """The same for many jobs that one statement has changed."""
+    rows = [
+        {
+            "job_id": row.id,
+            "seq": seq,
+            "type": plain.clean(event.type),
+            "attempt": row.attempt,
+            "at": row.updated_at,
+            "data": event.data,
+        }
+        for row, events in changes
+        for seq, event in enumerate(events, row.events_seq - len(events) + 1)
+    ]
+    if rows:
+        session.execute(insert(Event), rows)
+        webhooks.enqueue(session, changes)

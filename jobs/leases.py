@@ -392,8 +392,7 @@ def rescue_expired(session: Session, *, max_stalls: int, now: datetime | None = 
         .returning(*history.COLUMNS, Job.state, Job.error)
         .execution_options(synchronize_session=False)
     ).all()
-    for row in rows:
-        history.append(session, row, [_moved(row, reason="lease_expired")])
+    history.append_each(session, [(row, [_moved(row, reason="lease_expired")]) for row in rows])
     return [(row.id, State(row.state)) for row in rows]
 
 
@@ -419,8 +418,7 @@ def expire_waiting(session: Session, *, now: datetime | None = None) -> list[str
         .returning(*history.COLUMNS, Job.state, Job.error)
         .execution_options(synchronize_session=False)
     ).all()
-    for row in rows:
-        history.append(session, row, [_moved(row)])
+    history.append_each(session, [(row, [_moved(row)]) for row in rows])
     return [row.id for row in rows]
 
 

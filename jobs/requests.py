@@ -122,9 +122,13 @@ def _ask(
         .returning(*history.COLUMNS, Job.state)
         .execution_options(synchronize_session=False)
     ).all()
-    for row in rows:
-        said = Said(asked[row.state], {}) if row.state in asked else Said("state", {"state": row.state})
-        history.append(session, row, [said])
+    history.append_each(
+        session,
+        [
+            (row, [Said(asked[row.state], {}) if row.state in asked else Said("state", {"state": row.state})])
+            for row in rows
+        ],
+    )
     return rows
 
 

@@ -24,6 +24,9 @@ from jobs.states import State
 MOST = 100
 """Every event is held against every webhook."""
 
+AT_ONCE = 1_000
+"""Databases bound the number of values in a statement."""
+
 EVENTS = (
     "state",
     *(f"state.{state}" for state in State),
@@ -228,33 +231,39 @@ def _set_disabled_at(session: Session, webhook_id: str, at: Any) -> None:
 # -- the outbox -------------------------------------------------------------------------------------------
 
 
-def enqueue(session: Session, row: Any, events: Sequence[Any]) -> None:
-    """Called by `history.append` for the events that took the last numbers of `row.events_seq`.
+def enqueue(session: Session, changes: Sequence[tuple[Any, Sequence[Any]]]) -> None:
+    """Called by `history` for the events of each row, which took the last numbers of its `events_seq`.
 
     A delivery for each webhook that wants one of them: it exists if and only if the event does.
     """
     listeners = _listeners(session)
     if not listeners:
         return
-    first = row.events_seq - len(events) + 1
     wanted = [
-        (webhook, seq)
-        for seq, event in enumerate(events, first)
+        (webhook, row, seq)
+        for row, events in changes
+        for seq, event in enumerate(events, row.events_seq - len(events) + 1)
         for webhook in listeners
         if _wants(webhook.events, event.type, event.data)
     ]
-    if any(webhook.label is not None for webhook, _ in wanted):
-        labels = session.execute(select(Job.labels).where(Job.id == row.id)).scalar_one()
-        wanted = [(webhook, seq) for webhook, seq in wanted if _labelled(labels, webhook.label)]
-    if wanted:
-        session.execute(
-            _ADD,
-            [
-                {"delivery": ids.new("dlv", row.updated_at), "hook": webhook.id, "job": row.id, "number": seq}
-                | {"moment": row.updated_at}
-                for webhook, seq in wanted
-            ],
-        )
+    choosy = {row.id for webhook, row, _ in wanted if webhook.label is not None}
+    labels = _labels(session, sorted(choosy))
+    told = [
+        {"delivery": ids.new("dlv", row.updated_at), "hook": webhook.id, "job": row.id, "number": seq}
+        | {"moment": row.updated_at}
+        for webhook, row, seq in wanted
+        if _labelled(labels.get(row.id, {}), webhook.label)
+    ]
+    if told:
+        session.execute(_ADD, told)
+
+
+def _labels(session: Session, job_ids: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {}
+    for first in range(0, len(job_ids), AT_ONCE):
+        chunk = job_ids[first : first + AT_ONCE]
+        found |= {row.id: row.labels for row in session.execute(select(Job.id, Job.labels).where(Job.id.in_(chunk)))}
+    return found
 
 
 # Nothing for a webhook that was deleted or disabled since we read it: that must not fail a job's write. The lock keeps

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 
-from jobs import requests
+from jobs import ids, requests
+from jobs.models import Job
 from jobs.states import State
 
 
@@ -226,6 +228,23 @@ def test_all_jobs_that_match_and_have_ended_are_deleted(
     assert [job["id"] for job in client.get("/jobs").json()["data"]] == [waits["id"]]
 
 
+def test_deleting_many_spares_those_that_lend_their_teacher(
+    client: TestClient, app: FastAPI, submit: Any, worker: Any
+) -> None:
+    lender, other = submit(), submit()
+    for job in (lender, other):
+        claim = worker.claim(job)
+        worker.publish_artifact(claim, "teacher.safetensors", b"teacher")
+        worker.release(claim, State.SUCCEEDED, result={"metrics": {}})
+    submit(config={"teacher": {"job": lender["id"]}})
+
+    bulk = client.delete("/jobs?status=succeeded").json()
+
+    assert bulk["ids"] == [other["id"]]
+    folders = {path.name for path in (app.state.settings.data_dir / "jobs").iterdir()}
+    assert folders == {lender["id"]}
+
+
 @pytest.mark.parametrize(("method", "path"), [("POST", "/jobs/cancel"), ("DELETE", "/jobs")])
 def test_every_job_must_be_meant(
     client: TestClient, ended: Any, submit: Any, problem_in: Any, method: str, path: str
@@ -254,11 +273,6 @@ def test_ten_thousand_jobs_are_cancelled_in_one_transaction(client: TestClient, 
 
 
 def copy_jobs(session: Any, count: int) -> None:
-    from sqlalchemy import insert, select
-
-    from jobs import ids
-    from jobs.models import Job
-
     row = dict(session.execute(select(Job.__table__)).mappings().one())
     session.execute(insert(Job), [{**row, "id": ids.new("job")} for _ in range(count)])
 

@@ -86,6 +86,13 @@ def test_a_retry_is_counted_once_as_well(client: TestClient, submit: Any, worker
     assert again.json()["id"] == first.json()["id"] != job["id"]
 
 
+def test_a_key_of_a_submission_is_none_of_a_retry(client: TestClient, worker: Any, problem_in: Any) -> None:
+    job = client.post("/jobs", json=BODY, headers=KEY).json()
+    worker.release(worker.claim(job), State.FAILED)
+
+    problem_in(client.post(job["urls"]["retry"], headers=KEY), 422, "idempotency_key_reused")
+
+
 @pytest.mark.parametrize("key", ["", "two words", "ü", "x" * 256])
 def test_what_is_no_key_is_refused(client: TestClient, problem_in: Any, key: str) -> None:
     answer = client.post("/jobs", json=BODY, headers=[(b"idempotency-key", key.encode())])

@@ -80,6 +80,18 @@ def succeed(db, NOON: datetime) -> Callable[..., bool]:
 # -- the outbox -------------------------------------------------------------------------------------------
 
 
+def test_of_many_jobs_that_one_statement_changes_each_is_told_to_those_that_want_it(db, add, hook, log, NOON):
+    every, labelled = hook("state.cancelled"), hook("state.cancelled", label="team=a")
+    jobs_ = {add(labels={"team": team}): team for team in "aabab"}
+
+    with db.begin() as session:
+        requests.cancel_all(session, [], now=NOON)
+
+    assert {delivery.job_id for delivery in log(every)} == set(jobs_)
+    assert {delivery.job_id for delivery in log(labelled)} == {job for job, team in jobs_.items() if team == "a"}
+    assert {delivery.seq for delivery in log(every)} == {2}
+
+
 def test_a_webhook_hears_of_every_change_of_state_unless_it_asks_for_something_else(
     db, add, claim, job, hook, log, NOON
 ):
@@ -203,7 +215,9 @@ def test_every_event_that_is_written_can_be_asked_for():
     trainers = {member.model_fields["event"].default for member in get_args(union)}
 
     assert {"state", "claimed", "cancel_requested"} <= ours <= set(EVENTS)
-    assert {"phase", "noted"} <= trainers - {"step", "saved", "wrote"} <= set(EVENTS)  # those become other things
+    assert (
+        {"phase", "noted"} <= trainers - {"step", "saved", "wrote", "waiting"} <= set(EVENTS)
+    )  # those become other things
     assert {f"state.{state}" for state in State} <= set(EVENTS)
 
 
