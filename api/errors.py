@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -116,6 +116,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     NotReady: (503, "not_ready"),
     TooManyStreams: (503, "too_many_streams"),
     jobs_errors.NoRoom: (507, "no_room"),
+    InternalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),
     OperationalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),
     PoolTimeout: (503, "database_unavailable", "The database is too busy; try again in a moment."),
     Exception: (500, "internal", "Something went wrong in the server; its log has the details under this request_id."),

@@ -52,10 +52,11 @@ async def look_when_changed(
         known = if_none_match or ("" if found.has_ended else found.shown.etag)
         while conditional.matches(known, found.shown.etag) and (left := until - time.monotonic()) > 0:
             changed = partial(operator.ne, found.mark)
-            if await lookout.news(found.job_id, changed, min(left, PATIENCE_SECONDS)):
-                found = await run_in_threadpool(look)
-            elif lookout.leaving or await request.is_disconnected():
+            has_news = await lookout.news(found.job_id, changed, min(left, PATIENCE_SECONDS))
+            if not has_news and (lookout.leaving or await request.is_disconnected()):
                 break
+            if has_news or time.monotonic() >= until:  # the place in the queue has moved without any news
+                found = await run_in_threadpool(look)
         return found, seconds
 
 

@@ -98,7 +98,12 @@ class WebhookSender:
             thread = threading.Thread(target=self._deliver, args=(claim, now), name=claim.id, daemon=True)
             with self._lock:
                 self._sending[thread] = claim.webhook_id
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads: the claim lapses, and it is sent later
+                with self._lock:
+                    del self._sending[thread]
+                raise
             started.append(thread)
         return started
 

@@ -15,8 +15,8 @@ from typing import Self
 # Waits between a death and the next start; a worker that lived for a while begins at the first again.
 PAUSES_SECONDS = (1, 2, 5, 15, 30)
 HEALTHY_SECONDS = 60
-# A worker that drains saves nothing, it only ends its trainer and puts the job back.
-DRAIN_SECONDS = 15
+# A worker that drains lets its trainer save, puts the job back, and says good-bye.
+DRAIN_SECONDS = 25
 
 
 class WorkerProcess:

@@ -18,14 +18,15 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from jobs import plain
 
 # The database does not answer, or not in time; what was asked may be asked again.
-UNREACHABLE = (OperationalError, InterfaceError, TimeoutError)
+# (InternalError: it has cut a transaction that was stopped in the middle, or has just become a standby.)
+UNREACHABLE = (OperationalError, InterfaceError, InternalError, TimeoutError)
 
 BUSY_SECONDS = 5
 READERS = 16

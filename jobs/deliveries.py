@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from jobs import clock, webhooks
@@ -30,6 +30,9 @@ JITTER = 0.1
 
 GONE = 410
 
+KEPT = timedelta(days=30)
+"""For so long the log has a delivery that is over."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -48,6 +51,17 @@ class Claim:
     job_name: str | None
     labels: Mapping[str, str]
     event: Event
+
+
+def forget_old(session: Session, now: datetime | None = None) -> int:
+    """Drop deliveries that were over long ago from the log. Returns how many."""
+    over = Delivery.state != DeliveryState.PENDING
+    gone = session.execute(
+        delete(Delivery)
+        .where(over, Delivery.created_at < clock.after(-KEPT, now))
+        .execution_options(synchronize_session=False)
+    )
+    return gone.rowcount  # type: ignore[attr-defined, no-any-return]
 
 
 def is_due(session: Session, *, without: Collection[str] = (), now: datetime | None = None) -> bool:

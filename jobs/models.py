@@ -148,7 +148,8 @@ class Job(Base):
 
     __table_args__ = (
         CheckConstraint("priority BETWEEN -100 AND 100", name="priority_in_range"),
-        Index("jobs_to_claim", "state", priority.desc(), "created_at", "id"),
+        # With what they need at the end: a worker that none of them suits is told so by the index alone.
+        Index("jobs_to_claim", "state", priority.desc(), "created_at", "id", "needs_gpus", "needs_memory_bytes"),
         Index("jobs_to_rescue", "state", "lease_expires_at"),
         Index("jobs_to_expire", "state", "start_by"),
         Index("jobs_by_state", "state", "id"),
@@ -300,7 +301,7 @@ class Delivery(Base):
     delivered_at: Mapped[datetime | None]
 
     __table_args__ = (
-        Index("deliveries_to_send", "state", "next_try_at"),
+        Index("deliveries_to_send", "state", "next_try_at", "id"),
         Index("deliveries_by_webhook", "webhook_id", "id"),
-        Index("deliveries_by_job", "job_id"),
+        Index("deliveries_by_job", "job_id", "webhook_id", "seq"),
     )

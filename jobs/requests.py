@@ -4,17 +4,17 @@ Never fenced: what a worker holds is only asked for, in a column that its next h
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, literal, update
+from sqlalchemy import ColumnElement, case, literal, select, update
 from sqlalchemy.orm import Session
 
 from jobs import clock, history, ids, plain, store
 from jobs.errors import JobNotFound, NotAllowed, NotStorable
 from jobs.history import Said
 from jobs.models import Job
-from jobs.states import ACTIONS, State
+from jobs.states import ACTIONS, FINAL, State
 
 
 def cancel(session: Session, job_id: str, now: datetime | None = None) -> tuple[Job, bool]:
@@ -28,6 +28,8 @@ def cancel(session: Session, job_id: str, now: datetime | None = None) -> tuple[
 
 def cancel_all(session: Session, matching: Sequence[ColumnElement[bool]], now: datetime | None = None) -> list[str]:
     """Cancel every job that matches and has not ended. Returns the ids of those for which that is news."""
+    # In one order, so that two who do this at the same moment wait for each other instead of for ever.
+    session.execute(select(Job.id).where(*matching, Job.state.not_in(FINAL)).order_by(Job.id).with_for_update())
     return [row.id for row in _cancel(session, matching, now)]
 
 
@@ -52,11 +54,17 @@ def resume(session: Session, job_id: str, now: datetime | None = None) -> tuple[
 
     False if there was nothing to do.
     """
-    paused = Job.state == State.PAUSED
+    paused, job = Job.state == State.PAUSED, store.get_job(session, job_id)
+    values: dict[str, Any] = {
+        "state": case((paused, _state(State.QUEUED)), else_=Job.state),
+        "pause_requested_at": None,
+    }
+    if job.max_queue_seconds is not None:  # the time for which it was put aside does not count
+        values["start_by"] = clock.after(timedelta(seconds=job.max_queue_seconds), now)
     changed = _ask(
         session,
         (*_one(job_id), Job.state.in_([State.PAUSED, State.RUNNING]), Job.pause_requested_at.is_not(None)),
-        {"state": case((paused, _state(State.QUEUED)), else_=Job.state), "pause_requested_at": None},
+        values,
         {State.RUNNING: "pause_withdrawn"},
         now,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, delete, exists, false, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, delete, exists, false, func, or_, select, text, union_all
 from sqlalchemy.orm import Session, aliased
 
 from jobs import clock, history, ids, plain, resources
@@ -92,6 +92,7 @@ def add_job(
         plain.refuse(value, field)
     check_priority(priority)
     if parent is not None:
+        keep_job(session, parent)
         get_job(session, parent)
 
     # The id carries the time by the database's clock, so that ids sort as jobs do.
@@ -153,6 +154,11 @@ def lock_job(session: Session, job_id: str) -> None:
     session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
 
 
+def keep_job(session: Session, job_id: str) -> None:
+    """Let nobody delete the job until the transaction ends: for who is about to name it in another one."""
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update(read=True, key_share=True))
+
+
 def list_jobs(session: Session, *, limit: int = 20, after: str | None = None, which: Filter = EVERY) -> Page:
     """Newest first. `after` is the id of the last job seen.
 
@@ -209,6 +215,7 @@ def delete_job(session: Session, job_id: str) -> None:
 
     Raises `NotAllowed` while it has not ended, and `InUse` while it lends its teacher.
     """
+    lock_job(session, job_id)
     job = get_job(session, job_id)
     if job.state not in FINAL:
         raise NotAllowed(job_id, job.state, "delete", ACTIONS[job.state])
@@ -224,11 +231,13 @@ def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> lis
     """Forget every job that matches, has ended and lends its teacher to none that has not. Returns their ids."""
     borrower = aliased(Job)
     lends = exists().where(borrower.teacher_job_id == Job.id, borrower.state.not_in(FINAL))
+    meant = (*matching, Job.state.in_(FINAL))
+    if session.get_bind().dialect.name == "postgresql":  # what belongs to many jobs takes its time
+        session.execute(text("SET LOCAL statement_timeout = 0"))
+    # Who is about to borrow a teacher keeps its job: wait for them here, so that the next statement sees the borrower.
+    session.execute(select(Job.id).where(*meant).order_by(Job.id).with_for_update())
     deleted = session.execute(
-        delete(Job)
-        .where(*matching, Job.state.in_(FINAL), ~lends)
-        .returning(Job.id)
-        .execution_options(synchronize_session=False)
+        delete(Job).where(*meant, ~lends).returning(Job.id).execution_options(synchronize_session=False)
     )
     return list(deleted.scalars())
 

@@ -16,10 +16,14 @@ WEIGHTS = "teacher.safetensors"
 
 
 def check(session: Session, spec: TrainSpec | GuideSpec) -> None:
-    """Refuse a spec that names a teacher of another job unless it is there. Raises `NoTeacher`."""
+    """Refuse a spec that names a teacher of another job unless it is there. Raises `NoTeacher`.
+
+    In the transaction that adds the job: until it ends the teacher's job cannot be deleted.
+    """
     wanted, dataset = spec.config.teacher, spec.config.dataset
     if not isinstance(wanted, TeacherOfJob):
         return
+    store.keep_job(session, wanted.job)
     job = _job(session, wanted)
     learnt_from = job.resolved_spec["config"]["dataset"]
     if learnt_from != dataset:

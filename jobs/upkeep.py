@@ -8,7 +8,7 @@ import threading
 
 import structlog
 
-from jobs import garbage, leases, queue, workers
+from jobs import deliveries, garbage, leases, queue, workers
 from jobs.db import Sessions
 from jobs.notifier import Notifier
 from jobs.settings import Settings
@@ -78,6 +78,8 @@ class Upkeep:
 
     def collect(self) -> None:
         """Delete what nobody needs, without haste."""
+        with self._database.begin() as session:
+            deliveries.forget_old(session)
         found = garbage.collect(self._database, self._settings.data_dir, stop=self._stop)
         if found.files:
             log.info("garbage_collected", files=found.files, bytes=found.bytes)

@@ -83,6 +83,8 @@ def supervise(worker: Worker) -> bool:
         attempt.see_through()
     except LeaseLost:
         log.warning("lease_lost", job=claim.job_id, attempt=claim.attempt)
+    except DBAPIError:  # nothing can be written down now: the lease lapses, and the job is rescued
+        log.exception("database_failed", job=claim.job_id, attempt=claim.attempt)
     except Exception as error:  # a bug of ours must cost one job, not the worker
         log.exception("supervisor_failed", job=claim.job_id, attempt=claim.attempt)
         attempt.give_up(error)
@@ -241,13 +243,26 @@ class Attempt:
 
     def _refuse(self, error: dict[str, Any]) -> None:
         """Fail the job before a trainer has seen it."""
-        with self.worker.db.begin() as session:
-            leases.release(session, self.claim, State.FAILED, error=error)
+        self._insist(lambda session: leases.release(session, self.claim, State.FAILED, error=error))
 
     def _put_back(self, error: dict[str, Any]) -> None:
-        with self.worker.db.begin() as session:
-            max_stalls = self.worker.settings.max_stalls
-            leases.requeue(session, self.claim, keep_stall=True, max_stalls=max_stalls, error=error)
+        """Another worker may do better: nothing is held against the job."""
+        max_stalls = self.worker.settings.max_stalls
+        self._insist(
+            lambda session: leases.requeue(session, self.claim, keep_stall=False, max_stalls=max_stalls, error=error)
+        )
+
+    def _insist(self, write: Callable[[Session], object]) -> None:
+        """Write until the database takes it, for as long as the lease is ours."""
+
+        def once() -> None:
+            with self.worker.db.begin() as session:
+                write(session)
+
+        while not self._try(once):
+            if time.monotonic() - self.renewed_at > SELF_FENCE * self.worker.settings.lease_seconds:
+                raise LeaseLost(self.claim.job_id, self.claim.attempt)
+            time.sleep(RETRY_SECONDS)
 
     def _release(self, child: Child) -> None:
         data, job_id = self.worker.settings.data_dir, self.claim.job_id
@@ -287,7 +302,8 @@ class Attempt:
             return ends(State.FAILED, error=self._advised(failure))
         if self.ending is not None and self.ending["code"] != "stalled":
             return ends(State.FAILED, error=self._advised(self.ending))
-        if self.recorder.stopped or self.stop_asked_at is not None:
+        # (Who stops a whole service may have ended the trainer before we could ask it to.)
+        if self.recorder.stopped or self.stop_asked_at is not None or self.worker.leaving:
             return goes_back(claim, None), []
         return goes_back(claim, self._advised(self.ending or self._death(child))), []
 

@@ -12,6 +12,7 @@ depends_on: str | Sequence[str] | None = None
 
 JSON = sa.JSON()
 TIME = sa.DateTime(timezone=True)
+IN_TURN = ("state", sa.text("priority DESC"), "created_at", "id")
 
 
 def _of_jobs() -> tuple[sa.Column[object], ...]:
@@ -34,6 +35,9 @@ def _of_jobs() -> tuple[sa.Column[object], ...]:
 def upgrade() -> None:
     for column in _of_jobs():
         op.add_column("jobs", column)
+    _fill_in_needs()
+    op.drop_index("jobs_to_claim", "jobs")
+    op.create_index("jobs_to_claim", "jobs", [*IN_TURN, "needs_gpus", "needs_memory_bytes"])
     op.create_index("jobs_to_expire", "jobs", ["state", "start_by"])
     op.create_index("jobs_by_mode", "jobs", ["mode", "id"])
     op.create_index("jobs_by_teacher", "jobs", ["teacher_job_id"])
@@ -85,12 +89,30 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], name="fk_deliveries_webhook_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_deliveries_job_id", ondelete="CASCADE"),
     )
-    op.create_index("deliveries_to_send", "deliveries", ["state", "next_try_at"])
+    op.create_index("deliveries_to_send", "deliveries", ["state", "next_try_at", "id"])
     op.create_index("deliveries_by_webhook", "deliveries", ["webhook_id", "id"])
-    op.create_index("deliveries_by_job", "deliveries", ["job_id"])
+    op.create_index("deliveries_by_job", "deliveries", ["job_id", "webhook_id", "seq"])
+
+
+def _fill_in_needs() -> None:
+    """Of jobs that are there and have not ended: what they need, and whose teacher they borrow."""
+    jobs = sa.table(
+        "jobs",
+        *(sa.column(name) for name in ("id", "state", "needs_gpus", "teacher_job_id")),
+        sa.column("resolved_spec", JSON),
+    )
+    connection = op.get_bind()
+    not_ended = sa.select(jobs.c.id, jobs.c.resolved_spec).where(jobs.c.state.in_(["queued", "running"]))
+    for job_id, spec in connection.execute(not_ended).all():
+        config = spec["config"]
+        gpus = config.get("resources", {}).get("gpus", 1)
+        values = {"needs_gpus": gpus if gpus > 1 else 0, "teacher_job_id": config.get("teacher", {}).get("job")}
+        connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(**values))
 
 
 def downgrade() -> None:
+    op.drop_index("jobs_to_claim", "jobs")
+    op.create_index("jobs_to_claim", "jobs", list(IN_TURN))
     for table in ("deliveries", "webhooks", "workers"):
         op.drop_table(table)
     op.drop_column("checkpoints", "pinned")

@@ -20,8 +20,8 @@ def test_an_unknown_path_is_a_problem(lone_client: TestClient, problem_in: Any, 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", "/jobs", "GET, POST"),
-        ("PUT", "/jobs/job_01J00000000000000000000000", "GET"),
+        ("PUT", "/jobs", "GET, POST, DELETE"),
+        ("PUT", "/jobs/job_01J00000000000000000000000", "GET, PATCH, DELETE"),
         ("GET", "/jobs/job_01J00000000000000000000000/cancel", "POST"),
         ("POST", "/jobs/job_01J00000000000000000000000/checkpoints/best/download", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),

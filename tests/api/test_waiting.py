@@ -2,19 +2,24 @@
 
 import json
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from served import Server, own_server
 from starlette.testclient import TestClient
 
 from api import stream
+from api.app import build_app
 from jobs import leases, requests
+from jobs.settings import Settings
 from jobs.states import State
 
 __all__ = ["own_server"]
@@ -37,6 +42,17 @@ def later(app: FastAPI) -> Iterator[Callable[..., None]]:
     yield later
     for thread in threads:
         thread.join()
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], None]:
+    def until(is_so: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + 30
+        while not is_so():
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+
+    return until
 
 
 # -- ETags -------------------------------------------------------------------------------------------------------
@@ -119,6 +135,24 @@ def test_a_job_that_has_ended_is_not_waited_for(client: TestClient, submit: Any,
     assert time.monotonic() - asked < 25
 
 
+def test_when_the_time_is_over_the_answer_is_as_the_job_is_by_then(
+    client: TestClient, app: FastAPI, submit: Any, until: Any
+) -> None:
+    first, second = submit(), submit()
+    seen = client.get(second["urls"]["self"]).headers["etag"]
+    headers = {"Prefer": "wait=2", "If-None-Match": seen}
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(client.get(second["urls"]["self"], headers=headers)))
+    thread.start()
+    until(lambda: app.state.lookout.long_polls.taken == 1)
+
+    client.post(first["urls"]["cancel"])  # no news of the second, which moves up
+    thread.join()
+
+    assert answers[0].status_code == 200
+    assert answers[0].json()["waiting"]["position"] == 1
+
+
 @pytest.mark.parametrize("prefer", ["wait", "wait=soon", "wait=-1", "return=minimal", ""])
 def test_a_preference_that_is_not_understood_is_ignored(client: TestClient, submit: Any, prefer: str) -> None:
     answer = client.get(submit()["urls"]["self"], headers={"Prefer": prefer})
@@ -180,6 +214,19 @@ def test_a_stream_tells_every_event_until_the_job_has_ended(
     assert [event["event"] for event in heard] == [event["type"] for event in pages]
 
 
+def test_a_stream_with_nothing_to_tell_says_that_it_lives(
+    client: TestClient, submit: Any, later: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.1)
+    job = submit()
+    later(lambda session: requests.cancel(session, job["id"]), 1.0)
+
+    answer = client.get(job["urls"]["events"], headers=STREAM)
+
+    assert ": ping" in answer.text.split("\n")
+    assert [event["id"] for event in said(answer.text)] == ["1", "2"]
+
+
 def test_a_stream_goes_on_after_the_last_event_that_was_heard(client: TestClient, submit: Any, worker: Any) -> None:
     job = submit()
     worker.release(worker.claim(job), State.FAILED)
@@ -218,6 +265,38 @@ def test_who_prefers_json_gets_pages(accept: str, streams: bool) -> None:
 
 def test_there_is_no_stream_of_a_job_that_is_not_there(client: TestClient, problem_in: Any) -> None:
     problem_in(client.get("/jobs/job_01J00000000000000000000000/events", headers=STREAM), 404, "job_not_found")
+
+
+# -- who leaves --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[tuple[FastAPI, tuple[str, int]]]:
+    """A server that can be reached over TCP, and be looked into."""
+    app = build_app(Settings(data_dir=tmp_path / "data"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield app, listener.getsockname()
+        server.should_exit = True
+        thread.join()
+
+
+def test_who_goes_away_makes_room_for_others(listening: Any, until: Any) -> None:
+    app, address = listening
+    job = httpx2.post(f"http://127.0.0.1:{address[1]}/jobs", json={"mode": "train", "config": {}}, timeout=60).json()
+    lookout = app.state.lookout
+    asks = [("self", "Prefer: wait=60"), ("events", "Accept: text/event-stream")]
+    clients = [socket.create_connection(address) for _ in asks]
+    for one, (url, header) in zip(clients, asks, strict=True):
+        one.sendall(f"GET {job['urls'][url]} HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+    until(lambda: (lookout.long_polls.taken, lookout.streams.taken) == (1, 1))
+
+    for one in clients:
+        one.close()
+
+    until(lambda: (lookout.long_polls.taken, lookout.streams.taken) == (0, 0))
 
 
 def test_a_server_that_is_to_end_lets_those_who_wait_go(own_server: Server) -> None:

@@ -43,6 +43,7 @@ class Storm:
         finally:
             while self._underway:
                 self._repair(float("inf"))
+                time.sleep(0.1)  # for one that waits for something
             self._world.tend()
 
     def _strike(self) -> bool:

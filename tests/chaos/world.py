@@ -163,7 +163,8 @@ class World:
 
     def keep_data(self) -> None:
         """For who looks into a failed run: the mounts are about to go."""
-        shutil.copytree(self.deployment.data, self.deployment.folder / "data-kept", dirs_exist_ok=True)
+        with contextlib.suppress(shutil.Error):  # of files that went meanwhile; all others are copied
+            shutil.copytree(self.deployment.data, self.deployment.folder / "data-kept", dirs_exist_ok=True)
 
 
 def _born(process: psutil.Process) -> float:

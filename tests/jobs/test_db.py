@@ -1,5 +1,6 @@
 """The promises of both databases: snapshots, timeouts, and tables that are brought up to date exactly once."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -152,6 +153,27 @@ def test_the_tables_can_be_made_removed_and_made_again(empty_database_url):
     assert sorted(inspect(engine).get_table_names()) == tables
     assert database.is_current(engine)
     engine.dispose()
+
+
+def test_jobs_of_an_older_version_keep_what_they_need(empty_database_url):
+    engine = database.connect(empty_database_url)
+    database.upgrade(engine, "0001")
+    config = {"resources": {"gpus": 4}, "teacher": {"job": "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"}}
+    row = {"id": "job_01JZ3V6M8Q4T2B7XK9D5FHNCRX", "mode": "train", "priority": 0, "state": "queued", "attempt": 0}
+    row |= {"stalls": 0, "checkpoint_step": -1, "events_seq": 1, "now": "2026-01-15 12:00:00.000000"}
+    row |= {"empty": "{}", "spec": json.dumps({"mode": "train", "config": config})}
+    columns = "id, mode, labels, spec, resolved_spec, priority, state, progress, latest_metrics, attempt, stalls"
+    values = ":id, :mode, :empty, :spec, :spec, :priority, :state, :empty, :empty, :attempt, :stalls"
+    more = ("checkpoint_step, events_seq, created_at, updated_at", ":checkpoint_step, :events_seq, :now, :now")
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO jobs ({columns}, {more[0]}) VALUES ({values}, {more[1]})"), row)
+
+    database.upgrade(engine)
+
+    with database.sessions(engine).read() as session:
+        job = store.get_job(session, row["id"])
+    engine.dispose()
+    assert (job.needs_gpus, job.teacher_job_id, job.keep_last) == (4, "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW", 1)
 
 
 def test_a_second_upgrade_changes_nothing(db, engine, add, job):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs import leases, requests
+from jobs import leases, requests, store
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.models import Job
 from jobs.states import State
@@ -63,6 +63,18 @@ def test_a_paused_job_goes_on_from_its_last_checkpoint(db, add, claim, publish, 
     assert changed
     assert (row.state, row.pause_requested_at) == (State.QUEUED, None)
     assert (again.attempt, again.checkpoint_step) == (2, 7)
+
+
+def test_the_time_for_which_a_job_was_put_aside_does_not_count_as_waiting(db, add, ask, job, NOON):
+    job_id = add(limits=store.Limits(max_queue_seconds=60))
+    ask(requests.pause, job_id)
+
+    ask(requests.resume, job_id, NOON + 3_600 * SECOND)
+    with db.begin() as session:
+        expired = leases.expire_waiting(session, now=NOON + 3_650 * SECOND)
+
+    assert expired == []
+    assert job(job_id).start_by == NOON + 3_660 * SECOND
 
 
 def test_a_pause_that_was_only_asked_for_can_be_taken_back(db, add, claim, ask, job, events, NOON, TTL):

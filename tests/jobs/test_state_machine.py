@@ -363,9 +363,9 @@ MUTANTS = [
     without_the_fence,
     without_the_attempt_in_the_fence,
     without_the_cancel_case,
-    without_the_pause_case,
-    without_the_last_stall,
-    with_rescue_of_the_living,
+    pytest.param(without_the_pause_case, marks=pytest.mark.slow),
+    pytest.param(without_the_last_stall, marks=pytest.mark.slow),
+    pytest.param(with_rescue_of_the_living, marks=pytest.mark.slow),
 ]
 
 

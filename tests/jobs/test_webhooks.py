@@ -77,6 +77,19 @@ def succeed(db, NOON: datetime) -> Callable[..., bool]:
     return succeed
 
 
+def test_what_was_over_long_ago_leaves_the_log(db, add, hook, take, succeed, log, NOON):
+    webhook = hook("state")
+    add()
+    succeed(take())
+    add(now=NOON + SECOND)
+
+    with db.begin() as session:
+        forgotten = [deliveries.forget_old(session, now=NOON + timedelta(days=days)) for days in (29, 31)]
+
+    assert forgotten == [0, 1]
+    assert [delivery.state for delivery in log(webhook)] == [DeliveryState.PENDING]
+
+
 # -- the outbox -------------------------------------------------------------------------------------------
 
 
