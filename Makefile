@@ -4,7 +4,7 @@ MINUTES ?= 10
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo demo-production test test-slow chaos test-gpu check serve bench clean
+.PHONY: help install demo demo-production test test-slow test-faults chaos test-gpu check serve bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ test: .venv/installed-dev ## the whole suite, on SQLite and on real PostgreSQL a
 
 test-slow: .venv/installed-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-faults: .venv/installed-dev ## every fault on both deployments, those that take minutes too
+	$(BIN)/python -m pytest -n 0 tests/faults -m "not gpu"
 
 chaos: .venv/installed-dev ## MINUTES of random faults over real jobs, on both deployments; SEED repeats a run
 	$(BIN)/python -m tests.chaos --deployment embedded --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

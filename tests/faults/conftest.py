@@ -26,7 +26,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", params=KINDS)
+# In the suite of every day the larger one, which has more that can break; `make test-faults` takes both.
+DEPLOYMENTS = [pytest.param(kind, marks=pytest.mark.slow if kind == "embedded" else ()) for kind in KINDS]
+
+
+@pytest.fixture(scope="session", params=DEPLOYMENTS)
 def deployment(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, images: Path
 ) -> Iterator[Deployment]:
