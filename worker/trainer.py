@@ -17,9 +17,7 @@ from typing import IO
 
 from kd.errors import TeamFailed
 from kd.events import Event, Saved, Started, Step, Waiting
-from kd.run import run
 from kd.spec import parse
-from worker.failures import explain
 from worker.lifeline import Lifeline
 
 
@@ -27,13 +25,13 @@ def main() -> int:
     """Take one order, carry it out, and say what happens."""
     voice, lifeline = _keep_stdout_for_events(), Lifeline()
     _be_the_first_to_go()
+    # These load torch, which takes seconds: the lifeline is minded by now.
+    from kd.run import run
+    from worker.failures import explain
+
     say(voice, {"event": "ready"})
-    line = lifeline.order()
-    if line is None:
-        return 0
-    order = json.loads(line)
+    order = json.loads(lifeline.order())
     _take_sigterm_for(lifeline.stop)
-    lifeline.mind()
     try:
         _log_to(Path(order["log"]))
         for event in run(

@@ -29,6 +29,7 @@ PEACE_SECONDS = 300.0
 LAST_JOBS, LAST_JOBS_SECONDS = 8, 120.0
 # A shorter storm may not come to every kind of fault.
 ALL_KINDS_MINUTES = 5.0
+KINDS_OF_PROBLEMS = ("lost", "doubled", "stuck", "other problems")
 
 
 def main() -> int:
@@ -94,13 +95,11 @@ def _run(kind: str, folder: Path, minutes: float, seed: int, workers: int) -> bo
             verdict.problems.append("the disk was full, and no job failed of it")
         _print(verdict, storm)
         if verdict.problems:
-            (folder / "evidence.json").write_text(json.dumps(evidence(world, verdict, users), indent=1))
+            (folder / "evidence.json").write_text(json.dumps(evidence(world, verdict), indent=1))
             world.keep_data()
     if left := world.leftovers():
-        verdict.problems.append(f"processes are left over: {left}")
-    for problem in verdict.problems:
-        print(f"PROBLEM {problem}")
-    return not verdict.problems
+        print(f"PROBLEM processes are left over: {left}")
+    return not (verdict.problems or left)
 
 
 @contextlib.contextmanager
@@ -125,11 +124,16 @@ def _print(verdict: Verdict, storm: Storm) -> None:
         "faults": str(storm.injected.total()),
         **{f"  {name}": str(count) for name, count in sorted(storm.injected.items())},
     }
-    problems = Counter(problem.split(":")[0] for problem in verdict.problems)
-    rows |= {word: str(problems[word]) for word in ("lost", "doubled", "stuck")}
-    rows["other problems"] = str(sum(count for word, count in problems.items() if word not in rows))
+    kinds = Counter(_kind(problem) for problem in verdict.problems)
+    rows |= {kind: str(kinds[kind]) for kind in KINDS_OF_PROBLEMS}
     width = max(map(len, rows))
-    print("\n" + "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()) + "\n", flush=True)
+    print("\n" + "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()) + "\n")
+    for problem in verdict.problems:
+        print(f"PROBLEM {problem}", flush=True)
+
+
+def _kind(problem: str) -> str:
+    return next((kind for kind in KINDS_OF_PROBLEMS if f"{kind}: " in problem), KINDS_OF_PROBLEMS[-1])
 
 
 def _counted(counter: Counter[str]) -> str:

@@ -181,10 +181,10 @@ def _measure(events: list[Json], verdict: Verdict) -> None:
             verdict.rescue_seconds.append(lay_about.total_seconds())
 
 
-def evidence(world: World, verdict: Verdict, users: Users) -> Json:
+def evidence(world: World, verdict: Verdict) -> Json:
     """The whole story of the jobs with problems."""
-    ids = {job_id for ticket in users.tickets for job_id in ticket.ids}
-    concerned = [job_id for job_id in sorted(ids) if any(job_id in problem for problem in verdict.problems)]
+    there = [job["id"] for job in world.deployment.client.list()]
+    concerned = [job_id for job_id in there if any(job_id in problem for problem in verdict.problems)]
     return {
         job_id: {"job": world.deployment.job(job_id), "events": world.deployment.events(job_id)} for job_id in concerned
     }

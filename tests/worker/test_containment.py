@@ -227,6 +227,18 @@ def test_kills_for_want_of_memory_are_counted_where_the_kernel_counts_them(count
     assert counted(line, file, content) == kills
 
 
+def test_a_trainer_that_still_loads_torch_ends_with_its_worker(until):
+    child = Child()  # the worker of this one is gone as soon as its stdin is closed
+    trainer = psutil.Process(child.pid)
+
+    child._process.stdin.close()
+
+    until(lambda: not child.alive)
+    assert not child.ready.is_set(), "it ended before it was ready"
+    assert child.wait() == 0
+    assert not trainer.is_running()
+
+
 def test_an_order_and_a_request_to_stop_that_come_together_are_both_heard(tmp_path, long):
     names = {name: str(tmp_path / name) for name in ("out", "data_folder", "label_folder", "log")}
     child = Child()
