@@ -11,6 +11,7 @@ import pytest
 
 from jobs import store
 from jobs.states import FINAL, State
+from kd.labels import CHUNK_SECONDS
 from worker.children import Trainers
 from worker.loop import work
 from worker.supervisor import Worker
@@ -101,22 +102,30 @@ def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_
 
 
 def held_while_it_labels(db, settings, *jobs: str) -> tuple[str, str, int]:
-    """The job that labels, its trainer stopped in the middle of it; the job that waits for it; the stopped process."""
+    """The job that labels, its trainer stopped midway with labels safe; the job that waits; the stopped process."""
     labels = settings.data_dir / "labels"
-    wait_until(lambda: list(labels.glob("*.count")))
-    trainer = pid_that_has_mapped(next(labels.glob("*.draft")))
+    wait_until(lambda: pid_that_has_mapped_a_draft(labels))
+    trainer = pid_that_has_mapped_a_draft(labels)
     os.kill(trainer, signal.SIGSTOP)
+    stopped = time.monotonic()
     (writer,) = [job for job in jobs if job in os.readlink(f"/proc/{trainer}/fd/1")]  # its log
-    assert list(labels.glob("*.draft")), "it was too fast to be held: give it more to label"
     (heir,) = [job for job in jobs if job != writer]
     wait_until(lambda: "labels_awaited" in Told(db, heir).codes())
+    # Its clock went on: as soon as it goes on as well, it is time to make safe what it has.
+    wait_until(lambda: time.monotonic() - stopped > CHUNK_SECONDS)
+    os.kill(trainer, signal.SIGCONT)
+    while not list(labels.glob("*.count")):
+        assert time.monotonic() - stopped < 60
+    os.kill(trainer, signal.SIGSTOP)
+    assert list(labels.glob("*.draft")), "it was too fast to be held: give it more to label"
     return writer, heir, trainer
 
 
-def pid_that_has_mapped(file) -> int:
+def pid_that_has_mapped_a_draft(labels) -> int | None:
     for process in os.listdir("/proc"):
         if process.isdigit():
             with contextlib.suppress(OSError):
-                if str(file) in Path(f"/proc/{process}/maps").read_text():
+                maps = Path(f"/proc/{process}/maps").read_text()
+                if any(str(labels) in line and line.endswith(".draft") for line in maps.splitlines()):
                     return int(process)
-    raise AssertionError("nobody has it mapped")
+    return None

@@ -94,7 +94,7 @@ def test_a_worker_that_is_to_leave_lets_its_trainer_save_first(
 def test_a_job_that_is_paused_while_labels_are_written_goes_on_with_those_it_has(
     worker, submit, wait_for, tiny, db, settings
 ):
-    spec = tiny(teacher={"arch": "cnn", "epochs": 1}, augmentation={"strong": 2}, views=30, control=False, epochs=1)
+    spec = tiny(teacher={"arch": "cnn", "epochs": 1}, augmentation={"strong": 2}, views=100, control=False, epochs=1)
     job_id = submit(spec)
     wait_for(job_id, lambda job: job.phase == "labelling")
 
