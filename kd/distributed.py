@@ -5,9 +5,10 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -18,9 +19,13 @@ from kd.spec import GuideSpec, TrainSpec
 
 # How long the team may take to end once it is told to.
 LEAVE_SECONDS = 10.0
+# Who listens for a wish to save notices so soon that there is nobody left to tell.
+EAR_SECONDS = 0.1
 
 
-def launch(of: TrainSpec | GuideSpec, *, processes: int, **options: Any) -> Iterator[Event]:
+def launch(
+    of: TrainSpec | GuideSpec, *, processes: int, save_now: threading.Event | None, **options: Any
+) -> Iterator[Event]:
     """`run(of, **options)` in so many processes: the events of the first one. What stopped it is raised here too."""
     with tempfile.TemporaryDirectory(prefix="stillhouse-team-") as folder:
         order, failure = Path(folder) / "order.json", Path(folder) / "failure.txt"
@@ -35,11 +40,12 @@ def launch(of: TrainSpec | GuideSpec, *, processes: int, **options: Any) -> Iter
         assert team.stdin is not None
         assert team.stdout is not None
         try:
-            for line in team.stdout:
-                event = events.parse(line)
-                yield event
-                if isinstance(event, Finished):
-                    return
+            with passed_on(save_now, team.stdin):
+                for line in team.stdout:
+                    event = events.parse(line)
+                    yield event
+                    if isinstance(event, Finished):
+                        return
             team.wait()
             raise revived(json.loads(failure.read_text())) if failure.exists() else TeamFailed(team.returncode)
         finally:
@@ -49,6 +55,30 @@ def launch(of: TrainSpec | GuideSpec, *, processes: int, **options: Any) -> Iter
             team.kill()
             team.wait()
             team.stdout.close()
+
+
+@contextlib.contextmanager
+def passed_on(save_now: threading.Event | None, stdin: IO[bytes]) -> Iterator[None]:
+    """While the block lasts: a wish to save, once it is there, reaches the team."""
+    over = threading.Event()
+
+    def listen(wish: threading.Event) -> None:
+        while not over.is_set():
+            if wish.wait(EAR_SECONDS):
+                with contextlib.suppress(BrokenPipeError):  # it has ended meanwhile
+                    stdin.write(b"save\n")
+                    stdin.flush()
+                return
+
+    ear = threading.Thread(target=listen, args=(save_now,), daemon=True) if save_now is not None else None
+    if ear is not None:
+        ear.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if ear is not None:
+            ear.join()
 
 
 def revived(failure: dict[str, Any]) -> Exception:

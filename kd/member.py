@@ -1,11 +1,12 @@
 """One process of a run in several, as `kd.distributed` starts it: `torchrun … -m kd.member ORDER`.
 
-It dies with whoever started it: its stdin is a lifeline that nobody writes to.
+It dies with whoever started it: its stdin is a lifeline. A line on it asks the first of the team to save.
 """
 
 import contextlib
 import json
 import os
+import select
 import sys
 import threading
 from pathlib import Path
@@ -18,14 +19,14 @@ from kd.run import run
 
 def main(order_file: str) -> int:
     """Take part in the run that the order describes; the first of us says what happens."""
-    threading.Thread(target=_die_with_the_caller, daemon=True).start()
+    leads, save_now = os.environ["RANK"] == "0", threading.Event()
+    threading.Thread(target=_mind_the_caller, args=(save_now if leads else None,), daemon=True).start()
     # Only the first one speaks, and what libraries print is not an event.
     voice = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     order = json.loads(Path(order_file).read_text())
-    leads = os.environ["RANK"] == "0"
     try:
-        for event in run(spec.parse(json.dumps(order["spec"])), **order["options"]):
+        for event in run(spec.parse(json.dumps(order["spec"])), **order["options"], save_now=save_now):
             if leads:
                 voice.write(event.model_dump_json() + "\n")
                 voice.flush()
@@ -49,9 +50,15 @@ def misses_another(error: Exception) -> bool:
     )
 
 
-def _die_with_the_caller() -> None:
-    while os.read(0, 1024):
-        pass
+def _mind_the_caller(save_now: threading.Event | None) -> None:
+    """Pass on that it wants us to save, and die with it. All of the team have the same stdin: only one may read it."""
+    if save_now is not None:
+        while os.read(0, 1024):
+            save_now.set()
+    else:
+        hangup = select.poll()
+        hangup.register(0, 0)
+        hangup.poll()
     os._exit(0)
 
 

@@ -41,8 +41,8 @@ def run(
     `data_folder`; label tables are kept in `label_folder` (default: `labels` beside the data), those used least
     lately are evicted beyond `label_cache_bytes`. `teacher_file` is the weights file of the teacher, if the spec says
     that it comes from another job. Images that would take more than `resident_bytes` (default: half of what is free)
-    stay on disk. With `resources.gpus` above 1 the run goes on in as many processes. While `save_now` is set, a run of
-    one process saves after every step: set it, and stop iterating at the next `Saved`, to lose nothing.
+    stay on disk. With `resources.gpus` above 1 the run goes on in as many processes. Once `save_now` is set, the run
+    saves after every step: set it, and stop iterating at the next `Saved`, to lose nothing.
     Raises a `KdError` for what a user can mend: missing data, a loss that diverged, a damaged resume state.
     """
     config, out, data_folder = spec.config, Path(out), Path(data_folder)
@@ -64,6 +64,7 @@ def run(
             device=device,
             label_cache_bytes=label_cache_bytes,
             resident_bytes=resident_bytes,
+            save_now=save_now,
         )
         return
     bf16 = config.precision == "bf16" or (config.precision == "auto" and where.type == "cuda")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from kd import errors
-from kd.events import Finished, Saved, Started
+from kd.events import Finished, PhaseStarted, Saved, Started
 from kd.run import run
 from kd.spec import parse
 
@@ -78,6 +79,33 @@ def test_a_teacher_with_batch_statistics_is_the_same_in_every_process(data, tmp_
 def test_a_batch_has_two_images_for_each_process_or_is_refused():
     with pytest.raises(ValueError, match="batch_size must be at least 8, two images for each of the GPUs"):
         parse(json.dumps({"mode": "train", "config": {"batch_size": 7, "resources": {"gpus": 4}}}))
+
+
+def test_a_team_that_is_asked_to_save_loses_nothing_when_it_is_stopped(data, tmp_path):
+    config = CONFIG | IN_TWO | {"checkpoint_seconds": 3600, "control": False}
+    spec = parse(json.dumps({"mode": "train", "config": config}))
+    options = {"data_folder": data, "label_folder": tmp_path / "labels", "device": "cpu"}
+    undisturbed = list(run(spec, tmp_path / "whole", **options))
+
+    saved = stopped_in_training(spec, tmp_path / "parts", **options)
+    resumed = list(run(spec, tmp_path / "parts", resume=tmp_path / "parts" / saved.resume.path, **options))
+
+    steps_an_epoch = next(e.facts["images"] for e in undisturbed if isinstance(e, PhaseStarted)) // CONFIG["batch_size"]
+    assert 0 < saved.step < steps_an_epoch, "in the middle of an epoch, where without the wish nothing is saved"
+    assert resumed[0].resumed_from_step == saved.step
+    whole, parts = outcome(tmp_path / "whole", undisturbed, "student"), outcome(tmp_path / "parts", resumed, "student")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def stopped_in_training(spec, out: Path, **options) -> Saved:
+    """Ask for it as soon as the teacher trains, and stop at the first save."""
+    save_now = threading.Event()
+    for event in run(spec, out, save_now=save_now, **options):
+        if isinstance(event, PhaseStarted):
+            save_now.set()
+        if isinstance(event, Saved):
+            return event
+    raise AssertionError("it never saved")
 
 
 def test_a_member_that_is_killed_is_told_apart_from_one_that_failed(data, tmp_path):
