@@ -11,7 +11,7 @@ import psutil
 import structlog
 
 from jobs import room, workers
-from jobs.db import UNREACHABLE, Sessions
+from jobs.db import UNREACHABLE
 from jobs.notifier import Notifier
 from jobs.resources import Offer
 from jobs.settings import Settings
@@ -66,8 +66,6 @@ class Presence:
     def close(self) -> None:
         self._over.set()
         self._thread.join(2 * BEAT_SECONDS)
-        with suppress(*UNREACHABLE):
-            _leave(self._worker.db, self._me.name)
 
     def _repeat(self) -> None:
         while not self._over.is_set():
@@ -76,6 +74,9 @@ class Presence:
             except Exception as error:  # a database that is away now may be back in a moment
                 log.warning("heartbeat_failed", error=str(error))
             self._over.wait(min(self._worker.settings.heartbeat_seconds, BEAT_SECONDS))
+        # Here, where no beat can come after it, and list us once more.
+        with suppress(*UNREACHABLE), self._worker.db.begin() as session:
+            workers.leave(session, self._me.name)
 
     def beat(self) -> None:
         """One heartbeat."""
@@ -98,11 +99,6 @@ class Presence:
         elif trouble is None and worker.trouble is not None:
             log.info("worker_out_of_trouble", worker=worker.name)
         worker.trouble = trouble
-
-
-def _leave(db: Sessions, name: str) -> None:
-    with db.begin() as session:
-        workers.leave(session, name)
 
 
 def _version() -> str:

@@ -9,6 +9,7 @@ from jobs import workers
 from jobs.resources import Offer
 from jobs.states import State
 from jobs.workers import Status
+from worker import presence
 from worker.gpus import visible_ones
 from worker.loop import make_worker, work
 from worker.presence import at_work, offer_of
@@ -49,6 +50,28 @@ def test_a_worker_is_listed_while_it_is_there_and_not_afterwards(settings, liste
     worker.trainers.close()
 
     assert (shown.name, shown.status, shown.offer.memory_bytes > 0) == (worker.name, Status.IDLE, True)
+    assert listed() == []
+
+
+@ON_ONE_DATABASE
+def test_a_beat_that_was_held_up_lists_no_worker_that_has_left(settings, listed, until, monkeypatch):
+    held, beats_on = threading.Event(), threading.Event()
+
+    def look(settings):
+        if listed():  # not the first beat
+            held.set()
+            beats_on.wait(60)
+
+    monkeypatch.setattr(presence, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(presence.room, "trouble", look)
+    worker = make_worker(settings)
+    with at_work(worker):
+        assert held.wait(60)
+    worker.trainers.close()
+
+    beats_on.set()
+    until(lambda: "presence" not in [thread.name for thread in threading.enumerate()])
+
     assert listed() == []
 
 
