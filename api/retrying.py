@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError
 from sqlalchemy.orm import Session
 
 from api import faults, json_body
-from api.dependencies import Settings
 from api.errors import Invalid
 from api.faults import Fault
 from api.submission import LabelKey, LabelValue, Limits, Name, Submission, understand
@@ -57,12 +56,12 @@ async def _wish(request: Request) -> Wish:
 Wanted = Annotated[Wish, Depends(_wish)]
 
 
-def submission(session: Session, job_id: str, wish: Wish, settings: Settings) -> Submission:
+def submission(session: Session, job_id: str, wish: Wish) -> Submission:
     """The job's own submission with what is wished otherwise. Raises `NotAllowed` while the job has not ended."""
     job = store.get_job(session, job_id)
     if job.state not in FINAL:
         raise NotAllowed(job_id, job.state, "retry", ACTIONS[job.state])
-    return understand(_envelope(job) | _other(wish) | _spec(job, wish.retry), settings)
+    return understand(_envelope(job) | _other(wish) | _spec(job, wish.retry))
 
 
 def _spec(job: Job, retry: Retry) -> dict[str, Any]:

@@ -104,12 +104,12 @@ class Submission:
     keep_last: int
 
 
-def parse(body: json_body.Body, settings: Settings) -> Submission:
+def parse(body: json_body.Body) -> Submission:
     """The submission in a body, or an error that names every problem and its place."""
-    return understand(json_body.parse(body), settings)
+    return understand(json_body.parse(body))
 
 
-def understand(given: Any, settings: Settings) -> Submission:
+def understand(given: Any) -> Submission:
     """The same of JSON that was read."""
     if not isinstance(given, dict):
         raise Invalid([Fault("", 'should be an object, such as {"mode": "train", "config": {}}')])
@@ -122,8 +122,6 @@ def understand(given: Any, settings: Settings) -> Submission:
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         raise Invalid(faults.find(details, given, model=SUBMISSIONS[mode])) from None
-    if elsewhere := packed_faults(found.config, settings.data_dir / "datasets"):
-        raise Invalid(elsewhere)
     return Submission(
         body=given,
         spec=spec.parse({"mode": mode, "config": given["config"]}),
@@ -136,7 +134,17 @@ def understand(given: Any, settings: Settings) -> Submission:
     )
 
 
-def packed_faults(config: spec.Config, folder: Path) -> list[Fault]:
+def check_elsewhere(session: Session, submission: Submission, settings: Settings) -> None:
+    """Refuse what the spec alone does not tell: a packed data set or a teacher of another job that is not to be had."""
+    if missing := _packed_faults(submission.spec.config, settings.data_dir / "datasets"):
+        raise Invalid(missing)
+    try:
+        teachers.check(session, submission.spec)
+    except NoTeacher as error:
+        raise Invalid([Fault("/config/teacher/job", error.why)]) from None
+
+
+def _packed_faults(config: spec.Config, folder: Path) -> list[Fault]:
     """What only the data folder knows: whether a packed data set is there, and whether its images allow the crops."""
     if not packed_facts.is_packed(config.dataset):
         return []
@@ -148,14 +156,6 @@ def packed_faults(config: spec.Config, folder: Path) -> list[Fault]:
         return [Fault("/config/dataset", str(error))]
     fault = config.crop_fault(height, width)
     return [Fault("/config", fault)] if fault is not None else []
-
-
-def check_teacher(session: Session, submission: Submission) -> None:
-    """Refuse a teacher of another job that is not there to be had: what only the database knows."""
-    try:
-        teachers.check(session, submission.spec)
-    except NoTeacher as error:
-        raise Invalid([Fault("/config/teacher/job", error.why)]) from None
 
 
 Submitted = Annotated[Submission, Depends(parse)]

@@ -5,7 +5,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, delete, exists, false, func, or_, select, text, union_all
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    String,
+    any_,
+    delete,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.orm import Session, aliased
 
 from jobs import clock, history, ids, plain, resources
@@ -232,10 +247,12 @@ def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> lis
     borrower = aliased(Job)
     lends = exists().where(borrower.teacher_job_id == Job.id, borrower.state.not_in(FINAL))
     meant = (*matching, Job.state.in_(FINAL))
-    if session.get_bind().dialect.name == "postgresql":  # what belongs to many jobs takes its time
-        session.execute(text("SET LOCAL statement_timeout = 0"))
-    # Who is about to borrow a teacher keeps its job: wait for them here, so that the next statement sees the borrower.
-    session.execute(select(Job.id).where(*meant).order_by(Job.id).with_for_update())
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL statement_timeout = 0"))  # what belongs to many jobs takes its time
+        # Who is about to borrow a teacher keeps its job: wait for them here, so that the next statement sees the
+        # borrower. It deletes none but those that we waited for.
+        ours = session.execute(select(Job.id).where(*meant).order_by(Job.id).with_for_update()).scalars().all()
+        meant = (Job.id == any_(literal(ours, ARRAY(String))),)
     deleted = session.execute(
         delete(Job).where(*meant, ~lends).returning(Job.id).execution_options(synchronize_session=False)
     )

@@ -19,7 +19,7 @@ from api.errors import Invalid
 from api.faults import Fault
 from api.long_poll import Look, Wait, look_when_changed
 from api.openapi import CHANGE_BODY, RETRY_BODY, SUBMISSION_BODY
-from api.submission import Changed, Submission, Submitted, check_teacher, printable
+from api.submission import Changed, Submission, Submitted, check_elsewhere, printable
 from jobs import files, ids, marks, queue, requests, room, store
 from jobs.models import Job
 from jobs.states import FINAL, State
@@ -116,7 +116,7 @@ def submit_job(
     request = idempotency.asked(key, "/jobs", submission.body)
 
     def make(session: Session) -> Job:
-        check_teacher(session, submission)
+        check_elsewhere(session, submission, settings)
         return _add(session, submission, request)
 
     return _made(db, notifier, settings, request, make)
@@ -143,8 +143,8 @@ def retry_job(
 
     def make(session: Session) -> Job:
         unchanged.check(session, job_id)
-        submission = retrying.submission(session, job_id, wanted, settings)
-        check_teacher(session, submission)
+        submission = retrying.submission(session, job_id, wanted)
+        check_elsewhere(session, submission, settings)
         return _add(session, submission, request, parent=job_id)
 
     return _made(db, notifier, settings, request, make)
@@ -172,7 +172,7 @@ def _made(
     request: store.Idempotency | None,
     make: Callable[[Session], Job],
 ) -> Response:
-    """The new job, or the one that the same request has made before: that needs neither room nor a teacher."""
+    """The new job, or the one that the same request has made before: that needs neither room, data nor a teacher."""
     job, is_new = idempotency.replayed(db, request), False
     if job is None:
         with db.read() as session:
@@ -302,6 +302,7 @@ def list_events(
     wanted: Annotated[EventPage, InQuery()],
     db: Database,
     lookout: Lookout,
+    response: Response,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
     last_event_id: Annotated[str | None, Header(description="of a stream: the last `id` that came")] = None,
 ) -> views.Page[views.Event] | Response:
@@ -312,6 +313,7 @@ def list_events(
     """
     if not stream.is_preferred(accept):
         part = _events(db, job_id, wanted.after, wanted.limit)
+        response.headers["Vary"] = "Accept"
         return views.page(part.events, None if part.is_whole else str(part.events[-1].seq))
     if "limit" in wanted.model_fields_set:
         raise Invalid([Fault("/limit", "is for pages; a stream has no other end than the job's", "query")])

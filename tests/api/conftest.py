@@ -1,6 +1,7 @@
 """A real server on a real database, on both of them; and a worker's hand to give jobs a past."""
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ from jobs.leases import Claim, NewFile
 from jobs.models import FileKind
 from jobs.settings import Settings
 from jobs.states import State
+from kd.packed_facts import PackedFacts
 
 TTL = timedelta(seconds=30)
 
@@ -138,3 +140,26 @@ def problem_in() -> Callable[..., dict[str, Any]]:
         return problem
 
     return problem_in
+
+
+@pytest.fixture
+def packed(lone_app: FastAPI) -> Iterator[Callable[[str, int], None]]:
+    """Puts what a packed data set says of itself where the server looks for it."""
+    folder = lone_app.state.settings.data_dir / "datasets" / "packed"
+
+    def pack(name: str, side: int) -> None:
+        facts = PackedFacts(
+            classes=("cat", "dog"),
+            shape=(3, side, side),
+            train=10,
+            test=0,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.2, 0.2, 0.2),
+            images_sha256="0" * 64,
+            labels_sha256="0" * 64,
+        )
+        (folder / name).mkdir(parents=True)
+        (folder / name / "facts.json").write_text(facts.model_dump_json())
+
+    yield pack
+    shutil.rmtree(folder, ignore_errors=True)

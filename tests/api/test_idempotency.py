@@ -1,5 +1,6 @@
 """A request that is sent again because its answer was lost makes no second job."""
 
+import shutil
 import threading
 from typing import Any
 
@@ -71,6 +72,18 @@ def test_a_replay_needs_no_room(client: TestClient, app: FastAPI, problem_in: An
 
     again = client.post("/jobs", json=BODY, headers=KEY)
     problem_in(client.post("/jobs", json=BODY), 507, "no_room")
+
+    assert (again.status_code, again.json()["id"]) == (200, first["id"])
+
+
+def test_a_replay_needs_no_data_set(lone_client: TestClient, lone_app: FastAPI, packed: Any, problem_in: Any) -> None:
+    packed("pets", 32)
+    body = {"mode": "train", "config": {"dataset": "packed/pets"}}
+    first = lone_client.post("/jobs", json=body, headers=KEY).json()
+    shutil.rmtree(lone_app.state.settings.data_dir / "datasets" / "packed")
+
+    again = lone_client.post("/jobs", json=body, headers=KEY)
+    problem_in(lone_client.post("/jobs", json=body), 422, "invalid")
 
     assert (again.status_code, again.json()["id"]) == (200, first["id"])
 

@@ -1,8 +1,6 @@
 """POST /jobs: what is accepted, and what every kind of bad input is told."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +9,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
-
-from kd.packed_facts import PackedFacts
 
 JSON = {"Content-Type": "application/json"}
 
@@ -113,29 +109,6 @@ def test_a_wrong_field_is_refused_with_its_place_and_the_reason(
     assert [(fault["in"], fault["pointer"]) for fault in problem["errors"]] == [("body", pointer)]
     assert words in problem["errors"][0]["message"]
     assert words in problem["detail"]
-
-
-@pytest.fixture
-def packed(lone_app: FastAPI) -> Iterator[Callable[[str, int], None]]:
-    """Puts what a packed data set says of itself where the server looks for it."""
-    folder = lone_app.state.settings.data_dir / "datasets" / "packed"
-
-    def pack(name: str, side: int) -> None:
-        facts = PackedFacts(
-            classes=("cat", "dog"),
-            shape=(3, side, side),
-            train=10,
-            test=0,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.2, 0.2, 0.2),
-            images_sha256="0" * 64,
-            labels_sha256="0" * 64,
-        )
-        (folder / name).mkdir(parents=True)
-        (folder / name / "facts.json").write_text(facts.model_dump_json())
-
-    yield pack
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_job_may_name_a_packed_data_set_that_is_there(lone_client: TestClient, packed: Any) -> None:

@@ -263,6 +263,10 @@ def test_who_prefers_json_gets_pages(accept: str, streams: bool) -> None:
     assert stream.is_preferred(accept) is streams
 
 
+def test_caches_are_told_that_pages_and_streams_are_two_answers(client: TestClient, submit: Any) -> None:
+    assert client.get(f"/jobs/{submit()['id']}/events").headers["vary"] == "Accept"
+
+
 def test_there_is_no_stream_of_a_job_that_is_not_there(client: TestClient, problem_in: Any) -> None:
     problem_in(client.get("/jobs/job_01J00000000000000000000000/events", headers=STREAM), 404, "job_not_found")
 
