@@ -44,8 +44,8 @@ TINY = {
 # Trains for longer than anybody looks.
 LONG = TINY | {"epochs": 5_000, "checkpoint_seconds": 1.0}
 
-# How long a worker has had nothing to do, at any moment between two looks. Celery listens again a second after a job.
-IDLE_SECONDS = {"embedded": (0.3, 0.6), "production": (1.5, 1.8)}
+# How long a worker has had nothing to do, at any moment between two looks.
+IDLE_SECONDS = (0.3, 0.6)
 BACK_SECONDS = (0.02, 0.3)
 
 Started = subprocess.Popen[bytes]
@@ -60,7 +60,7 @@ def measure(kind: str, starts: int, repeats: int) -> None:
             bench.add_worker()
             bench.lose_the_teacher()
             target = "50" if kind == "production" else "500"
-            for what, pause in (("idle", IDLE_SECONDS[kind]), ("just back from a job", BACK_SECONDS)):
+            for what, pause in (("idle", IDLE_SECONDS), ("just back from a job", BACK_SECONDS)):
                 p50, p99 = p50_and_p99(bench.claims(starts, pause))
                 print(
                     f"{kind}: queued -> claimed, worker {what}: p50 {p50:.1f} ms, p99 {p99:.1f} ms "
