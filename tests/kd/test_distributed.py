@@ -1,5 +1,6 @@
 """A run in two processes (gloo, on CPUs): the same result as in one, and nobody outlives the caller."""
 
+import functools
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,18 +51,32 @@ def outcome(out: Path, events: list, role: str) -> dict[str, torch.Tensor]:
     return torch.load(out / resume, weights_only=True)["position"]["finished"][role]["last"]
 
 
-@pytest.mark.parametrize("mode", ["train", "guide"])
-def test_two_processes_come_to_the_weights_of_one(data, tmp_path, mode):
-    config = {name: value for name, value in CONFIG.items() if mode == "train" or name != "views"}
+def config_of(mode: str) -> dict:
+    return {name: value for name, value in CONFIG.items() if mode == "train" or name != "views"}
 
-    alone = go(tmp_path / "one", data, config, mode)
-    together = go(tmp_path / "two", data, config | IN_TWO, mode)
+
+@pytest.fixture(scope="module")
+def in_two(data, tmp_path_factory) -> Callable[[str], tuple[Path, list]]:
+    """A run in two processes that nobody disturbed: its folder and its events."""
+
+    @functools.cache
+    def in_two(mode: str) -> tuple[Path, list]:
+        out = tmp_path_factory.mktemp("two")
+        return out, go(out, data, config_of(mode) | IN_TWO, mode)
+
+    return in_two
+
+
+@pytest.mark.parametrize("mode", ["train", "guide"])
+def test_two_processes_come_to_the_weights_of_one(data, tmp_path, in_two, mode):
+    alone = go(tmp_path, data, config_of(mode), mode)
+    out, together = in_two(mode)
 
     assert isinstance(together[0], Started)
     assert isinstance(together[-1], Finished)
     assert len([event for event in together if isinstance(event, Finished)]) == 1, "only the first one speaks"
     for role in ("teacher", "student", "control"):
-        one, two = outcome(tmp_path / "one", alone, role), outcome(tmp_path / "two", together, role)
+        one, two = outcome(tmp_path, alone, role), outcome(out, together, role)
         for name in one:
             torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-5)
     assert together[-1].metrics["student.test.top1"] == pytest.approx(alone[-1].metrics["student.test.top1"], abs=0.01)
@@ -81,19 +97,18 @@ def test_a_batch_has_two_images_for_each_process_or_is_refused():
         parse(json.dumps({"mode": "train", "config": {"batch_size": 7, "resources": {"gpus": 4}}}))
 
 
-def test_a_team_that_is_asked_to_save_loses_nothing_when_it_is_stopped(data, tmp_path):
-    config = CONFIG | IN_TWO | {"checkpoint_seconds": 3600, "control": False}
-    spec = parse(json.dumps({"mode": "train", "config": config}))
+def test_a_team_that_is_asked_to_save_loses_nothing_when_it_is_stopped(data, tmp_path, in_two):
+    out, undisturbed = in_two("train")
+    spec = parse(json.dumps({"mode": "train", "config": CONFIG | IN_TWO | {"checkpoint_seconds": 3600}}))
     options = {"data_folder": data, "label_folder": tmp_path / "labels", "device": "cpu"}
-    undisturbed = list(run(spec, tmp_path / "whole", **options))
 
-    saved = stopped_in_training(spec, tmp_path / "parts", **options)
-    resumed = list(run(spec, tmp_path / "parts", resume=tmp_path / "parts" / saved.resume.path, **options))
+    saved = stopped_in_training(spec, tmp_path, **options)
+    resumed = list(run(spec, tmp_path, resume=tmp_path / saved.resume.path, **options))
 
     steps_an_epoch = next(e.facts["images"] for e in undisturbed if isinstance(e, PhaseStarted)) // CONFIG["batch_size"]
     assert 0 < saved.step < steps_an_epoch, "in the middle of an epoch, where without the wish nothing is saved"
     assert resumed[0].resumed_from_step == saved.step
-    whole, parts = outcome(tmp_path / "whole", undisturbed, "student"), outcome(tmp_path / "parts", resumed, "student")
+    whole, parts = outcome(out, undisturbed, "student"), outcome(tmp_path, resumed, "student")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
