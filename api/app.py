@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import errors, leaving, openapi
 from api.dependencies import refuse_queries_nobody_reads
+from api.lanes import Lanes
 from api.limits import BodyLimit
 from api.lookout import Lookout
 from api.public_addresses import Allowed
@@ -65,7 +66,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     upkeep.start()
     app.state.webhook_sender = WebhookSender(app.state.database, Allowed.by(settings))
     app.state.webhook_sender.start()
-    app.state.lookout = Lookout(app.state.database)
+    app.state.lookout, app.state.lanes = Lookout(app.state.database), Lanes()
     try:
         with leaving.told(app.state.lookout.leave):
             yield

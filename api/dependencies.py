@@ -6,7 +6,7 @@ import sqlalchemy
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 
-from api import errors, lookout
+from api import errors, lanes, lookout
 from api.faults import Fault
 from jobs import ids, notifier, settings
 from jobs.db import Sessions
@@ -38,6 +38,11 @@ async def _lookout(request: Request) -> lookout.Lookout:
     return found
 
 
+async def _lanes(request: Request) -> lanes.Lanes:
+    found: lanes.Lanes = request.app.state.lanes
+    return found
+
+
 async def _job_id(job_id: str) -> str:
     """An id that we could have made; anything else never reaches the database."""
     if not ids.is_id("job", job_id):
@@ -50,6 +55,7 @@ Engine = Annotated[sqlalchemy.Engine, Depends(_engine)]
 Notifier = Annotated[notifier.Notifier, Depends(_notifier)]
 Settings = Annotated[settings.Settings, Depends(_settings)]
 Lookout = Annotated[lookout.Lookout, Depends(_lookout)]
+Lanes = Annotated[lanes.Lanes, Depends(_lanes)]
 JobId = Annotated[str, Depends(_job_id)]
 
 

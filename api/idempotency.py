@@ -10,8 +10,6 @@ from fastapi import Depends, Request
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from api import views
-from api.conditional import shown
 from api.errors import Invalid
 from api.faults import Fault
 from jobs import store
@@ -44,21 +42,19 @@ def asked(key: str | None, path: str, body: Any) -> Idempotency | None:
     return Idempotency(key, hashlib.sha256(canonical.encode()).hexdigest())
 
 
-def replayed(db: Sessions, request: Idempotency | None) -> views.Job | None:
+def replayed(db: Sessions, request: Idempotency | None) -> Job | None:
     """The job that this very request has made before. Raises `KeyReused` if another one has come with its key."""
     if request is None:
         return None
     with db.read() as session:
-        job = store.made_before(session, request)
-        return None if job is None else shown(session, job)
+        return store.made_before(session, request)
 
 
-def once(db: Sessions, request: Idempotency | None, make: Callable[[Session], Job]) -> tuple[views.Job, bool]:
+def once(db: Sessions, request: Idempotency | None, make: Callable[[Session], Job]) -> tuple[Job, bool]:
     """The job that `make` adds, or that somebody with the same request has added a moment ago; whether it is ours."""
     try:
         with db.begin() as session:
-            job = make(session)
-            return shown(session, job), True
+            return make(session), True
     except IntegrityError:
         if (before := replayed(db, request)) is None:
             raise

@@ -3,13 +3,12 @@
 import operator
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
-from starlette.concurrency import run_in_threadpool
 
 from api import conditional
 from api.conditional import Representation
@@ -35,14 +34,18 @@ class Look:
 
 
 async def look_when_changed(
-    request: Request, lookout: Lookout, look: Callable[[], Look], if_none_match: str | None, seconds: int | None
+    request: Request,
+    lookout: Lookout,
+    look: Callable[[], Awaitable[Look]],
+    if_none_match: str | None,
+    seconds: int | None,
 ) -> tuple[Look, int | None]:
     """The job once it is another than the one that the client has, or when the time is over.
 
     Also says how many seconds the client's wish was cut to; None if it was not to wait, or too many do already.
     A client that names no ETag has what is there now, and waits for the next change unless the job has ended.
     """
-    found = await run_in_threadpool(look)
+    found = await look()
     if seconds is None:
         return found, None
     with lookout.long_polls.take() as has_place:
@@ -56,7 +59,7 @@ async def look_when_changed(
             if not has_news and (lookout.leaving or await request.is_disconnected()):
                 break
             if has_news or time.monotonic() >= until:  # the place in the queue has moved without any news
-                found = await run_in_threadpool(look)
+                found = await look()
         return found, seconds
 
 

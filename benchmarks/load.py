@@ -2,8 +2,8 @@
 
 Seeded are databases of 100, 10,000 and 100,000 jobs (see seeding.py), the largest one with 10 million metric points;
 each has its own server. Every client is a process with one connection that does one thing after another, with a pause
-of 0.25 s on average between them (`client.wait` pauses for 0.5 s): below saturation, so that what is measured is not
-the queue for two cores. All things are as likely: submit a job, get one, list the newest 20, all events of one, all
+of 0.5 s on average between them, as long as that of clients that cannot wait for news: below saturation, so that what
+is measured is not the queue for two cores. All things are as likely: submit a job, get one, list the newest 20, all events of one, all
 metrics of one. Half of the jobs asked for are running, the others are any of those that have ended.
 
 The 4 workers are simulated: processes that hold real claims and write to the database, through jobs.leases, what
@@ -33,7 +33,7 @@ from jobs.resources import Offer
 from jobs.retention import NewFile
 from jobs.states import FINAL, State
 
-PAUSE_SECONDS = 0.25
+PAUSE_SECONDS = 0.5
 WORKERS = 4
 WRITES_A_SECOND = 4
 POINTS_A_WRITE = 20

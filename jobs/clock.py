@@ -84,4 +84,7 @@ def _given(now: datetime) -> ColumnElement[datetime]:
 
 def read(session: Session) -> datetime:
     """What the database's clock says."""
-    return session.execute(select(now_or(None))).scalar_one()
+    return session.execute(_READ).scalar_one()
+
+
+_READ = select(now_or(None))

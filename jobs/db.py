@@ -43,9 +43,9 @@ class Sessions(sessionmaker[Session]):
         # Rows stay readable after their transaction: routes show what they committed.
         super().__init__(engine, expire_on_commit=False)
         if engine.dialect.name == "postgresql":
-            self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._reader: Engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         else:
-            self._reader = _sqlite(engine.url, connections=READERS).execution_options(read_only=True)
+            self._reader = _sqlite(engine.url, connections=READERS, read_only=True)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -64,7 +64,7 @@ def connect(url: str | URL) -> Engine:
     return _sqlite(url, connections=1) if url.get_backend_name() == "sqlite" else _postgresql(url)
 
 
-def _sqlite(url: URL, *, connections: int) -> Engine:
+def _sqlite(url: URL, *, connections: int, read_only: bool = False) -> Engine:
     """One connection for those who write: they queue up for it in the order they came. Left to wait for SQLite's
     lock, which is sleeping and trying again, an unlucky one among many comes last for a second."""
     assert url.database, "SQLite needs a file"
@@ -84,14 +84,14 @@ def _sqlite(url: URL, *, connections: int) -> Engine:
         _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA query_only={int(read_only)}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that reads and then writes fails at once, whatever the timeout, if another one wrote
         # in between. Taking the write lock first makes it wait its turn instead.
-        reads = connection.get_execution_options().get("read_only", False)
-        connection.exec_driver_sql(f"PRAGMA query_only={int(reads)}")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        only_looks = read_only or connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if only_looks else "BEGIN IMMEDIATE")
 
     return engine
 

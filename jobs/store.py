@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     String,
     any_,
+    bindparam,
     delete,
     exists,
     false,
@@ -34,6 +35,9 @@ from kd.spec import GuideSpec, TeacherOfJob, TrainSpec
 T = TypeVar("T")
 
 PRIORITIES = range(-100, 101)
+
+# Built once: that takes longer than to ask.
+_ONE = select(Job).where(Job.id == bindparam("job_id")).execution_options(populate_existing=True)
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def check_priority(priority: int) -> None:
 
 
 def get_job(session: Session, job_id: str) -> Job:
-    job = session.get(Job, job_id, populate_existing=True) if ids.is_id("job", job_id) else None
+    job = session.execute(_ONE, {"job_id": job_id}).scalar_one_or_none() if ids.is_id("job", job_id) else None
     if job is None:
         raise JobNotFound(job_id)
     return job

@@ -32,6 +32,15 @@ class Status(StrEnum):
     """Has been silent for too long."""
 
 
+_HELD = select(Job.lease_owner, Job.id).where(Job.state == State.RUNNING).subquery()
+_EVERYBODY = (
+    select(Worker, _HELD.c.id, clock.now_or(None))
+    .outerjoin(_HELD, _HELD.c.lease_owner == Worker.name)
+    .order_by(Worker.started_at.desc(), Worker.name)
+    .execution_options(populate_existing=True)
+)
+
+
 @dataclass(frozen=True)
 class Self:
     """What a worker says of itself."""
@@ -138,17 +147,8 @@ def one_now(session: Session, name: str, *, now: datetime | None = None) -> Work
 
 
 def _now(session: Session, name: str | None = None, *, now: datetime | None = None) -> list[WorkerNow]:
-    held = select(Job.lease_owner, Job.id).where(Job.state == State.RUNNING).subquery()
-    found = (
-        select(Worker, held.c.id)
-        .outerjoin(held, held.c.lease_owner == Worker.name)
-        .order_by(Worker.started_at.desc(), Worker.name)
-        .execution_options(populate_existing=True)
-    )
-    if name is not None:
-        found = found.where(Worker.name == name)
-    at = now or clock.read(session)
-    return [_as_it_is(worker, job_id, at) for worker, job_id in session.execute(found)]
+    found = _EVERYBODY if name is None else _EVERYBODY.where(Worker.name == name)
+    return [_as_it_is(worker, job_id, now or at) for worker, job_id, at in session.execute(found)]
 
 
 def _as_it_is(worker: Worker, job_id: str | None, now: datetime) -> WorkerNow:

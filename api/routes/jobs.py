@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from api import conditional, idempotency, retrying, stream, views
 from api.conditional import IfNoneMatch, Unchanged, represent, shown
-from api.dependencies import Database, JobId, Lookout, Notifier, Query, Settings
+from api.dependencies import Database, JobId, Lanes, Lookout, Notifier, Query, Settings
 from api.errors import Invalid
 from api.faults import Fault
 from api.long_poll import Look, Wait, look_when_changed
@@ -109,8 +109,8 @@ ASKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("", status_code=201, response_model=views.Job, openapi_extra=SUBMISSION_BODY, responses=MADE)
-def submit_job(
-    submission: Submitted, key: idempotency.Key, db: Database, notifier: Notifier, settings: Settings
+async def submit_job(
+    submission: Submitted, key: idempotency.Key, db: Database, notifier: Notifier, settings: Settings, lanes: Lanes
 ) -> Response:
     """Queue a distillation run."""
     request = idempotency.asked(key, "/jobs", submission.body)
@@ -119,7 +119,7 @@ def submit_job(
         check_elsewhere(session, submission, settings)
         return _add(session, submission, request)
 
-    return _made(db, notifier, settings, request, make)
+    return await lanes.write(partial(_made, db, notifier, settings, request, make))
 
 
 @router.post(
@@ -129,7 +129,7 @@ def submit_job(
     openapi_extra=RETRY_BODY,
     responses={**MADE, 409: ASKED[409], 412: ASKED[412]},
 )
-def retry_job(
+async def retry_job(
     job_id: JobId,
     wanted: retrying.Wanted,
     key: idempotency.Key,
@@ -137,6 +137,7 @@ def retry_job(
     db: Database,
     notifier: Notifier,
     settings: Settings,
+    lanes: Lanes,
 ) -> Response:
     """Queue the same run once more, as a new job; with a patch of its spec if you like."""
     request = idempotency.asked(key, f"/jobs/{job_id}/retry", wanted.body)
@@ -147,7 +148,7 @@ def retry_job(
         check_elsewhere(session, submission, settings)
         return _add(session, submission, request, parent=job_id)
 
-    return _made(db, notifier, settings, request, make)
+    return await lanes.write(partial(_made, db, notifier, settings, request, make))
 
 
 def _add(session: Session, submission: Submission, request: store.Idempotency | None, parent: str | None = None) -> Job:
@@ -181,7 +182,9 @@ def _made(
     if is_new:
         notifier.job_queued(job.id)  # after the commit: a worker may look at once
     headers = {"Location": views.job_url(job.id), **({} if is_new else idempotency.REPLAYED)}
-    return conditional.answer(job, 201 if is_new else 200, headers)
+    with db.read() as session:  # and not while nobody else can write
+        view = shown(session, job)
+    return conditional.answer(view, 201 if is_new else 200, headers)
 
 
 # -- looking at them ---------------------------------------------------------------------------------------------
@@ -201,14 +204,21 @@ def list_jobs(wanted: Annotated[JobPage, InQuery()], db: Database) -> views.Page
     "/{job_id}", response_model=views.Job, responses={304: {"description": "`If-None-Match` names it: you have it"}}
 )
 async def get_job(
-    job_id: JobId, db: Database, lookout: Lookout, request: Request, if_none_match: IfNoneMatch, wait: Wait
+    job_id: JobId,
+    db: Database,
+    lanes: Lanes,
+    lookout: Lookout,
+    request: Request,
+    if_none_match: IfNoneMatch,
+    wait: Wait,
 ) -> Response:
     """A job; `Retry-After` says when it is worth to look again.
 
     With `Prefer: wait=30` the answer comes when the job is another than `If-None-Match` says, or after so many
     seconds. Only the job's own changes end the wait: its place in the queue moves with those of others, and does not.
     """
-    found, waited = await look_when_changed(request, lookout, partial(_look, db, job_id), if_none_match, wait)
+    look = partial(lanes.read, partial(_look, db, job_id))
+    found, waited = await look_when_changed(request, lookout, look, if_none_match, wait)
     headers = {} if found.has_ended else {"Retry-After": "1"}
     if waited is not None:
         headers["Preference-Applied"] = f"wait={waited}"
