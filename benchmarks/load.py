@@ -2,9 +2,9 @@
 
 Seeded are databases of 100, 10,000 and 100,000 jobs (see seeding.py), the largest one with 10 million metric points;
 each has its own server. Every client is a process with one connection that does one thing after another, with a pause
-of 0.5 s on average between them, as long as that of clients that cannot wait for news: below saturation, so that what
-is measured is not the queue for two cores. All things are as likely: submit a job, get one, list the newest 20, all events of one, all
-metrics of one. Half of the jobs asked for are running, the others are any of those that have ended.
+of 0.5 s on average between them, as long as that of a client that cannot wait for news: below saturation, so that what
+is measured is not the queue for two cores. All things are as likely: submit a job, get one, list the newest 20, all
+events of one, all metrics of one. Half of the jobs asked for are running, the others are any of those that have ended.
 
 The 4 workers are simulated: processes that hold real claims and write to the database, through jobs.leases, what
 workers write, without any training: 4 times a second 20 points, progress and an event, a heartbeat every 2 s, a

@@ -10,17 +10,11 @@ from faults.place import QUICK
 from jobs.ids import new
 from jobs.notifier import Notifier
 
-
-@pytest.fixture
-def belled(place):
-    """A deployment with a broker."""
-    if place.on.kind == "embedded":
-        pytest.skip("no broker: all jobs start by polling")
-    return place
+# The embedded deployment has no broker.
+pytestmark = pytest.mark.parametrize("deployment", ["production"], indirect=True)
 
 
-def test_jobs_whose_rings_were_wiped_with_the_broker_all_run_once(belled):
-    place = belled
+def test_jobs_whose_rings_were_wiped_with_the_broker_all_run_once(place):
     place.on.crew(0)  # nobody hears the bell
     queued = [place.submit(QUICK) for _ in range(2)]
     wait_until(lambda: place.on.rings() >= len(queued), "the broker holds a ring for each of them")
@@ -37,8 +31,8 @@ def test_jobs_whose_rings_were_wiped_with_the_broker_all_run_once(belled):
 
 @pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 @pytest.mark.parametrize("trouble", ["hangs", "is down"])
-def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(belled, trouble, seconds):
-    place, slowest = belled, 0.0
+def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, trouble, seconds):
+    slowest = 0.0
     place.on.send_broker(signal.SIGSTOP) if trouble == "hangs" else place.on.kill_broker()
     began = time.monotonic()
 
@@ -58,8 +52,7 @@ def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(belled, trou
     assert place.on.wait_for_end(job_id)["status"] == "succeeded"
 
 
-def test_duplicate_late_and_senseless_rings_change_nothing(belled):
-    place = belled
+def test_duplicate_late_and_senseless_rings_change_nothing(place):
     notifier = Notifier(place.on.environment["STILLHOUSE_BROKER_URL"])
     cancelled = place.submit(QUICK | {"epochs": 2})
     place.on.client.cancel(cancelled)
