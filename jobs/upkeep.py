@@ -78,10 +78,10 @@ class Upkeep:
 
     def collect(self) -> None:
         """Delete what nobody needs, without haste."""
-        with self._database.begin() as session:
-            deliveries.forget_old(session)
         found = garbage.collect(self._database, self._settings.data_dir, stop=self._stop)
         if found.files:
             log.info("garbage_collected", files=found.files, bytes=found.bytes)
         if found.unknown:
             log.warning("folders_of_unknown_jobs", count=found.unknown, kept_in=str(self._settings.data_dir / "jobs"))
+        with self._database.begin() as session:  # last: where it takes too long, files must go all the same
+            deliveries.forget_old(session)

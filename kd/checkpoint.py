@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from kd import models
-from kd.errors import BadResume, BadWeights
+from kd.errors import BadResume, BadWeights, DamagedResume
 from kd.events import SavedFile
 
 State = dict[str, Tensor]
@@ -55,17 +55,34 @@ def save_position(position: Position, run_digest: str, out: Path) -> SavedFile:
 
 
 def load_position(path: Path, run_digest: str) -> Position:
-    """Read a resume state; `BadResume` when it is damaged or belongs to another spec."""
+    """Read a resume state.
+
+    Raises `DamagedResume` when the file is no resume state (any more), and `BadResume` when it may well be one, but
+    cannot be read from here and now, or belongs to another version or spec.
+    """
+    _ask_the_disk_for(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         saved_as, position, of = content.get("format"), Position(**content["position"]), content["run"]
     except Exception as error:  # torch.load raises half a dozen kinds for a file that is no checkpoint
-        raise BadResume(path, f"it cannot be read ({type(error).__name__})") from error
+        raise DamagedResume(path, f"it cannot be read ({type(error).__name__})") from error
     if saved_as != RESUME_FORMAT:
         raise BadResume(path, "it was saved by another version of Stillhouse")
     if of != run_digest:
         raise BadResume(path, "it was saved by a run with another spec")
     return position
+
+
+def _ask_the_disk_for(path: Path) -> None:
+    """Read the file once: torch.load says of a damaged one, too, that its disk failed (it seeks before its start)."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            while file.read(2**20):
+                pass
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and path.parent.exists():
+            raise DamagedResume(path, "it is gone") from error
+        raise BadResume(path, f"the disk does not give it ({error.strerror})") from error
 
 
 def save_student(state: State, facts: Facts, step: int, out: Path) -> SavedFile:

@@ -60,9 +60,9 @@ def launch(
 @contextlib.contextmanager
 def passed_on(save_now: threading.Event | None, stdin: IO[bytes]) -> Iterator[None]:
     """While the block lasts: a wish to save, once it is there, reaches the team."""
-    over = threading.Event()
+    wish, over = save_now or threading.Event(), threading.Event()
 
-    def listen(wish: threading.Event) -> None:
+    def listen() -> None:
         while not over.is_set():
             if wish.wait(EAR_SECONDS):
                 with contextlib.suppress(BrokenPipeError):  # it has ended meanwhile
@@ -70,15 +70,13 @@ def passed_on(save_now: threading.Event | None, stdin: IO[bytes]) -> Iterator[No
                     stdin.flush()
                 return
 
-    ear = threading.Thread(target=listen, args=(save_now,), daemon=True) if save_now is not None else None
-    if ear is not None:
-        ear.start()
+    ear = threading.Thread(target=listen, daemon=True)
+    ear.start()
     try:
         yield
     finally:
         over.set()
-        if ear is not None:
-            ear.join()
+        ear.join()
 
 
 def revived(failure: dict[str, Any]) -> Exception:

@@ -32,6 +32,10 @@ class BadResume(KdError):
         self.path = path
 
 
+class DamagedResume(BadResume):
+    """The file itself is no resume state any more: an older one serves instead."""
+
+
 class BadWeights(KdError):
     """A weights file does not hold a model that can be built."""
 

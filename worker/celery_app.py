@@ -33,10 +33,12 @@ POLL_SECONDS = 1.0
 def run_job(job_id: str) -> None:
     """Somebody queued a job: take the next one by priority, which need not be this one, until none waits."""
     assert worker is not None, "the worker process is set up before its first task"
-    with slot:
-        while worker.takes_jobs and supervise(worker):
-            pass
-    _listen_again()
+    try:
+        with slot:
+            while worker.takes_jobs and supervise(worker):
+                pass
+    finally:
+        _listen_again()
 
 
 def _listen_again() -> None:

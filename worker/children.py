@@ -1,6 +1,7 @@
 """Trainer processes as their parent sees them: started, given an order, listened to, ended."""
 
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -61,7 +62,11 @@ class Child:
             env={name: value for name, value in os.environ.items() if not name.startswith("STILLHOUSE_")}
             | {kin.MARK: self._mark},
         )
-        threading.Thread(target=self._listen, daemon=True).start()
+        try:
+            threading.Thread(target=self._listen, daemon=True).start()
+        except RuntimeError as error:  # the process has taken the last place that there was
+            self.kill()
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     @property
     def pid(self) -> int:

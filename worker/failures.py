@@ -1,11 +1,22 @@
 """What went wrong in a trainer, said so that its user can act on it. Loaded in the trainer only: it knows torch."""
 
 import errno
+from collections.abc import Iterator
 
 import torch
 from pydantic import ValidationError
 
-from kd.errors import BadResume, BadWeights, DataError, DeviceMissing, Diverged, KdError, TeacherMissing, TeacherUnfit
+from kd.errors import (
+    BadResume,
+    BadWeights,
+    DamagedResume,
+    DataError,
+    DeviceMissing,
+    Diverged,
+    KdError,
+    TeacherMissing,
+    TeacherUnfit,
+)
 
 Failure = dict[str, str | bool]
 
@@ -31,6 +42,10 @@ def sentence(error: BaseException) -> str:
 
 
 def _out_of_memory(error: BaseException) -> bool:
+    return any(map(_tells_of_no_memory, _chain(error)))
+
+
+def _tells_of_no_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError):
@@ -48,12 +63,15 @@ def _cuda_error(error: BaseException) -> bool:
 
 def _disk_full(error: BaseException) -> bool:
     # torch.save reports a failed write as a RuntimeError of its zip writer; its cause is an OSError.
-    chain: BaseException | None = error
-    while chain is not None:
-        if isinstance(chain, OSError) and chain.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return True
-        chain = chain.__cause__ or chain.__context__
-    return False
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return any(isinstance(one, OSError) and one.errno in full for one in _chain(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it came from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 KNOWN = (
@@ -71,7 +89,14 @@ KNOWN = (
         False,
     ),
     (lambda error: isinstance(error, DataError), "bad_data", "Put the data set's files where the message says.", True),
-    (lambda error: isinstance(error, BadResume), "bad_checkpoint", "Submit the job again to start afresh.", False),
+    (lambda error: isinstance(error, DamagedResume), "bad_checkpoint", "Submit the job again to start afresh.", False),
+    (
+        lambda error: isinstance(error, BadResume),
+        "unfit_checkpoint",
+        "The file is left as it is. Look whether this worker sees the data folder, and has the version and the data "
+        "set with which the job began.",
+        True,
+    ),
     (
         lambda error: isinstance(error, DeviceMissing),
         "no_device",

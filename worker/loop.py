@@ -47,13 +47,13 @@ def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
                     found = supervise(worker)
                 finally:
                     slot.release()
+            if not found and not slot.locked():
+                worker.trainers.warm_up()
         except db.UNREACHABLE as error:
             log.warning("database_unreachable", error=str(error))
         except Exception:  # tables that are not there yet, say: this thread is all that looks for work
             log.exception("looking_for_work_failed")
         if not found:
-            if not slot.locked():
-                worker.trainers.warm_up()
             worker.stopping.wait(poll_seconds)
 
 

@@ -298,6 +298,8 @@ class Attempt:
         if failure is not None and failure["code"] == "bad_checkpoint" and claim.resume is not None:
             # Damaged on disk: the one before it serves, or the start does.
             return goes_back(leases.discard_resume(session, claim), failure), [claim.resume]
+        if failure is not None and failure["code"] == "unfit_checkpoint":
+            return goes_back(claim, failure), []  # nothing is known to be wrong with the file: another worker may do
         if failure is not None:
             return ends(State.FAILED, error=self._advised(failure))
         if self.ending is not None and self.ending["code"] != "stalled":

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 import redis
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -65,9 +66,17 @@ def test_a_job_of_a_live_worker_is_left_alone(
     assert client.get(job["urls"]["self"]).json()["status"] == "running"
 
 
-def test_files_that_nobody_needs_are_deleted(
-    app: FastAPI, client: TestClient, submit: Callable[..., dict[str, Any]], worker: Any
+def test_files_that_nobody_needs_are_deleted_also_when_the_log_of_deliveries_cannot_be_cut(
+    app: FastAPI,
+    client: TestClient,
+    submit: Callable[..., dict[str, Any]],
+    worker: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def too_slow(session: object) -> int:
+        raise TimeoutError
+
+    monkeypatch.setattr("jobs.deliveries.forget_old", too_slow)
     claim = worker.claim(submit())
     worker.publish(claim, b"weights", step=1)
     student = worker.write(claim, FileKind.STUDENT, "student.safetensors", b"never published")
@@ -75,7 +84,8 @@ def test_files_that_nobody_needs_are_deleted(
     path = app.state.settings.data_dir / student.path
     os.utime(path, (0, 0))
 
-    Upkeep(app.state.database, Notifier(None), app.state.settings).collect()
+    with pytest.raises(TimeoutError):
+        Upkeep(app.state.database, Notifier(None), app.state.settings).collect()
 
     assert not path.exists()
     assert client.get(f"/jobs/{claim.job_id}/checkpoints/best/download").content == b"weights"

@@ -186,8 +186,19 @@ def test_a_truncated_resume_state_is_refused_in_words(whole, data, tmp_path):
     broken = tmp_path / "resume.pt"
     broken.write_bytes((out / last_resume(events)).read_bytes()[:-100])
 
-    with pytest.raises(errors.BadResume, match="cannot be read"):
+    with pytest.raises(errors.DamagedResume, match="cannot be read"):
         list(run(spec, tmp_path, broken, data_folder=data))
+
+
+def test_a_resume_state_that_the_disk_does_not_give_is_not_called_damaged(whole, data, tmp_path):
+    spec, _, _ = whole
+
+    with pytest.raises(errors.BadResume, match="the disk does not give it") as not_mounted:
+        list(run(spec, tmp_path, tmp_path / "not mounted" / "resume.pt", data_folder=data))
+    with pytest.raises(errors.DamagedResume, match="it is gone"):
+        list(run(spec, tmp_path, tmp_path / "resume.pt", data_folder=data))
+
+    assert not isinstance(not_mounted.value, errors.DamagedResume)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

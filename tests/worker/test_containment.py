@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ from jobs import requests
 from jobs.states import State
 from kd import cgroups
 from worker import kin
-from worker.children import Child, Order
+from worker.children import Child, Order, Trainers
+from worker.loop import work
+from worker.supervisor import Worker
 
 ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -105,7 +108,9 @@ def test_what_a_trainer_has_started_ends_when_it_crashes_by_itself(unruly, worke
 
 PARENT = """
 import sys, time
-from worker.children import Child, Order
+from worker.children import Child, Order, Trainers
+from worker.loop import work
+from worker.supervisor import Worker
 child = Child()
 child.start(Order({spec!r}, {out!r}, None, {data!r}, {labels!r}, {log!r}))
 print(child.pid, flush=True)
@@ -252,3 +257,32 @@ def test_an_order_and_a_request_to_stop_that_come_together_are_both_heard(tmp_pa
 
     assert child.wait() == 0
     assert said, "it began, and then it ended"
+
+
+def test_a_trainer_that_nobody_can_listen_to_is_no_trainer(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(OSError, match="can't start new thread"):
+        Child()
+
+    assert not [one for one in psutil.Process().children() if "worker.trainer" in one.cmdline()]
+
+
+@ON_ONE_DATABASE
+def test_a_worker_goes_on_to_look_for_work_when_it_gets_no_trainer_in_reserve(db, settings, submit, wait_for, tiny):
+    class Unlucky(Trainers):
+        def warm_up(self):
+            raise RuntimeError("can't start new thread")
+
+    worker = Worker("unlucky", db, settings, Unlucky(keep_one_warm=True), threading.Event())
+    thread = threading.Thread(target=work, args=(worker, 0.05, threading.Lock()))
+    thread.start()
+    time.sleep(0.3)  # it has looked for work and found none
+
+    job = wait_for(submit(tiny()))
+    worker.stopping.set()
+    thread.join(30)
+
+    assert job.state is State.SUCCEEDED, job.error

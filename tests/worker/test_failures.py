@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jobs.leases import Claim
-from kd.errors import BadResume, DataError, DeviceMissing, Diverged, TeacherUnfit
+from kd.errors import BadResume, DamagedResume, DataError, DeviceMissing, Diverged, TeacherUnfit
 from kd.events import PhaseStarted, Step
 from kd.spec import parse
 from worker import endings, remedies
@@ -33,7 +33,8 @@ from worker.recorder import Recorder
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
         (Diverged(7, 0.1, {"loss": float("nan")}), "diverged"),
         (DataError("cifar10", "it is not there"), "bad_data"),
-        (BadResume(Path("resume.pt"), "it is cut off"), "bad_checkpoint"),
+        (DamagedResume(Path("resume.pt"), "it is cut off"), "bad_checkpoint"),
+        (BadResume(Path("resume.pt"), "it was saved by another version"), "unfit_checkpoint"),
         (DeviceMissing("cuda"), "no_device"),
         (TeacherUnfit("it knows 7 classes"), "bad_teacher"),
         (OSError(errno.EACCES, "Permission denied"), "internal_error"),

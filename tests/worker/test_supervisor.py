@@ -136,6 +136,34 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(worker, sub
     assert started[-1].data["resumed_from_step"] > 0
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(worker, submit, wait_for, tiny, settings, db):
+    def events(kind):
+        with db.read() as session:
+            return [event for event in store.events_after(session, job_id, 0, 10_000) if event.type == kind]
+
+    def errors():
+        return [event.data["error"]["code"] for event in events("state") if event.data.get("error")]
+
+    job_id = submit(tiny(epochs=60))
+    wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
+    (pid,) = trainers_of(os.getpid())
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.5)
+    with db.read() as session:
+        saved = store.get_job(session, job_id).checkpoint_step
+    attempt = settings.data_dir / "jobs" / job_id / "attempt-1"
+
+    attempt.rename(attempt.with_name("elsewhere"))
+    os.kill(pid, signal.SIGKILL)
+    wait_for(job_id, lambda job: "unfit_checkpoint" in errors())
+    attempt.with_name("elsewhere").rename(attempt)
+    job = wait_for(job_id)
+
+    assert job.state == State.SUCCEEDED, job.error
+    assert events("started")[-1].data["resumed_from_step"] == saved
+
+
 def test_a_job_whose_trainer_dies_at_every_attempt_fails_after_three_and_the_next_job_runs(
     worker, submit, wait_for, long, tiny
 ):
