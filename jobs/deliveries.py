@@ -33,6 +33,9 @@ GONE = 410
 KEPT = timedelta(days=30)
 """For so long the log has a delivery that is over."""
 
+FORGOTTEN_TOGETHER = 1_000
+"""More in one transaction would hold up who writes on SQLite."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -54,13 +57,15 @@ class Claim:
 
 
 def forget_old(session: Session, now: datetime | None = None) -> int:
-    """Drop deliveries that were over long ago from the log. Returns how many."""
-    over = Delivery.state != DeliveryState.PENDING
-    gone = session.execute(
-        delete(Delivery)
-        .where(over, Delivery.created_at < clock.after(-KEPT, now))
-        .execution_options(synchronize_session=False)
+    """Drop deliveries that were over long ago from the log, at most `FORGOTTEN_TOGETHER`. Returns how many."""
+    old = aliased(Delivery)
+    oldest = (
+        select(old.id)
+        .where(old.state != DeliveryState.PENDING, old.created_at < clock.after(-KEPT, now))
+        .order_by(old.created_at)
+        .limit(FORGOTTEN_TOGETHER)
     )
+    gone = session.execute(delete(Delivery).where(Delivery.id.in_(oldest)).execution_options(synchronize_session=False))
     return gone.rowcount  # type: ignore[attr-defined, no-any-return]
 
 

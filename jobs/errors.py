@@ -99,6 +99,14 @@ class LeaseLost(JobError):
         super().__init__(f"Job {job_id} has moved on from attempt {attempt}; drop this work.")
 
 
+class AlreadyWritten(JobError):
+    """A write whose answer was lost has been done all the same: the first `messages` of the attempt are written."""
+
+    def __init__(self, job_id: str, messages: int):
+        self.job_id, self.messages = job_id, messages
+        super().__init__(f"Of what job {job_id} says in this attempt the first {messages} messages are written.")
+
+
 class NotStorable(JobError, ValueError):
     """A value that no database column may hold."""
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
 from jobs import clock, history, ids, plain, resources, retention, teachers
-from jobs.errors import LeaseLost
+from jobs.errors import AlreadyWritten, LeaseLost
 from jobs.history import Said
 from jobs.models import Checkpoint, File, FileKind, Job, MetricPoint
 from jobs.resources import Offer
@@ -92,6 +92,7 @@ def claim(
         .values(
             state=State.RUNNING,
             attempt=Job.attempt + 1,
+            messages=0,
             stalls=Job.stalls + 1,
             lease_owner=worker,
             lease_expires_at=clock.after(ttl, now),
@@ -158,19 +159,28 @@ def _fence(claim: Claim) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _change(session: Session, claim: Claim, values: Mapping[str, Any]) -> Row[Any]:
+def _change(session: Session, claim: Claim, values: Mapping[str, Any], messages: range | None = None) -> Row[Any]:
     """The one door through which a worker changes a job: a conditional UPDATE that matches, or LeaseLost.
 
-    It also locks the row, so whatever else the transaction writes about the job is fenced by it.
+    It also locks the row, so whatever else the transaction writes about the job is fenced by it. `messages` says which
+    of the attempt's messages this is, the first being 0: they are written once, also if the answer to a commit is lost
+    and the worker tries again. It gets AlreadyWritten then.
     """
+    where = _fence(claim)
+    if messages is not None:
+        where += (Job.messages == messages.start,)
+        values = {**values, "messages": messages.stop}
     row = session.execute(
         update(Job)
-        .where(*_fence(claim))
+        .where(*where)
         .values(**values)
         .returning(*history.COLUMNS, Job.state, Job.cancel_requested_at, Job.pause_requested_at, Job.error)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
+        written = session.execute(select(Job.messages).where(*_fence(claim))).scalar_one_or_none()
+        if messages is not None and written is not None and written > messages.start:
+            raise AlreadyWritten(claim.job_id, written)
         raise LeaseLost(claim.job_id, claim.attempt)
     return row
 
@@ -196,13 +206,18 @@ def record(
     phase: str | None = None,
     progress: Mapping[str, Any] | None = None,
     latest_metrics: Mapping[str, float] | None = None,
+    messages: range | None = None,
     now: datetime | None = None,
 ) -> None:
-    """Write down what the trainer said: events ({"type", "data"}), points of curves, where it is."""
+    """Write down what the trainer said: events ({"type", "data"}), points of curves, where it is.
+
+    `messages` says which of its messages these are, here as in `publish` and `publish_file`; see `_change`.
+    """
     given = {"phase": phase, "progress": progress, "latest_metrics": latest_metrics}
     changes = {name: value for name, value in given.items() if value is not None}
     said = [Said(event["type"], dict(event["data"])) for event in events]
-    row = _change(session, claim, changes | {"events_seq": Job.events_seq + len(said), "updated_at": clock.now_or(now)})
+    counted = {"events_seq": Job.events_seq + len(said), "updated_at": clock.now_or(now)}
+    row = _change(session, claim, changes | counted, messages)
     history.append(session, row, said)
     _write_metrics(session, row, metrics)
 
@@ -239,6 +254,7 @@ def publish(
     best: bool,
     metrics: Mapping[str, float],
     files: Sequence[NewFile],
+    messages: range | None = None,
     now: datetime | None = None,
 ) -> Published:
     """Make a checkpoint visible. A new one (a later step than any before) ends the row of stalls.
@@ -259,6 +275,7 @@ def publish(
             "events_seq": Job.events_seq + 1,
             "updated_at": clock.now_or(now),
         },
+        messages,
     )
     history.append(session, row, [Said("checkpoint", {"checkpoint_id": checkpoint_id, **facts})])
 
@@ -285,10 +302,12 @@ def publish(
     return Published(checkpoint_id, retention.forget_superseded(session, claim.job_id))
 
 
-def publish_file(session: Session, claim: Claim, file: NewFile, *, now: datetime | None = None) -> list[str]:
+def publish_file(
+    session: Session, claim: Claim, file: NewFile, *, messages: range | None = None, now: datetime | None = None
+) -> list[str]:
     """Make an artifact visible; one of the same name is replaced. Returns paths to delete after the commit."""
     retention.check([file])
-    row = _change(session, claim, {"updated_at": clock.now_or(now)})
+    row = _change(session, claim, {"updated_at": clock.now_or(now)}, messages)
     same_name = select(File).where(File.job_id == claim.job_id, File.kind == FileKind.ARTIFACT, File.name == file.name)
     replaced = retention.forget(session, claim.job_id, list(session.execute(same_name).scalars()))
     retention.keep(session, claim.job_id, [file], at=row.updated_at, checkpoint_id=None)

@@ -127,6 +127,8 @@ class Job(Base):
 
     attempt: Mapped[int] = mapped_column(default=0)
     """Counts claims; together with lease_owner it is the fence."""
+    messages: Mapped[int] = mapped_column(default=0)
+    """How many of the messages that the attempt's trainer has sent are written down."""
     stalls: Mapped[int] = mapped_column(default=0)
     """Attempts in a row that made no new checkpoint."""
     checkpoint_step: Mapped[int] = mapped_column(BigInteger, default=-1)
@@ -161,12 +163,15 @@ class Job(Base):
 
 
 class Event(Base):
-    """Something that happened to a job; `seq` counts 1, 2, 3 … without a gap."""
+    """Something that happened to a job; `seq` counts 1, 2, 3 … without a gap.
+
+    No foreign key: after its job it is a leftover for a while. (Every writer holds the job's row.)
+    """
 
     __tablename__ = "events"
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
 
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(30), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True)
     type: Mapped[str] = mapped_column(String(32))
     attempt: Mapped[int]
@@ -175,16 +180,24 @@ class Event(Base):
 
 
 class MetricPoint(Base):
-    """One value of one curve."""
+    """One value of one curve. Like an event it may outlive its job for a while."""
 
     __tablename__ = "metric_points"
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
 
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(30), primary_key=True)
     name: Mapped[str] = mapped_column(String(200), primary_key=True)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     value: Mapped[float] = mapped_column(Measured)
     at: Mapped[datetime]
+
+
+class Leftover(Base):
+    """A job that was deleted, and whose events and curves are still to be."""
+
+    __tablename__ = "leftovers"
+
+    job_id: Mapped[str] = mapped_column(String(30), primary_key=True)
 
 
 class Checkpoint(Base):
@@ -303,5 +316,6 @@ class Delivery(Base):
     __table_args__ = (
         Index("deliveries_to_send", "state", "next_try_at", "id"),
         Index("deliveries_by_webhook", "webhook_id", "id"),
+        Index("deliveries_by_age", "created_at"),
         Index("deliveries_by_job", "job_id", "webhook_id", "seq"),
     )

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from jobs import clock, history, ids, plain, resources
+from jobs import clock, history, ids, leftovers, plain, resources
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, InUse, JobNotFound, KeyReused, NotAllowed, NotStorable
 from jobs.history import Said
 from jobs.models import Checkpoint, Event, File, FileKind, Job, MetricPoint
@@ -247,7 +247,10 @@ def delete_job(session: Session, job_id: str) -> None:
 
 
 def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> list[str]:
-    """Forget every job that matches, has ended and lends its teacher to none that has not. Returns their ids."""
+    """Forget every job that matches, has ended and lends its teacher to none that has not. Returns their ids.
+
+    What they have said is out of sight with them, and is deleted by and by (`jobs.leftovers`).
+    """
     borrower = aliased(Job)
     lends = exists().where(borrower.teacher_job_id == Job.id, borrower.state.not_in(FINAL))
     meant = (*matching, Job.state.in_(FINAL))
@@ -260,7 +263,9 @@ def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> lis
     deleted = session.execute(
         delete(Job).where(*meant, ~lends).returning(Job.id).execution_options(synchronize_session=False)
     )
-    return list(deleted.scalars())
+    gone = list(deleted.scalars())
+    leftovers.note(session, gone)
+    return gone
 
 
 def events_after(session: Session, job_id: str, seq: int = 0, limit: int = 100) -> list[Event]:

@@ -8,7 +8,7 @@ import threading
 
 import structlog
 
-from jobs import deliveries, garbage, leases, queue, workers
+from jobs import deliveries, garbage, leases, leftovers, queue, workers
 from jobs.db import Sessions
 from jobs.notifier import Notifier
 from jobs.settings import Settings
@@ -83,5 +83,10 @@ class Upkeep:
             log.info("garbage_collected", files=found.files, bytes=found.bytes)
         if found.unknown:
             log.warning("folders_of_unknown_jobs", count=found.unknown, kept_in=str(self._settings.data_dir / "jobs"))
-        with self._database.begin() as session:  # last: where it takes too long, files must go all the same
-            deliveries.forget_old(session)
+        # Last: where these take too long, files must go all the same.
+        if cleared := leftovers.purge(self._database, self._stop):
+            log.info("deleted_jobs_purged", jobs=cleared)
+        while not self._stop.is_set():
+            with self._database.begin() as session:
+                if deliveries.forget_old(session) < deliveries.FORGOTTEN_TOGETHER:
+                    break

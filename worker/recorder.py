@@ -1,12 +1,15 @@
 """Write down what a trainer says, in order, under the lease's fence: events and metrics, checkpoints and files."""
 
+import itertools
 import json
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jobs import files, leases
 from jobs.db import Sessions
+from jobs.errors import AlreadyWritten
 from jobs.leases import Claim
 from jobs.models import FileKind
 from jobs.retention import NewFile
@@ -38,6 +41,7 @@ class Recorder:
         self.stopped = False  # it was asked to stop, saved where it stood and ended
         self.phase: str | None = None  # in which it was last; "cotrain" when a teacher learns on between rounds
         self._pending: deque[Event] = deque()  # said, not yet in the database
+        self._written = 0  # how many came before those
         self._latest_metrics: dict[str, float] = {}
 
     @property
@@ -72,22 +76,33 @@ class Recorder:
             self.finished = event
 
     def flush(self) -> None:
-        """Write what was said, in order. What is written leaves `pending`, so a failed write is tried again."""
+        """Write what was said, in order, each message once: a failed write is tried again, unless it had not failed."""
         while self._pending:
-            if isinstance(self._pending[0], Saved | Wrote):
-                self._publish(self._pending[0])
+            batch = self._next_batch()
+            messages = range(self._written, self._written + len(batch))
+            try:
+                self._write(batch, messages)
+                written = messages.stop
+            except AlreadyWritten as error:  # the database had done it when it, or the way to it, broke
+                written = error.messages
+            while self._written < written:
                 self._pending.popleft()
-                continue
-            batch: list[Event] = []
-            for event in self._pending:
-                if isinstance(event, Saved | Wrote):
-                    break
-                batch.append(event)
-            self._record(batch)
-            for _ in batch:
-                self._pending.popleft()
+                self._written += 1
 
-    def _record(self, batch: list[Event]) -> None:
+    def _next_batch(self) -> list[Event]:
+        """A file by itself; all that was said before the next one together."""
+        if isinstance(self._pending[0], Saved | Wrote):
+            return [self._pending[0]]
+        return list(itertools.takewhile(lambda event: not isinstance(event, Saved | Wrote), self._pending))
+
+    def _write(self, batch: Sequence[Event], messages: range) -> None:
+        first = batch[0]
+        if isinstance(first, Saved | Wrote):
+            self._publish(first, messages)
+        else:
+            self._record(batch, messages)
+
+    def _record(self, batch: Sequence[Event], messages: range) -> None:
         said = [
             {"type": event.event, "data": event.model_dump(mode="json", exclude={"event"})}
             for event in batch
@@ -114,12 +129,14 @@ class Recorder:
                 phase=phase,
                 progress=progress,
                 latest_metrics=self._latest_metrics or None,
+                messages=messages,
             )
 
-    def _publish(self, event: Saved | Wrote) -> None:
+    def _publish(self, event: Saved | Wrote, messages: range) -> None:
         with self.db.begin() as session:
             if isinstance(event, Wrote):
-                superseded = leases.publish_file(session, self.claim, self._new_file(FileKind.ARTIFACT, event.file))
+                file = self._new_file(FileKind.ARTIFACT, event.file)
+                superseded = leases.publish_file(session, self.claim, file, messages=messages)
             else:
                 new = [self._new_file(FileKind.RESUME, event.resume)]
                 if event.student is not None:
@@ -133,6 +150,7 @@ class Recorder:
                     best=event.best,
                     metrics=event.metrics,
                     files=new,
+                    messages=messages,
                 ).superseded
         files.remove(self.data_dir, superseded)
 
