@@ -390,6 +390,18 @@ def requeue(
     return State(row.state)
 
 
+def put_back_all_of(session: Session, worker: str, *, max_stalls: int, now: datetime | None = None) -> list[str]:
+    """Put back what a worker holds without knowing, since the answer to its claim was lost. Returns the jobs' ids."""
+    held = select(Job.id, Job.attempt).where(Job.lease_owner == worker, Job.state == State.RUNNING)
+    claims = [
+        Claim(job_id, attempt, worker, spec={}, resume=None, checkpoint_step=-1)
+        for job_id, attempt in session.execute(held).all()
+    ]
+    for claim in claims:
+        requeue(session, claim, keep_stall=False, max_stalls=max_stalls, now=now)
+    return [claim.job_id for claim in claims]
+
+
 def _ran(claim: Claim, seconds: float | None) -> dict[str, Any]:
     """How long the job has run once this attempt has run so long; None: as long as it said last."""
     return {} if seconds is None else {"run_seconds": claim.run_seconds + seconds}

@@ -23,6 +23,10 @@ log = structlog.get_logger()
 
 # A reserve that dies at once (torch cannot be loaded, say) is not started again sooner than this.
 RESERVE_EVERY_SECONDS = 5.0
+# How long a trainer that was killed may take to be gone: one that hangs in the kernel is gone when that lets it.
+GONE_SECONDS = 5.0
+# After no trainer could be started, for so long no job is taken that would need one.
+NO_TRAINER_SECONDS = 15.0
 LAST_WORDS_BYTES = 4_096
 
 
@@ -50,6 +54,7 @@ class Child:
     def __init__(self) -> None:
         self.ready = threading.Event()  # torch is loaded; an order will be taken at once
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._killed = False
         self._mark = kin.new_mark()
         self.kin = kin.Kin(self._mark)
         self._process = subprocess.Popen(
@@ -75,6 +80,11 @@ class Child:
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def hangs(self) -> bool:
+        """It was killed, and is still there."""
+        return self._killed and self.alive
 
     def start(self, order: Order) -> None:
         """Hand over the order."""
@@ -106,17 +116,23 @@ class Child:
             return
         self.kill()
 
-    def wait(self) -> int:
-        """Its exit code; negative for the signal that killed it."""
-        return self._process.wait()
+    @property
+    def exit_code(self) -> int:
+        """Of one that has ended or was killed; negative for the signal that ended it."""
+        code = self._process.poll()
+        return -signal.SIGKILL if code is None else code  # it hangs in the kernel, and will do nothing more
 
     def kill(self) -> None:
-        """End it and everything it started, now, and wait until it is gone."""
+        """End it and everything it started, now, and wait a little until it is gone."""
+        self._killed = True
         if self.alive:  # until we have taken its exit code, nobody else can have its number
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self.end_kin()
-        self._process.wait()
+        try:
+            self._process.wait(GONE_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.error("trainer_hangs_in_the_kernel", pid=self.pid)
         with contextlib.suppress(BrokenPipeError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -137,6 +153,9 @@ class Trainers:
     def __init__(self, *, keep_one_warm: bool):
         self._keep_one_warm = keep_one_warm
         self._reserve: Child | None = None
+        self._taken: Child | None = None  # the last one
+        self._failure: str | None = None  # why the last one could not be started
+        self._failed_at = 0.0
         self._next_reserve = 0.0
         self._lock = threading.Lock()
 
@@ -154,12 +173,28 @@ class Trainers:
                 log.warning("no_standby_trainer", error=str(error))
 
     def take(self) -> Child:
+        """A trainer for a job. Raises OSError if none can be started."""
         with self._lock:
             reserve, self._reserve = self._reserve, None
-            if reserve is not None and reserve.alive:
+            if reserve is None or not reserve.alive:
+                try:
+                    reserve = Child()
+                except OSError as error:
+                    self._failed_at, self._failure = time.monotonic(), error.strerror or str(error)
+                    raise
+            else:
                 self._next_reserve = 0.0  # it was good, so the next one may follow at once
-                return reserve
-        return Child()
+            self._taken, self._failure = reserve, None
+            return reserve
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no job should be taken now, in a sentence; to be asked between jobs."""
+        if self._failure is not None and time.monotonic() - self._failed_at < NO_TRAINER_SECONDS:
+            return f"No trainer can be started: {self._failure}. The machine is out of processes or memory."
+        if self._taken is not None and self._taken.hangs:
+            return f"A trainer that was killed (process {self._taken.pid}) hangs in a call to the kernel."
+        return None
 
     def close(self) -> None:
         with self._lock:

@@ -93,12 +93,12 @@ class Presence:
 
     def _look_at_the_disk(self) -> None:
         """A worker whose disk is low takes no job until there is room again."""
-        worker, trouble = self._worker, room.trouble(self._worker.settings)
-        if trouble is not None and worker.trouble is None:
-            log.warning("worker_in_trouble", worker=worker.name, trouble=trouble)
-        elif trouble is None and worker.trouble is not None:
+        worker, low_disk = self._worker, room.trouble(self._worker.settings)
+        if low_disk is not None and worker.low_disk is None:
+            log.warning("worker_in_trouble", worker=worker.name, trouble=low_disk)
+        elif low_disk is None and worker.low_disk is not None:
             log.info("worker_out_of_trouble", worker=worker.name)
-        worker.trouble = trouble
+        worker.low_disk = low_disk
 
 
 def _version() -> str:

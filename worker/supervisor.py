@@ -57,12 +57,18 @@ class Worker:
     stopping: threading.Event
     offer: Offer | None = None  # None: takes any job
     draining: threading.Event = field(default_factory=threading.Event)
-    trouble: str | None = None  # why it takes no jobs at the moment, in a sentence
+    low_disk: str | None = None  # what `jobs.room` says of it
+    unanswered: bool = False  # the database may have given it a job, and the answer was lost
 
     @property
     def leaving(self) -> bool:
         """It gives back the job it has."""
         return self.stopping.is_set() or self.draining.is_set()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it takes no jobs at the moment, in a sentence."""
+        return self.low_disk or self.trainers.trouble
 
     @property
     def takes_jobs(self) -> bool:
@@ -72,9 +78,17 @@ class Worker:
 def supervise(worker: Worker) -> bool:
     """Claim the next job and see it through. False when there was none to claim."""
     ttl = timedelta(seconds=worker.settings.lease_seconds)
+    if worker.unanswered:
+        with worker.db.begin() as session:
+            leases.put_back_all_of(session, worker.name, max_stalls=worker.settings.max_stalls)
+        worker.unanswered = False
     asked = time.monotonic()
-    with worker.db.begin() as session:
-        claim = leases.claim(session, worker=worker.name, ttl=ttl, offer=worker.offer)
+    try:
+        with worker.db.begin() as session:
+            claim = leases.claim(session, worker=worker.name, ttl=ttl, offer=worker.offer)
+    except UNREACHABLE:
+        worker.unanswered = True
+        raise
     if claim is None:
         return False
     log.info("job_claimed", job=claim.job_id, attempt=claim.attempt, resume=claim.resume)
@@ -228,6 +242,11 @@ class Attempt:
             if self._try(self.recorder.flush) and self._try(lambda: self._release(child)):
                 return
             time.sleep(RETRY_SECONDS)
+        # The trainer is gone, and what it said last with it. Perhaps the lease is still ours to give back: a renewal
+        # that hung may have been done after all.
+        with contextlib.suppress(*UNREACHABLE), self.worker.db.begin() as session:
+            max_stalls = self.worker.settings.max_stalls
+            leases.requeue(session, self.claim, keep_stall=False, max_stalls=max_stalls, ran_seconds=self.ran_seconds)
         raise LeaseLost(self.claim.job_id, self.claim.attempt)
 
     def _teacher_file(self) -> str | None:
@@ -311,7 +330,7 @@ class Attempt:
 
     def _death(self, child: Child) -> Ending:
         return endings.death(
-            child.wait(),
+            child.exit_code,
             memory_ran_out=cgroups.oom_kills() > self.oom_kills,
             last_words=last_words(log_path(self.folder)),
         )

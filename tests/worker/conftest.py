@@ -9,8 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from jobs import store
+from jobs.db import Sessions
 from jobs.models import Job
 from jobs.settings import Settings
 from jobs.states import FINAL
@@ -20,6 +22,24 @@ from worker.loop import work
 from worker.supervisor import Worker
 
 SpecMaker = Callable[..., TrainSpec | GuideSpec]
+
+
+class Forgetful(Sessions):
+    """A database that does what it is told, and whose answer is lost now and then, or comes late."""
+
+    def __init__(self, db: Sessions):
+        super().__init__(db.kw["bind"])
+        self.lose_answers = 0  # so many of the next ones
+        self.answer_after = 0.0  # seconds
+
+    @contextlib.contextmanager
+    def begin(self):
+        with super().begin() as session:
+            yield session
+        time.sleep(self.answer_after)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
 
 
 @pytest.fixture
@@ -120,3 +140,8 @@ def trainers() -> Callable[[], list[psutil.Process]]:
         return found
 
     return trainers
+
+
+@pytest.fixture
+def forgetful(db) -> Forgetful:
+    return Forgetful(db)

@@ -240,7 +240,8 @@ def test_a_trainer_that_still_loads_torch_ends_with_its_worker(until):
 
     until(lambda: not child.alive)
     assert not child.ready.is_set(), "it ended before it was ready"
-    assert child.wait() == 0
+    child.kill_after(30)
+    assert child.exit_code == 0
     assert not trainer.is_running()
 
 
@@ -255,7 +256,8 @@ def test_an_order_and_a_request_to_stop_that_come_together_are_both_heard(tmp_pa
     while (line := child.next_line(60)) is not None and time.monotonic() < give_up:
         said.append(line)
 
-    assert child.wait() == 0
+    child.kill_after(30)
+    assert child.exit_code == 0
     assert said, "it began, and then it ended"
 
 

@@ -9,36 +9,19 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from jobs import leases, store
-from jobs.db import Sessions
 from jobs.errors import LeaseLost
 from jobs.models import File, Job
 from kd.events import Noted, Said, Saved, SavedFile
 from worker.recorder import Recorder
 
 
-class Forgetful(Sessions):
-    """A database that does what it is told, and whose answer is lost now and then."""
-
-    def __init__(self, db: Sessions):
-        super().__init__(db.kw["bind"])
-        self.lose_answers = 0
-
-    @contextlib.contextmanager
-    def begin(self):
-        with super().begin() as session:
-            yield session
-        if self.lose_answers:
-            self.lose_answers -= 1
-            raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
-
-
 @pytest.fixture
-def recorder(db, submit, tiny, tmp_path: Path) -> Recorder:
+def recorder(db, forgetful, submit, tiny, tmp_path: Path) -> Recorder:
     submit(tiny())
     with db.begin() as session:
         claim = leases.claim(session, worker="w1", ttl=timedelta(seconds=30))
     assert claim is not None
-    return Recorder(Forgetful(db), claim, tmp_path, tmp_path / "jobs" / claim.job_id / f"attempt-{claim.attempt}")
+    return Recorder(forgetful, claim, tmp_path, tmp_path / "jobs" / claim.job_id / f"attempt-{claim.attempt}")
 
 
 def noted(number: int) -> Noted:

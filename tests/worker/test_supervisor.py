@@ -394,5 +394,6 @@ def test_what_a_trainer_prints_goes_to_its_log_and_not_among_the_events(tmp_path
 
     assert line.startswith(b'{"event": "failed", "code": "bad_spec"')
     assert child.next_line(30) is None
-    assert child.wait() == 1
+    child.kill_after(30)
+    assert child.exit_code == 1
     assert "Traceback" in (tmp_path / "log").read_text()

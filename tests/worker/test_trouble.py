@@ -1,0 +1,101 @@
+"""What is this machine's or the database's trouble, not the job's: it is not held against the job, nor asked for again
+and again."""
+
+import errno
+import os
+import threading
+from dataclasses import replace
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from jobs import store
+from jobs.states import State
+from worker import children, kin
+from worker.children import Trainers
+from worker.supervisor import Worker, supervise
+
+
+@pytest.fixture
+def idle(db, settings) -> Worker:
+    """A worker that does what the test lets it do."""
+    return Worker("w1", db, settings, Trainers(keep_one_warm=False), threading.Event())
+
+
+def test_where_no_trainer_can_be_started_no_job_is_taken_for_a_while(idle, submit, wait_for, tiny, monkeypatch):
+    def out_of_processes() -> children.Child:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(children, "Child", out_of_processes)
+    job_id = submit(tiny())
+
+    supervise(idle)
+
+    job = wait_for(job_id, lambda job: job.state is State.QUEUED)
+    assert (job.attempt, job.stalls) == (1, 0)
+    assert not idle.takes_jobs
+    assert "out of processes or memory" in idle.trouble
+    monkeypatch.undo()
+    monkeypatch.setattr(children, "NO_TRAINER_SECONDS", 0.0)
+    assert idle.takes_jobs, "it is tried again"
+    supervise(idle)
+    assert wait_for(job_id).state is State.SUCCEEDED
+    assert idle.trouble is None
+
+
+def test_a_trainer_that_no_signal_ends_holds_up_nobody_and_is_told_of(monkeypatch):
+    """A call into a broken disk or driver does not end, and until it does the kernel ends nobody."""
+    trainers = Trainers(keep_one_warm=False)
+    child = trainers.take()
+    with monkeypatch.context() as kernel:
+        kernel.setattr(children, "GONE_SECONDS", 0.1)
+        kernel.setattr(os, "killpg", lambda group, signal: None)
+        kernel.setattr(kin, "kill", lambda mark: None)
+        kernel.setattr(child._process.stdin, "close", lambda: None)
+
+        child.kill()
+
+        assert f"process {child.pid}" in trainers.trouble
+    child.kill()
+    assert trainers.trouble is None
+    assert child.exit_code < 0
+
+
+def test_a_job_whose_claim_was_never_answered_is_given_back_without_a_stall(
+    idle, forgetful, submit, wait_for, tiny, db
+):
+    job_id = submit(tiny())
+    worker = replace(idle, db=forgetful)
+    forgetful.lose_answers = 1
+
+    with pytest.raises(OperationalError):
+        supervise(worker)
+    held = wait_for(job_id, lambda job: True)
+    supervise(worker)
+
+    assert (held.state, held.lease_owner) == (State.RUNNING, "w1")
+    assert (wait_for(job_id).state, wait_for(job_id).attempt) == (State.SUCCEEDED, 2)
+    with db.read() as session:
+        told = [event.data for event in store.events_after(session, job_id) if event.type == "state"]
+    assert [data["state"] for data in told] == ["queued", "running", "queued", "running", "succeeded"]
+    assert not any("reason" in data for data in told), "nobody had to rescue it"
+
+
+def test_a_worker_that_fenced_itself_gives_the_job_back_if_it_still_may(
+    idle, forgetful, submit, wait_for, long, db, settings
+):
+    worker = replace(idle, db=forgetful, settings=settings.model_copy(update={"lease_seconds": 3.0}))
+    job_id = submit(long())
+    thread = threading.Thread(target=supervise, args=(worker,))
+    thread.start()
+    wait_for(job_id, lambda job: job.checkpoint_step > 0)
+
+    forgetful.answer_after = 2.5  # more than 0.7 of the lease, less than all of it
+    wait_for(job_id, lambda job: job.state is State.QUEUED)
+    forgetful.answer_after = 0.0
+    thread.join(30)
+
+    with db.read() as session:
+        last = store.events_after(session, job_id, 0, 1_000)[-1]
+    assert (last.type, last.data) == ("state", {"state": "queued"})
+    assert wait_for(job_id, lambda job: True).stalls == 0
