@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 
 from deployed import wait_until
 
@@ -31,23 +32,28 @@ def test_a_trainer_killed_where_it_hurts_goes_on_to_the_same_weights(place):
 
 
 def test_a_poison_job_fails_after_three_trainers_and_its_worker_takes_the_next(place):
+    """One is killed from outside, two crash in native code."""
     (worker,) = place.on.crew(1)
     poison = place.submit(ENDLESS)
     healthy = place.submit(QUICK)
-    killed = set()
+    deaths = iter([signal.SIGKILL, signal.SIGSEGV, signal.SIGSEGV])
+    ended = set()
 
-    def kill_its_trainer():
+    def end_its_trainer():
         job = place.on.job(poison)
         if job["status"] == "running":
             for trainer in worker.trainers():
-                trainer.kill()
-                killed.add(trainer.pid)
+                if trainer.pid not in ended:
+                    trainer.send_signal(next(deaths))
+                    ended.add(trainer.pid)
         return job["is_terminal"] and job
 
-    job = wait_until(kill_its_trainer, "it has failed")
+    job = wait_until(end_its_trainer, "it has failed")
 
-    assert (job["status"], job["attempt"], len(killed)) == ("failed", 3, 3)
-    assert job["error"]["code"] in ("killed", "crashed")
+    codes = [event["data"]["error"]["code"] for event in place.on.events(poison) if "error" in event["data"]]
+    assert (job["status"], job["attempt"], len(ended)) == ("failed", 3, 3)
+    assert codes == ["killed", "crashed", "crashed"]
+    assert "SIGSEGV" in job["error"]["message"]
     assert place.on.wait_for_end(healthy)["status"] == "succeeded"
     assert worker.alive
 
