@@ -182,7 +182,8 @@ def test_a_request_to_stop_that_comes_when_all_is_trained_comes_too_late(tmp_pat
         line = next_line
 
     assert b'"finished"' in line
-    assert child.wait() == 0
+    child.kill_after(30)
+    assert child.exit_code == 0
 
 
 # -- limits ------------------------------------------------------------------------------------------------------
