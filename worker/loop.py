@@ -42,7 +42,7 @@ def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
     while not worker.stopping.is_set():
         found = False
         try:
-            if worker.takes_jobs and waits(worker) and slot.acquire(blocking=False):
+            if worker.takes_jobs and (worker.unanswered or waits(worker)) and slot.acquire(blocking=False):
                 try:
                     found = supervise(worker)
                 finally:

@@ -13,6 +13,7 @@ from jobs import store
 from jobs.states import State
 from worker import children, kin
 from worker.children import Trainers
+from worker.loop import work
 from worker.supervisor import Worker, supervise
 
 
@@ -71,10 +72,14 @@ def test_a_job_whose_claim_was_never_answered_is_given_back_without_a_stall(
     with pytest.raises(OperationalError):
         supervise(worker)
     held = wait_for(job_id, lambda job: True)
-    supervise(worker)
+    loop = threading.Thread(target=work, args=(worker, 0.05, threading.Lock()))  # though no other job waits
+    loop.start()
+    ended = wait_for(job_id)
+    worker.stopping.set()
+    loop.join(30)
 
     assert (held.state, held.lease_owner) == (State.RUNNING, "w1")
-    assert (wait_for(job_id).state, wait_for(job_id).attempt) == (State.SUCCEEDED, 2)
+    assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
     with db.read() as session:
         told = [event.data for event in store.events_after(session, job_id) if event.type == "state"]
     assert [data["state"] for data in told] == ["queued", "running", "queued", "running", "succeeded"]
