@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from databases import DATABASES
 from sqlalchemy import Engine, create_engine, make_url
 
 from jobs import db as database
@@ -19,8 +20,6 @@ from jobs.models import Base
 
 # Tests run side by side, and so do the processes that they start: one thread each, that sleeps while it waits.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-
-DATABASES = ("sqlite", "postgresql")
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "cotrain", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fixed", "route"))]
+    "name", ["train", *(pytest.param(name, marks=pytest.mark.slow) for name in SPECS if name != "train")]
 )
 def test_killed_at_random_moments_in_every_phase_a_run_ends_with_the_same_weights(name, data, tmp_path):
     spec, chance = SPECS[name], random.Random(name)

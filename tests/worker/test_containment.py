@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from databases import ON_ONE_DATABASE
 
 from jobs import requests
 from jobs.states import State
@@ -18,8 +19,6 @@ from worker import kin
 from worker.children import Child, Order, Trainers
 from worker.loop import work
 from worker.supervisor import Worker
-
-ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 # Python runs this when it starts. In a trainer it waits in a thread for files that tell it what to do.
 UNRULY = """

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from databases import ON_ONE_DATABASE
 
 from jobs import store
 from jobs.states import FINAL, State
@@ -16,7 +17,7 @@ from worker.children import Trainers
 from worker.loop import work
 from worker.supervisor import Worker
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = ON_ONE_DATABASE
 
 # Labels for seconds, so that there is time to meet: every image in so many strong views.
 MANY_LABELS = {"teacher": {"arch": "cnn", "epochs": 1}, "augmentation": {"strong": 2}, "views": 100, "control": False}

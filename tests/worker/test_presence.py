@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from databases import ON_ONE_DATABASE
 
 from jobs import workers
 from jobs.resources import Offer
@@ -14,8 +15,6 @@ from worker.gpus import visible_ones
 from worker.loop import make_worker, work
 from worker.presence import at_work, offer_of
 from worker.supervisor import Worker
-
-ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture

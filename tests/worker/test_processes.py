@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from databases import SLOW_ON_POSTGRESQL
 
 from jobs import requests, store
 from jobs.notifier import Notifier
@@ -49,9 +50,10 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
         process.wait()
 
 
-def test_a_job_outlives_the_worker_that_ran_it(start, submit, wait_for, tiny, db):
+@SLOW_ON_POSTGRESQL
+def test_a_job_outlives_the_worker_that_ran_it(start, submit, wait_for, lasting, db):
     first = start(LOOP)
-    job_id = submit(tiny(epochs=60))
+    job_id = submit(lasting())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 30)
 
     first.kill()
@@ -67,6 +69,7 @@ def test_a_job_outlives_the_worker_that_ran_it(start, submit, wait_for, tiny, db
     assert len([event for event in said if event.type == "finished"]) == 1
 
 
+@SLOW_ON_POSTGRESQL
 @pytest.mark.parametrize("how", ["SIGTERM", "end of stdin"])
 def test_a_worker_that_is_asked_to_end_gives_its_job_back_at_once(start, submit, wait_for, long, how):
     worker = start([*LOOP, "--lifeline"])
@@ -99,6 +102,7 @@ def test_a_celery_worker_finds_a_job_that_nobody_rang_for_and_gives_it_back_on_s
     assert wait_for(job_id, lambda job: job.state == State.QUEUED).lease_owner is None
 
 
+@SLOW_ON_POSTGRESQL
 def test_the_doorbell_is_faster_than_the_poll(start, submit, wait_for, long, tiny, db, valkey_url, tmp_path):
     start(CELERY, valkey_url)
     notifier = Notifier(valkey_url)
@@ -120,6 +124,7 @@ def test_the_doorbell_is_faster_than_the_poll(start, submit, wait_for, long, tin
     assert min(waits) < 0.3
 
 
+@SLOW_ON_POSTGRESQL
 def test_duplicate_late_and_senseless_rings_change_nothing(start, submit, wait_for, tiny, db, valkey_url):
     start(CELERY, valkey_url)
     notifier = Notifier(valkey_url)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from databases import ON_ONE_DATABASE
 
 from jobs import requests, store
 from jobs.states import State
@@ -12,8 +13,6 @@ from kd.run import run
 from kd.spec import parse
 from worker.children import Child, Order, Trainers
 from worker.supervisor import Worker, supervise
-
-ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 # Saves by itself only at the end of a phase.
 SELDOM = {"teacher": {"arch": "mlp", "epochs": 1}, "epochs": 60, "control": False, "checkpoint_seconds": 3600}

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
 from sqlalchemy import select
 
 from jobs import files, leases, requests, store
@@ -19,9 +20,6 @@ from jobs.models import File, FileKind
 from jobs.states import State
 from worker.children import Child, Order, Trainers
 from worker.supervisor import Worker, supervise
-
-# For claims about trainers rather than rows: once is enough.
-ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def trainers_of(pid: int) -> list[int]:
@@ -95,11 +93,12 @@ def test_of_the_resume_states_nothing_is_left_after_success(worker, submit, wait
     assert 1 <= names_in(folder).count("student.safetensors") <= 2, "the best one and the last one"
 
 
+@SLOW_ON_POSTGRESQL
 def test_a_trainer_killed_in_mid_training_resumes_from_its_checkpoint_and_succeeds(
-    worker, submit, wait_for, tiny, long, db
+    worker, submit, wait_for, lasting, db
 ):
-    whole = wait_for(submit(tiny(epochs=30)))
-    job_id = submit(tiny(epochs=30))
+    whole = wait_for(submit(lasting()))
+    job_id = submit(lasting())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
 
     for pid in trainers_of(os.getpid()):
@@ -115,8 +114,9 @@ def test_a_trainer_killed_in_mid_training_resumes_from_its_checkpoint_and_succee
         assert job.result["metrics"][name] == whole.result["metrics"][name], "bit-identical to the undisturbed run"
 
 
-def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(worker, submit, wait_for, tiny, settings, db):
-    job_id = submit(tiny(epochs=60))
+@SLOW_ON_POSTGRESQL
+def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(worker, submit, wait_for, lasting, settings, db):
+    job_id = submit(lasting())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
     (pid,) = trainers_of(os.getpid())
     os.kill(pid, signal.SIGSTOP)  # so that nothing newer is published meanwhile
@@ -136,8 +136,8 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(worker, sub
     assert started[-1].data["resumed_from_step"] > 0
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(worker, submit, wait_for, tiny, settings, db):
+@ON_ONE_DATABASE
+def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(worker, submit, wait_for, lasting, settings, db):
     def events(kind):
         with db.read() as session:
             return [event for event in store.events_after(session, job_id, 0, 10_000) if event.type == kind]
@@ -145,7 +145,7 @@ def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(worker, su
     def errors():
         return [event.data["error"]["code"] for event in events("state") if event.data.get("error")]
 
-    job_id = submit(tiny(epochs=60))
+    job_id = submit(lasting())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
     (pid,) = trainers_of(os.getpid())
     os.kill(pid, signal.SIGSTOP)
@@ -164,6 +164,7 @@ def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(worker, su
     assert events("started")[-1].data["resumed_from_step"] == saved
 
 
+@SLOW_ON_POSTGRESQL
 def test_a_job_whose_trainer_dies_at_every_attempt_fails_after_three_and_the_next_job_runs(
     worker, submit, wait_for, long, tiny
 ):
@@ -204,8 +205,10 @@ def test_a_trainer_that_said_its_last_word_but_will_not_leave_does_not_hold_up_i
 
 
 @ON_ONE_DATABASE
-def test_what_a_killed_trainer_wrote_but_never_published_is_gone_in_the_end(worker, submit, wait_for, tiny, settings):
-    job_id = submit(tiny(epochs=30))
+def test_what_a_killed_trainer_wrote_but_never_published_is_gone_in_the_end(
+    worker, submit, wait_for, lasting, settings
+):
+    job_id = submit(lasting())
     job = wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 20)
     folder = files.attempt_folder(settings.data_dir, job_id, job.attempt)
     orphan = folder / "checkpoints" / "step-999999999" / "resume.pt"

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from databases import ON_ONE_DATABASE
 from sqlalchemy import delete
 
 from jobs import files, leases, store
@@ -10,9 +11,6 @@ from jobs.models import Job
 from jobs.states import State
 from worker.children import Trainers
 from worker.supervisor import Worker, supervise
-
-# For claims about trainers rather than rows: once is enough.
-ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def notes(db, job_id: str) -> set[str]:

@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from databases import SLOW_ON_POSTGRESQL
 from sqlalchemy.exc import OperationalError
 
 from jobs import store
@@ -23,6 +24,7 @@ def idle(db, settings) -> Worker:
     return Worker("w1", db, settings, Trainers(keep_one_warm=False), threading.Event())
 
 
+@SLOW_ON_POSTGRESQL
 def test_where_no_trainer_can_be_started_no_job_is_taken_for_a_while(idle, submit, wait_for, tiny, monkeypatch):
     def out_of_processes() -> children.Child:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -86,6 +88,7 @@ def test_a_job_whose_claim_was_never_answered_is_given_back_without_a_stall(
     assert not any("reason" in data for data in told), "nobody had to rescue it"
 
 
+@SLOW_ON_POSTGRESQL
 def test_a_worker_that_fenced_itself_gives_the_job_back_if_it_still_may(
     idle, forgetful, submit, wait_for, long, db, settings
 ):
