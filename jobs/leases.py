@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Row, case, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
 from jobs import clock, history, ids, plain, resources, retention, teachers
+from jobs.attempts import SET_DOWN, give_up, moved
 from jobs.errors import AlreadyWritten, LeaseLost
 from jobs.history import Said
 from jobs.models import Checkpoint, File, FileKind, Job, MetricPoint
@@ -350,7 +351,7 @@ def release(
     row = _change(
         session,
         claim,
-        _SET_DOWN
+        SET_DOWN
         | _ran(claim, ran_seconds)
         | {
             "state": state,
@@ -360,7 +361,7 @@ def release(
             "updated_at": at,
         },
     )
-    history.append(session, row, [_moved(row)])
+    history.append(session, row, [moved(row)])
     if state is not State.SUCCEEDED:
         return []
     return retention.forget(session, claim.job_id, [file for file, _ in retention.resumes(session, claim.job_id)])
@@ -382,11 +383,11 @@ def requeue(
     that. Returns the new state.
     """
     crash = dict(error) if error else _crashed(max_stalls)
-    changes = _give_up(max_stalls if keep_stall else None, crash, clock.now_or(now)) | _ran(claim, ran_seconds)
+    changes = give_up(max_stalls if keep_stall else None, crash, clock.now_or(now)) | _ran(claim, ran_seconds)
     if not keep_stall:
         changes["stalls"] = case((Job.stalls > 0, Job.stalls - 1), else_=0)
     row = _change(session, claim, changes)
-    history.append(session, row, [_moved(row) if row.state in FINAL else _moved(row, error=error)])
+    history.append(session, row, [moved(row) if row.state in FINAL else moved(row, error=error)])
     return State(row.state)
 
 
@@ -407,107 +408,10 @@ def _ran(claim: Claim, seconds: float | None) -> dict[str, Any]:
     return {} if seconds is None else {"run_seconds": claim.run_seconds + seconds}
 
 
-def rescue_expired(session: Session, *, max_stalls: int, now: datetime | None = None) -> list[tuple[str, State]]:
-    """Take every job whose lease ran out from its silent worker. Anybody may call this at any time."""
-    late = aliased(Job)
-    at = clock.to_compare(now)
-    expired = (
-        select(late.id)
-        .where(late.state == State.RUNNING, late.lease_expires_at < at)
-        .with_for_update(skip_locked=True)  # two rescuers share the work
-    )
-    rows = session.execute(
-        update(Job)
-        .where(Job.id.in_(expired), Job.state == State.RUNNING, Job.lease_expires_at < at)
-        .values(**_give_up(max_stalls, _worker_lost(max_stalls), clock.now_or(now)))
-        .returning(*history.COLUMNS, Job.state, Job.error)
-        .execution_options(synchronize_session=False)
-    ).all()
-    history.append_each(session, [(row, [_moved(row, reason="lease_expired")]) for row in rows])
-    return [(row.id, State(row.state)) for row in rows]
-
-
-def expire_waiting(session: Session, *, now: datetime | None = None) -> list[str]:
-    """Fail every job that has waited longer than it may for its first start. Anybody may call this at any time."""
-    late = aliased(Job)
-    at = clock.to_compare(now)
-    expired = (
-        select(late.id)
-        .where(late.state == State.QUEUED, late.started_at.is_(None), late.start_by < at)
-        .with_for_update(skip_locked=True)
-    )
-    rows = session.execute(
-        update(Job)
-        .where(Job.id.in_(expired), Job.state == State.QUEUED, Job.start_by < at)
-        .values(
-            state=State.FAILED,
-            error=_waited_too_long(),
-            finished_at=clock.now_or(now),
-            updated_at=clock.now_or(now),
-            events_seq=Job.events_seq + 1,
-        )
-        .returning(*history.COLUMNS, Job.state, Job.error)
-        .execution_options(synchronize_session=False)
-    ).all()
-    history.append_each(session, [(row, [_moved(row)]) for row in rows])
-    return [row.id for row in rows]
-
-
-# What every move out of `running` does: nobody holds the job, and it says so.
-_SET_DOWN: dict[str, Any] = {
-    "lease_owner": None,
-    "lease_expires_at": None,
-    "phase": None,
-    "events_seq": Job.events_seq + 1,
-}
-
-
-def _give_up(max_stalls: int | None, error: dict[str, Any], at: ColumnElement[datetime]) -> dict[str, Any]:
-    """Cancelled if somebody asked, failed after `max_stalls` stalls (None: never), else paused or queued again."""
-    asked = Job.cancel_requested_at.is_not(None)
-    stalled = literal(False) if max_stalls is None else Job.stalls >= max_stalls
-    ends = asked | stalled
-    return _SET_DOWN | {
-        "state": case(
-            (asked, literal(State.CANCELLED, Job.state.type)),
-            (stalled, literal(State.FAILED, Job.state.type)),
-            (Job.pause_requested_at.is_not(None), literal(State.PAUSED, Job.state.type)),
-            else_=literal(State.QUEUED, Job.state.type),
-        ),
-        "error": case((~asked & stalled, literal(error, Job.error.type)), else_=Job.error),
-        "finished_at": case((ends, at), else_=Job.finished_at),
-        "updated_at": at,
-    }
-
-
-def _moved(row: Row[Any], **facts: Any) -> Said:
-    """The event of a change of state; `error` is the job's, unless another one is told."""
-    told = {"error": row.error} | facts
-    return Said("state", {"state": row.state} | {name: fact for name, fact in told.items() if fact is not None})
-
-
 def _crashed(max_stalls: int) -> dict[str, Any]:
     return {
         "code": "crashed",
         "message": f"The trainer crashed in {max_stalls} attempts in a row without a new checkpoint.",
         "hint": "The job's log shows what it printed last.",
-        "retryable": True,
-    }
-
-
-def _worker_lost(max_stalls: int) -> dict[str, Any]:
-    return {
-        "code": "worker_lost",
-        "message": f"Workers fell silent in {max_stalls} attempts in a row without a new checkpoint.",
-        "hint": "Look for a worker that was killed or ran out of memory, then submit the job again.",
-        "retryable": True,
-    }
-
-
-def _waited_too_long() -> dict[str, Any]:
-    return {
-        "code": "queue_time_exceeded",
-        "message": "No worker took the job within its limits.max_queue_seconds.",
-        "hint": "GET /workers shows who works on what; start another worker, raise the limit or the priority.",
         "retryable": True,
     }

@@ -8,7 +8,7 @@ import threading
 
 import structlog
 
-from jobs import deliveries, garbage, leases, leftovers, queue, workers
+from jobs import deliveries, garbage, leftovers, queue, rescuing, workers
 from jobs.db import Sessions
 from jobs.notifier import Notifier
 from jobs.settings import Settings
@@ -49,8 +49,8 @@ class Upkeep:
 
     def once(self) -> None:
         with self._database.begin() as session:
-            rescued = leases.rescue_expired(session, max_stalls=self._settings.max_stalls)
-            expired = leases.expire_waiting(session)
+            rescued = rescuing.rescue_expired(session, max_stalls=self._settings.max_stalls)
+            expired = rescuing.expire_waiting(session)
             workers.forget_lost(session)
         for job_id, state in rescued:
             log.warning("job_rescued", job=job_id, state=state)

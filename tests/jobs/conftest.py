@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from jobs import leases, store
+from jobs import leases, rescuing, store
 from jobs.leases import Claim, NewFile, Published
 from jobs.models import FileKind, Job
 from kd.spec import parse
@@ -44,7 +44,7 @@ def job(db) -> Callable[[str], Job]:
 def rescue(db) -> Callable[..., list]:
     def rescue(now: datetime, max_stalls: int = 3) -> list:
         with db.begin() as session:
-            return leases.rescue_expired(session, max_stalls=max_stalls, now=now)
+            return rescuing.rescue_expired(session, max_stalls=max_stalls, now=now)
 
     return rescue
 

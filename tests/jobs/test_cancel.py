@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from jobs import db as database
-from jobs import leases, requests
+from jobs import leases, requests, rescuing
 from jobs.errors import JobNotFound, LeaseLost, NotAllowed
 from jobs.states import State
 
@@ -143,7 +143,7 @@ def test_of_a_cancel_and_a_finish_at_the_same_moment_exactly_one_wins(db, add, c
         worker.start()
         both.wait()
         with db.begin() as session:
-            won += [state for _, state in leases.rescue_expired(session, max_stalls=3, now=NOON + 2 * TTL)]
+            won += [state for _, state in rescuing.rescue_expired(session, max_stalls=3, now=NOON + 2 * TTL)]
         worker.join()
 
         assert won == [job(job_id).state]

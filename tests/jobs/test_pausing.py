@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs import leases, requests, store
+from jobs import leases, requests, rescuing, store
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.models import Job
 from jobs.states import State
@@ -71,7 +71,7 @@ def test_the_time_for_which_a_job_was_put_aside_does_not_count_as_waiting(db, ad
 
     ask(requests.resume, job_id, NOON + 3_600 * SECOND)
     with db.begin() as session:
-        expired = leases.expire_waiting(session, now=NOON + 3_650 * SECOND)
+        expired = rescuing.expire_waiting(session, now=NOON + 3_650 * SECOND)
 
     assert expired == []
     assert job(job_id).start_by == NOON + 3_660 * SECOND

@@ -20,8 +20,8 @@ from hypothesis.stateful import run_state_machine_as_test as walk
 from sqlalchemy import case, select, text
 from sqlalchemy.exc import IntegrityError
 
+from jobs import attempts, leases, requests, rescuing, store
 from jobs import db as database
-from jobs import leases, requests, store
 from jobs.errors import LeaseLost, NotAllowed
 from jobs.leases import Claim, NewFile
 from jobs.models import Base, FileKind, Job
@@ -223,7 +223,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def rescue(self) -> None:
         with self.db.begin() as session:
-            rescued = leases.rescue_expired(session, max_stalls=MAX_STALLS, now=self.now)
+            rescued = rescuing.rescue_expired(session, max_stalls=MAX_STALLS, now=self.now)
         late = [job_id for job_id, known in self.known.items() if known.owner and known.lease_ends < self.now]
         assert sorted(job_id for job_id, _ in rescued) == sorted(late)
         for job_id in late:
@@ -342,19 +342,19 @@ def without_the_last_stall(monkeypatch) -> None:
 
 
 def _without(monkeypatch, ending: State) -> None:
-    """`_give_up` with one of its cases fewer."""
+    """`give_up` with one of its cases fewer."""
 
     def fewer(*cases, else_):
         kept = [(condition, result) for condition, result in cases if getattr(result, "value", None) is not ending]
         return case(*kept, else_=else_) if kept else else_
 
-    monkeypatch.setattr(leases, "case", fewer)
+    monkeypatch.setattr(attempts, "case", fewer)
 
 
 def with_rescue_of_the_living(monkeypatch) -> None:
-    real = leases.rescue_expired
+    real = rescuing.rescue_expired
     monkeypatch.setattr(
-        leases, "rescue_expired", lambda session, **given: real(session, **{**given, "now": given["now"] + TTL})
+        rescuing, "rescue_expired", lambda session, **given: real(session, **{**given, "now": given["now"] + TTL})
     )
 
 

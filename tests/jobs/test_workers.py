@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs import leases, queue, requests, store, workers
+from jobs import leases, queue, requests, rescuing, store, workers
 from jobs.errors import WorkerNotFound
 from jobs.resources import Offer
 from jobs.states import State
@@ -214,8 +214,8 @@ def test_a_job_that_waited_too_long_for_its_first_start_fails(db, add, job, even
     patient = add()
 
     with db.begin() as session:
-        assert leases.expire_waiting(session, now=NOON + 59 * SECOND) == []
-        assert leases.expire_waiting(session, now=NOON + 61 * SECOND) == [job_id]
+        assert rescuing.expire_waiting(session, now=NOON + 59 * SECOND) == []
+        assert rescuing.expire_waiting(session, now=NOON + 61 * SECOND) == [job_id]
 
     row = job(job_id)
     assert (row.state, row.error["code"], row.finished_at) == (
@@ -231,7 +231,7 @@ def test_a_job_that_has_started_once_may_wait_as_long_as_it_takes(db, add, claim
     rescue(NOON + 2 * TTL)
 
     with db.begin() as session:
-        assert leases.expire_waiting(session, now=NOON + timedelta(hours=1)) == []
+        assert rescuing.expire_waiting(session, now=NOON + timedelta(hours=1)) == []
 
     assert job(job_id).state is State.QUEUED
 

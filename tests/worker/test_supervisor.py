@@ -15,7 +15,7 @@ import pytest
 from databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
 from sqlalchemy import select
 
-from jobs import files, leases, requests, store
+from jobs import files, leases, requests, rescuing, store
 from jobs.models import File, FileKind
 from jobs.states import State
 from worker.children import Child, Order, Trainers
@@ -334,7 +334,7 @@ def test_a_worker_whose_lease_was_taken_kills_its_trainer_and_writes_nothing_mor
 
     def rescued() -> bool:  # not while the worker writes: rescue passes by a row that is locked
         with db.begin() as session:
-            return bool(leases.rescue_expired(session, max_stalls=3, now=job.lease_expires_at + timedelta(hours=1)))
+            return bool(rescuing.rescue_expired(session, max_stalls=3, now=job.lease_expires_at + timedelta(hours=1)))
 
     wait_until(rescued)
     with db.begin() as session:

@@ -1,0 +1,20 @@
+"""What happened to a job."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from jobs import models
+
+
+class Event(BaseModel):
+    seq: int
+    type: str
+    attempt: int
+    at: datetime
+    data: dict[str, Any]
+
+
+def event(row: models.Event) -> Event:
+    return Event(seq=row.seq, type=row.type, attempt=row.attempt, at=row.at, data=row.data)
