@@ -11,22 +11,28 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import median
 from types import FrameType
 
+from tests.chaos.audience import Audience
+from tests.chaos.faults import spared
 from tests.chaos.storm import Storm
 from tests.chaos.users import Users
-from tests.chaos.verdict import Verdict, evidence, judge, references
+from tests.chaos.verdict import Verdict, evidence, judge, references, was_told_all
 from tests.chaos.world import World
 from tests.deployed import KINDS
+from tests.receiving import Receiver
 
 USERS = 6
 # How long the undisturbed runs may take on a slow machine.
 PEACE_SECONDS = 300.0
 # The last jobs may take so many times as long as those before the storm did, but this at least.
 LAST_JOBS, LAST_JOBS_SECONDS = 8, 120.0
+# A server that died with a message in hand leaves it to the others for a minute.
+LAST_MESSAGES_SECONDS = 180.0
 # A shorter storm may not come to every kind of fault.
 ALL_KINDS_MINUTES = 5.0
 KINDS_OF_PROBLEMS = ("lost", "doubled", "stuck", "other problems")
@@ -62,13 +68,15 @@ def main() -> int:
 
 
 def _run(kind: str, folder: Path, minutes: float, seed: int, workers: int) -> bool:
-    with _there(World(kind, folder, workers)) as world:
+    with Receiver().listening() as receiver, _there(World(kind, folder, workers)) as world:
         world.start()
         began = time.monotonic()
         expected = references(world, PEACE_SECONDS)
         before = {job["id"] for job in world.deployment.client.list()}
         peace = time.monotonic() - began
         print(f"{len(expected)} runs in peace took {peace:.0f} s; now the storm", flush=True)
+        for name in spared(world):
+            print(f"Nothing of its own can be mounted here, so nobody will {name}.")
 
         began = time.monotonic()
 
@@ -76,16 +84,21 @@ def _run(kind: str, folder: Path, minutes: float, seed: int, workers: int) -> bo
             print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
 
         users = Users(world.deployment.url, seed, say)
+        audience = Audience(world.deployment.url, seed, users, receiver)
         storm = Storm(world, users, Random(f"{seed} storm"), say)
         try:
             users.hire(USERS)
+            audience.come()
             storm.blow(minutes * 60)
             say("the storm is over")
             users.close(max(LAST_JOBS * peace, LAST_JOBS_SECONDS), meanwhile=world.tend)
             say("the users have gone home")
+            audience.close(LAST_MESSAGES_SECONDS, partial(was_told_all, world, before), meanwhile=world.tend)
+            say("the audience has gone home")
         finally:
             users.go_home()
-        verdict = judge(world, users, expected, before)
+            audience.go_home()
+        verdict = judge(world, users, audience, expected, before)
         if missed := [name for name, count in storm.injected.items() if not count]:
             if minutes >= ALL_KINDS_MINUTES:
                 verdict.problems += [f"never injected: {name}" for name in missed]
@@ -93,7 +106,7 @@ def _run(kind: str, folder: Path, minutes: float, seed: int, workers: int) -> bo
                 print(f"In so short a time it never came to: {', '.join(missed)}.")
         if storm.injected["fill the disk"] and not verdict.failures["disk_full"]:
             verdict.problems.append("the disk was full, and no job failed of it")
-        _print(verdict, storm)
+        _print(verdict, storm, audience)
         if verdict.problems:
             (folder / "evidence.json").write_text(json.dumps(evidence(world, verdict), indent=1))
             world.keep_data()
@@ -113,7 +126,7 @@ def _there(world: World) -> Iterator[World]:
         world.close()
 
 
-def _print(verdict: Verdict, storm: Storm) -> None:
+def _print(verdict: Verdict, storm: Storm, audience: Audience) -> None:
     rescues = verdict.rescue_seconds
     rows = {
         "jobs": f"{verdict.endings.total()}: {_counted(verdict.endings)}",
@@ -121,6 +134,8 @@ def _print(verdict: Verdict, storm: Storm) -> None:
         "attempts": f"{verdict.attempts}, of which {verdict.resumes} went on past step 0",
         "rescues": f"{len(rescues)}; from a worker's last word on: median {median(rescues or [0]):.1f} s, "
         f"longest {max(rescues, default=0):.1f} s",
+        "streams": f"{len(audience.followed)} followed to the end, {sum(map(len, audience.followed.values()))} events",
+        "webhook": f"{sum(map(len, audience.told.values()))} messages, {audience.told_again} of them more than once",
         "faults": str(storm.injected.total()),
         **{f"  {name}": str(count) for name, count in sorted(storm.injected.items())},
     }

@@ -116,6 +116,14 @@ def kill_the_api(world: World, users: Users, dice: Random) -> Iterator[Harm]:
     yield from _without_api(world, "", dice.uniform(0, 3))
 
 
+def stop_the_api(world: World, users: Users, dice: Random) -> Iterator[Harm]:
+    """Wherever it is: perhaps with a transaction open, or in the middle of an answer."""
+    if world.deployment.api.alive:
+        world.deployment.api.send(signal.SIGSTOP)
+        yield Harm("", dice.uniform(1, 8))
+        world.deployment.api.send(signal.SIGCONT)
+
+
 def kill_the_api_after_a_commit(world: World, users: Users, dice: Random) -> Iterator[Harm]:
     """As soon as a new job can be seen in the database: its ring and its answer may be on their way, or not."""
     with contextlib.suppress(*UNREACHABLE):
@@ -311,6 +319,7 @@ EVERYWHERE = (
     Fault(stop_a_trainer),
     Fault(damage_the_newest_checkpoint, DATABASE),
     Fault(kill_the_api, API),
+    Fault(stop_the_api, API | DATABASE),
     Fault(kill_the_api_after_a_commit, API | DATABASE),
     Fault(kill_the_api_and_a_worker_amid_writes, API | DATABASE),
     Fault(cut_the_power, API | DATABASE | BROKER),
@@ -338,8 +347,11 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
 
 def possible(world: World) -> list[Fault]:
     """Those that this deployment, on this machine, can suffer."""
-    return [
-        fault
-        for fault in FAULTS[world.deployment.kind]
-        if fault.inflict is not fill_the_disk_of_the_database or world.data_disk.is_own
-    ]
+    return [fault for fault in FAULTS[world.deployment.kind] if fault.name not in spared(world)]
+
+
+def spared(world: World) -> list[str]:
+    """The names of those that would take more of this machine than is ours."""
+    needs_a_disk = fill_the_disk_of_the_database
+    of_this_kind = any(fault.inflict is needs_a_disk for fault in FAULTS[world.deployment.kind])
+    return [Fault(needs_a_disk).name] if of_this_kind and not world.data_disk.is_own else []

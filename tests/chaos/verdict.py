@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from jobs.models import File, FileKind, Job
+from jobs.models import Event, File, FileKind, Job
 from jobs.states import MOVES, State
+from tests.chaos.audience import Audience
 from tests.chaos.users import SPECS, Ticket, Users
 from tests.chaos.world import World
 
@@ -55,7 +56,7 @@ def references(world: World, seconds: float) -> dict[str, Reference]:
     return found
 
 
-def judge(world: World, users: Users, expected: dict[str, Reference], before: set[str]) -> Verdict:
+def judge(world: World, users: Users, audience: Audience, expected: dict[str, Reference], before: set[str]) -> Verdict:
     """Look at every job. `before` are the ids of jobs that were there before the users came."""
     verdict = Verdict()
     problems = verdict.problems
@@ -75,6 +76,7 @@ def judge(world: World, users: Users, expected: dict[str, Reference], before: se
             for problem in _judge_job(world, job_id, ticket, expected, verdict)
         ]
         problems += told
+    problems += _judge_audience(world, audience, before)
     problems += _judge_files(world)
     problems += [f"a trainer is left over: pid {trainer.pid}" for trainer in world.leftovers("worker.trainer")]
     return verdict
@@ -144,6 +146,39 @@ def _judge_events(events: list[Json], job: Json) -> list[str]:
         problems.append(f"doubled: it finished more than once in an attempt: {dict(finished)}")
     if job["status"] == "succeeded" and finished[job["attempt"]] != 1:
         problems.append(f"it succeeded, but attempt {job['attempt']} never said that it had finished")
+    return problems
+
+
+def was_told_all(world: World, before: set[str], audience: Audience) -> bool:
+    """Whether the webhook has brought every change of every job that is not from `before`."""
+    changes = _changes(world, before)
+    return all(set(seqs) <= set(audience.told[job_id]) for job_id, seqs in changes.items())
+
+
+def _changes(world: World, before: set[str]) -> dict[str, list[int]]:
+    """The numbers of the events that say a change of state, for each job."""
+    changes = defaultdict(list)
+    with world.db.read() as session:
+        rows = session.execute(select(Event.job_id, Event.seq).where(Event.type == "state").order_by(Event.seq))
+        for job_id, seq in rows:
+            if job_id not in before:
+                changes[job_id].append(seq)
+    return changes
+
+
+def _judge_audience(world: World, audience: Audience, before: set[str]) -> list[str]:
+    """A stream has said all that its log has, and a webhook every change: in order, and nothing else."""
+    problems = list(audience.problems)
+    if not audience.followed:
+        problems.append("no stream was followed to its end")
+    for job_id, heard in audience.followed.items():
+        logged = [event["seq"] for event in world.deployment.events(job_id)]
+        if heard != logged:
+            problems.append(f"the stream of {job_id} said {heard}, its log has {logged}")
+    for job_id, logged in _changes(world, before).items():
+        if (told := audience.told[job_id]) != logged:
+            kind = "lost: " if set(logged) - set(told) else ""
+            problems.append(f"{kind}the webhook was told of {told} of {job_id}, its log has the changes {logged}")
     return problems
 
 

@@ -17,8 +17,8 @@ from sqlalchemy import Engine, select
 from jobs import db, retention
 from jobs.db import Sessions
 from jobs.models import Job
-from tests.chaos.disk import Disk
 from tests.deployed import Deployment, Process
+from tests.disk import Disk
 
 # Chaos shall not be what fails a job.
 MAX_STALLS = 20
@@ -34,7 +34,8 @@ class World:
     def __init__(self, kind: str, folder: Path, workers: int):
         # Trainers get no STILLHOUSE_ variables; this one they inherit, and it tells whose they are.
         self.mark = secrets.token_hex(8)
-        self.deployment = Deployment(kind, folder, {"STILLHOUSE_MAX_STALLS": str(MAX_STALLS), "CHAOS_RUN": self.mark})
+        settings = {"STILLHOUSE_MAX_STALLS": str(MAX_STALLS), "STILLHOUSE_WEBHOOK_HOSTS": "127.0.0.1"}
+        self.deployment = Deployment(kind, folder, settings | {"CHAOS_RUN": self.mark})
         self.workers_wanted = workers
         self.api_wanted = True
         self.data_disk = Disk(self.deployment.data, megabytes=512)

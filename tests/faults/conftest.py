@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from deployed import KINDS, LEASE_SECONDS, Deployment, deployed
+from disk import Disk
 
 from client import ClientError
 from faults.place import JOB, Place
@@ -40,6 +41,14 @@ def deployment(
     # A trainer in reserve: it loads torch while the others wait for a lease to lapse.
     with deployed(request.param, folder, STILLHOUSE_STANDBY="true") as deployment:
         yield deployment
+
+
+@pytest.fixture(scope="session")
+def disk(deployment: Deployment) -> Iterator[Disk]:
+    """Where its jobs write: small, and of its own, where this process may mount one."""
+    disk = Disk(deployment.data / "jobs", megabytes=128)
+    yield disk
+    disk.unmount()
 
 
 @pytest.fixture(scope="session")

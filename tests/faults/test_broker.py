@@ -2,6 +2,7 @@
 
 import signal
 import time
+from statistics import median
 
 import pytest
 from deployed import wait_until
@@ -32,24 +33,30 @@ def test_jobs_whose_rings_were_wiped_with_the_broker_all_run_once(place):
 @pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 @pytest.mark.parametrize("trouble", ["hangs", "is down"])
 def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, trouble, seconds):
-    slowest = 0.0
-    place.on.send_broker(signal.SIGSTOP) if trouble == "hangs" else place.on.kill_broker()
-    began = time.monotonic()
+    took: list[float] = []
 
-    while True:
+    def submit() -> str:
         asked = time.monotonic()
         job_id = place.submit(QUICK)
-        slowest = max(slowest, time.monotonic() - asked)
-        place.on.wait_for(job_id, lambda job: job["status"] != "queued", "starts without a bell")
+        took.append(time.monotonic() - asked)
+        return job_id
+
+    place.on.send_broker(signal.SIGSTOP) if trouble == "hangs" else place.on.kill_broker()
+    began = time.monotonic()
+    while True:
+        first, *others = (submit() for _ in range(3))
+        place.on.wait_for(first, lambda job: job["status"] != "queued", "starts without a bell")
         if time.monotonic() > began + seconds:
             break
-        place.on.client.cancel(job_id)
-        place.on.wait_for_end(job_id)
+        place.on.client.cancel_all(everything=True)
+        for job_id in (first, *others):
+            place.on.wait_for_end(job_id)
     place.on.send_broker(signal.SIGCONT) if trouble == "hangs" else place.on.start_broker()
 
-    place.record(f"broker {trouble} -> slowest POST /jobs", round(slowest, 3))
-    assert slowest < 5
-    assert place.on.wait_for_end(job_id)["status"] == "succeeded"
+    place.record(f"broker {trouble} -> POST /jobs: median, slowest", (round(median(took), 3), round(max(took), 3)))
+    assert median(took) < 0.2
+    assert max(took) < 2, "a hiccup of the machine, not of the broker"
+    assert place.on.wait_for_end(first)["status"] == "succeeded"
 
 
 def test_duplicate_late_and_senseless_rings_change_nothing(place):

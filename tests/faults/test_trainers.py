@@ -58,13 +58,17 @@ def test_a_poison_job_fails_after_three_trainers_and_its_worker_takes_the_next(p
     assert worker.alive
 
 
-def test_a_full_disk_at_a_checkpoint_fails_the_job_with_the_reason_and_nothing_else(place):
+def test_a_full_disk_at_a_checkpoint_fails_the_job_with_the_reason_and_nothing_else(place, disk):
     job_id = place.in_training(ENDLESS)
     worker = place.on.worker_of(job_id)
     (trainer,) = worker.trainers()
 
-    resource.prlimit(trainer.pid, resource.RLIMIT_FSIZE, (0, 0))  # it can write no file: as bad as a full disk
+    if disk.is_own:
+        disk.fill()
+    else:
+        resource.prlimit(trainer.pid, resource.RLIMIT_FSIZE, (0, 0))  # it can write no file: as bad as a full disk
     job = place.on.wait_for_end(job_id)
+    disk.free()
 
     assert (job["status"], job["error"]["code"]) == ("failed", "disk_full")
     assert job["error"]["hint"]

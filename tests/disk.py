@@ -17,7 +17,7 @@ class Disk:
 
     def _mount(self, megabytes: int) -> bool:
         options = f"size={megabytes}m,mode=0755"
-        command = ["mount", "-t", "tmpfs", "-o", options, "stillhouse-chaos", str(self.folder)]
+        command = ["mount", "-t", "tmpfs", "-o", options, "stillhouse-tests", str(self.folder)]
         return subprocess.run(command, capture_output=True).returncode == 0
 
     def fill(self) -> None:
