@@ -28,6 +28,7 @@ from sqlalchemy import func, select
 
 from jobs import files, ids
 from jobs.db import Sessions
+from jobs.leisure import rest
 from jobs.models import File, Job
 from jobs.states import State
 from kd import label_cache
@@ -37,8 +38,6 @@ DRAFT_GRACE_SECONDS = 24 * 3600.0
 """Of drafts of label tables: another run with the same teacher may go on with them."""
 
 BATCH = 100
-# So that a server with many jobs stays quick: for each second of work so many of rest.
-REST = 4.0
 
 _ATTEMPT = re.compile(r"attempt-([1-9][0-9]{0,8})", re.ASCII)
 _LOG = re.compile(r"[^.].*\.log(\.[0-9]+)?", re.ASCII)
@@ -85,7 +84,7 @@ def collect(
         began = time.monotonic()
         before = time.time() - older_than_seconds
         total += _collect_jobs(db, data_dir, folders[first : first + BATCH], before=before)
-        if stop is not None and stop.wait(REST * (time.monotonic() - began)):
+        if rest(stop, began):
             return total
     drafts = label_cache.collect(data_dir / "labels", older_than_seconds=drafts_older_than_seconds)
     return total + Collected(len(drafts), sum(drafts.values()))

@@ -12,14 +12,12 @@ from sqlalchemy import delete, insert, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs.db import Sessions
+from jobs.leisure import rest
 from jobs.models import Event, Leftover, MetricPoint
 
 ROWS = 2_000
 TURN_SECONDS = 0.1
 """About so long others may have to wait for SQLite's lock."""
-
-REST = 4.0
-"""For each second of work so many for others."""
 
 
 def note(session: Session, job_ids: Collection[str]) -> None:
@@ -42,7 +40,7 @@ def purge(db: Sessions, stop: threading.Event | None = None) -> int:
         if cleared is None:  # another process has the rest in its hands
             return jobs
         jobs += cleared
-        if stop is not None and stop.wait(REST * (time.monotonic() - began)):
+        if rest(stop, began):
             return jobs
 
 

@@ -1,17 +1,12 @@
 """Who gets which job, and for how long."""
 
-import subprocess
-import sys
-from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from jobs import leases, store
 from jobs.states import State
 
-ROOT = Path(__file__).parents[2]
 SECOND = timedelta(seconds=1)
 
 
@@ -86,59 +81,6 @@ def test_without_a_time_given_the_clock_is_the_databases(db, add, TTL):
     assert abs(row.started_at - before) < 5 * SECOND
     assert abs(row.lease_expires_at - row.started_at - TTL) < SECOND / 1000
     assert row.lease_expires_at.tzinfo is UTC
-
-
-CLAIMERS = """
-import os
-import sys
-from datetime import timedelta
-from jobs import db, leases
-from jobs.states import State
-
-url, processes = sys.argv[1], int(sys.argv[2])
-start, go = os.pipe()
-name = next((f"w{number}" for number in range(processes) if os.fork() == 0), None)
-if name is None:  # the parent starts them all at once, by closing the pipe
-    os.close(go)
-    codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(processes)]
-    sys.exit(max(codes))
-
-sessions = db.sessions(db.connect(url))
-with sessions.read() as session:
-    session.connection()
-os.close(go)
-os.read(start, 1)
-while True:
-    with sessions.begin() as session:
-        claim = leases.claim(session, worker=name, ttl=timedelta(seconds=60))
-    if claim is None:
-        break
-    with sessions.begin() as session:
-        leases.record(session, claim, events=[{"type": "noted", "data": {"by": name}}], metrics=[("loss", 1, 0.5)])
-    with sessions.begin() as session:
-        leases.release(session, claim, State.SUCCEEDED)
-    os.write(1, f"{name} {claim.job_id} {claim.attempt}\\n".encode())
-"""
-
-
-def test_eight_processes_share_200_jobs_without_taking_one_twice(db, database_url, add):
-    submitted = {add() for _ in range(200)}
-
-    claimers = subprocess.run(
-        [sys.executable, "-c", CLAIMERS, database_url, "8"], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-
-    assert (claimers.returncode, claimers.stderr) == (0, "")
-    said = [line.split() for line in claimers.stdout.splitlines()]
-    assert Counter(job_id for _, job_id, _ in said) == dict.fromkeys(submitted, 1)
-    assert {attempt for _, _, attempt in said} == {"1"}
-    assert len({worker for worker, _, _ in said}) > 1, "one process did it all: nothing was shown"
-    with db.read() as session:
-        for job_id in submitted:
-            row = store.get_job(session, job_id)
-            history = store.events_after(session, job_id, 0, 100)
-            assert (row.state, row.events_seq) == (State.SUCCEEDED, 5)
-            assert [event.seq for event in history] == [1, 2, 3, 4, 5]
 
 
 def test_a_lease_is_renewed_from_the_moment_of_the_heartbeat(db, add, claim, job, rescue, NOON, TTL):

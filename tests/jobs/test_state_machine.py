@@ -6,7 +6,7 @@ conditions that keep the truth is taken out of the code, one at a time, and the 
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,17 +20,18 @@ from hypothesis.stateful import run_state_machine_as_test as walk
 from sqlalchemy import case, select, text
 from sqlalchemy.exc import IntegrityError
 
-from jobs import attempts, leases, requests, rescuing, store
+from jobs import attempts, leases, leftovers, requests, rescuing, store
 from jobs import db as database
-from jobs.errors import LeaseLost, NotAllowed
+from jobs.errors import JobNotFound, LeaseLost, NotAllowed
 from jobs.leases import Claim, NewFile
-from jobs.models import Base, FileKind, Job
+from jobs.models import Base, Event, FileKind, Job, MetricPoint
 from jobs.states import FINAL, MOVES, State
 from kd.spec import parse
 
 SPEC = parse({"mode": "train", "config": {}})
 TTL = timedelta(seconds=30)
 MAX_STALLS = 2  # few, so that walks come to it
+QUEUE_SECONDS = 20.0  # between the steps in which time passes
 
 WORKERS = st.sampled_from(["a", "b"])
 ENDINGS = st.sampled_from(sorted(FINAL))
@@ -49,6 +50,7 @@ class Known:
     step: int = -1
     cancel: bool = False
     pause: bool = False
+    start_by: datetime | None = None
 
     def put_down(self, *, stalled: bool) -> None:
         """What becomes of a job whose worker could not finish it."""
@@ -76,15 +78,18 @@ class Life(RuleBasedStateMachine):
         self.known: dict[str, Known] = {}
         self.keys: dict[str, str] = {}
         self.numbers = itertools.count()
+        self.gone: set[str] = set()
 
     # -- users ---------------------------------------------------------------------------------------------------
 
-    @rule(target=jobs, priority=st.integers(-1, 1))
-    def submit(self, priority: int) -> str:
+    @rule(target=jobs, priority=st.integers(-1, 1), patient=st.booleans())
+    def submit(self, priority: int, patient: bool) -> str:
         self.now += timedelta(milliseconds=1)
+        limits = store.Limits(max_queue_seconds=None if patient else QUEUE_SECONDS)
         with self.db.begin() as session:
-            job_id = store.add_job(session, SPEC, priority=priority, now=self.now).id
-        self.known[job_id] = Known(order=(-priority, next(self.numbers)))
+            job_id = store.add_job(session, SPEC, priority=priority, limits=limits, now=self.now).id
+        start_by = None if patient else self.now + timedelta(seconds=QUEUE_SECONDS)
+        self.known[job_id] = Known(order=(-priority, next(self.numbers)), start_by=start_by)
         return job_id
 
     @rule(target=jobs, key=st.sampled_from(["one", "two"]))
@@ -112,37 +117,51 @@ class Life(RuleBasedStateMachine):
 
     @rule(job_id=jobs)
     def cancel(self, job_id: str) -> None:
-        known = self.known[job_id]
-        if self.ask(requests.cancel, job_id, refused_when=known.state in (State.SUCCEEDED, State.FAILED)):
+        if known := self.ask(requests.cancel, job_id, refused={State.SUCCEEDED, State.FAILED}):
             known.cancel = known.cancel or known.state not in FINAL
             if known.state in (State.QUEUED, State.PAUSED):
                 known.state = State.CANCELLED
 
     @rule(job_id=jobs)
     def pause(self, job_id: str) -> None:
-        known = self.known[job_id]
-        if self.ask(requests.pause, job_id, refused_when=known.state in FINAL):
+        if known := self.ask(requests.pause, job_id, refused=FINAL):
             known.pause = True
             if known.state is State.QUEUED:
                 known.state = State.PAUSED
 
     @rule(job_id=jobs)
     def resume(self, job_id: str) -> None:
-        known = self.known[job_id]
-        if self.ask(requests.resume, job_id, refused_when=known.state in FINAL):
+        if known := self.ask(requests.resume, job_id, refused=FINAL):
             known.pause = False
             if known.state is State.PAUSED:
                 known.state = State.QUEUED
+                known.start_by = known.start_by and self.now + timedelta(seconds=QUEUE_SECONDS)
 
-    def ask(self, what: Callable, job_id: str, *, refused_when: bool) -> bool:
+    @rule(job_id=jobs)
+    def delete(self, job_id: str) -> None:
+        def delete(session, job_id: str, now: datetime) -> None:
+            store.delete_job(session, job_id)
+
+        if self.ask(delete, job_id, refused=set(State) - FINAL):
+            del self.known[job_id]
+            self.gone.add(job_id)
+            self.keys = {key: made for key, made in self.keys.items() if made != job_id}
+
+    def ask(self, what: Callable, job_id: str, *, refused: Collection[State]) -> Known | None:
+        """What the model knows of the job, if the request was granted."""
+        known = self.known.get(job_id)
         try:
             with self.db.begin() as session:
                 what(session, job_id, self.now)
+        except JobNotFound:
+            assert known is None, "a job was lost"
+            return None
         except NotAllowed:
-            assert refused_when, "refused without reason"
-            return False
-        assert not refused_when, "allowed what makes no sense"
-        return True
+            assert known.state in refused, "refused without reason"
+            return None
+        assert known is not None, "a deleted job was there"
+        assert known.state not in refused, "allowed what makes no sense"
+        return known
 
     # -- workers -------------------------------------------------------------------------------------------------
 
@@ -202,9 +221,21 @@ class Life(RuleBasedStateMachine):
             if not crashed:
                 known.stalls = max(known.stalls - 1, 0)
 
+    @rule(worker=WORKERS)
+    def remember_nothing(self, worker: str) -> None:
+        """The answer to a claim was lost: the worker gives back whatever it holds."""
+        with self.db.begin() as session:
+            given_back = leases.put_back_all_of(session, worker, max_stalls=MAX_STALLS, now=self.now)
+        held = [job_id for job_id, known in self.known.items() if known.owner and known.owner.worker == worker]
+        assert sorted(given_back) == sorted(held)
+        for job_id in held:
+            known = self.known[job_id]
+            known.put_down(stalled=False)
+            known.stalls = max(known.stalls - 1, 0)
+
     def as_its_worker(self, claim: Claim, write: Callable) -> bool:
         """Whoever ever had a claim writes, zombies too; only the owner may."""
-        owns = self.known[claim.job_id].owner is claim
+        owns = claim.job_id in self.known and self.known[claim.job_id].owner is claim
         try:
             with self.db.begin() as session:
                 write(session)
@@ -228,6 +259,27 @@ class Life(RuleBasedStateMachine):
         assert sorted(job_id for job_id, _ in rescued) == sorted(late)
         for job_id in late:
             self.known[job_id].put_down(stalled=True)
+
+    @rule()
+    def expire(self) -> None:
+        with self.db.begin() as session:
+            expired = rescuing.expire_waiting(session, now=self.now)
+        late = [
+            job_id
+            for job_id, known in self.known.items()
+            if known.state is State.QUEUED and not known.attempt and known.start_by and known.start_by < self.now
+        ]
+        assert sorted(expired) == sorted(late)
+        for job_id in late:
+            self.known[job_id].state = State.FAILED
+
+    @rule()
+    def clear_away(self) -> None:
+        """What deleted jobs have said goes, and nothing else does."""
+        leftovers.purge(self.db)
+        with self.db.read() as session:
+            there = {*session.scalars(select(Event.job_id)), *session.scalars(select(MetricPoint.job_id))}
+        assert not there & self.gone
 
     @rule()
     def every_worker_dies(self) -> None:

@@ -90,6 +90,26 @@ def test_what_was_over_long_ago_leaves_the_log(db, add, hook, take, succeed, log
     assert [delivery.state for delivery in log(webhook)] == [DeliveryState.PENDING]
 
 
+def test_so_many_that_they_would_hold_up_writers_leave_the_log_in_parts_the_oldest_first(
+    db, add, hook, take, succeed, log, NOON, monkeypatch
+):
+    webhook = hook("state")
+    for day in (2, 0, 1):
+        add(now=NOON + timedelta(days=day))
+    for _ in range(3):
+        succeed(take(NOON + timedelta(days=2)))
+    monkeypatch.setattr(deliveries, "FORGOTTEN_TOGETHER", 2)
+
+    forgotten, kept = [], []
+    for _ in range(3):
+        with db.begin() as session:
+            forgotten.append(deliveries.forget_old(session, now=NOON + timedelta(days=40)))
+        kept.append([delivery.created_at for delivery in log(webhook)])
+
+    assert forgotten == [2, 1, 0]
+    assert kept == [[NOON + timedelta(days=2)], [], []]
+
+
 # -- the outbox -------------------------------------------------------------------------------------------
 
 
