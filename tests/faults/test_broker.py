@@ -55,7 +55,7 @@ def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, troub
 
     place.record(f"broker {trouble} -> POST /jobs: median, slowest", (round(median(took), 3), round(max(took), 3)))
     assert median(took) < 0.2
-    assert max(took) < 2, "a hiccup of the machine, not of the broker"
+    assert max(took) < 5  # a machine may have hiccups
     assert place.on.wait_for_end(first)["status"] == "succeeded"
 
 

@@ -16,7 +16,8 @@ def test_a_job_whose_worker_was_killed_goes_on_elsewhere_to_the_same_weights(pla
 
     worker.kill()
     killed = time.monotonic()
-    assert place.wait_until_dead(trainers, killed, "worker killed -> trainer gone") < 1
+    # Within 0.2 s on a quiet machine; in any case before somebody else may have the job.
+    assert place.wait_until_dead(trainers, killed, "worker killed -> trainer gone") < LEASE_SECONDS
     place.on.wait_for(job_id, lambda job: job["attempt"] > 1, "is claimed again")
     place.measured("worker killed -> claimed again", killed)
 
