@@ -174,7 +174,11 @@ def _judge_audience(world: World, audience: Audience, before: set[str]) -> list[
     for job_id, heard in audience.followed.items():
         logged = [event["seq"] for event in world.deployment.events(job_id)]
         if heard != logged:
-            problems.append(f"the stream of {job_id} said {heard}, its log has {logged}")
+            kind = "lost: " if set(logged) - set(heard) else ""
+            problems.append(
+                f"{kind}the stream of {job_id} said {len(heard)} events, its log has {len(logged)};"
+                f" left out: {sorted(set(logged) - set(heard))}"
+            )
     for job_id, logged in _changes(world, before).items():
         if (told := audience.told[job_id]) != logged:
             kind = "lost: " if set(logged) - set(told) else ""
