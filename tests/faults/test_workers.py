@@ -7,6 +7,8 @@ import time
 import pytest
 from deployed import LEASE_SECONDS, gone, wait_until
 
+from faults.place import ENDLESS
+
 
 def test_a_job_whose_worker_was_killed_goes_on_elsewhere_to_the_same_weights(place):
     job_id = place.in_training()
@@ -96,9 +98,8 @@ def test_a_worker_frozen_for_the_rest_of_the_job_changes_nothing_when_it_thaws(p
     job_id = place.in_training()
     worker = place.on.worker_of(job_id)
     trainers = worker.trainers()
-    place.on.crew(2)
-
     place.on.freeze(worker)
+    place.on.crew(2)
     done = place.assert_as_undisturbed(job_id)
     events = place.on.events(job_id)
     worker.send(signal.SIGCONT)
@@ -112,13 +113,14 @@ def test_a_worker_frozen_for_the_rest_of_the_job_changes_nothing_when_it_thaws(p
 
 @pytest.mark.slow
 def test_a_worker_may_be_asked_to_go_more_often_than_a_job_may_stall(place):
-    job_id = place.submit()
+    job_id = place.submit(ENDLESS)
 
     for attempt in range(1, 5):
         place.on.wait_for(job_id, lambda job, n=attempt: job["worker"] and job["attempt"] == n, "is claimed")
         worker = place.on.worker_of(job_id)
         worker.send(signal.SIGTERM)
-        worker.wait(60)
+        assert worker.wait(60) == 0
+        assert place.on.row(job_id).stalls == 0
         place.on.crew(1)
 
-    place.assert_as_undisturbed(job_id, resumed=False)
+    place.on.wait_for_training(job_id)
