@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api import errors, leaving, openapi
+from api.cross_site import refuse_other_sites
 from api.dependencies import refuse_queries_nobody_reads
 from api.lanes import Lanes
 from api.limits import BodyLimit
@@ -41,8 +42,9 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         swagger_ui_parameters={"validatorUrl": None},
     )
     app.state.settings = settings
+    refusals = [Depends(refuse_other_sites), Depends(refuse_queries_nobody_reads)]
     for routes in (jobs, artifacts, label_tables, workers, webhooks, system):
-        app.include_router(routes.router, dependencies=[Depends(refuse_queries_nobody_reads)])
+        app.include_router(routes.router, dependencies=refusals)
     openapi.complete(app)
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
@@ -59,7 +61,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Nobody else manages the file of a single machine. PostgreSQL's tables change when its operator says so;
         # until then /readyz tells.
         db.upgrade(engine)
-    app.state.engine = engine
     app.state.database = db.sessions(engine)
     app.state.notifier = Notifier(settings.broker_url)
     upkeep = Upkeep(app.state.database, app.state.notifier, settings)

@@ -64,9 +64,14 @@ class IfMatch:
 
         Until the transaction ends it stays as it is.
         """
+        if self._condition is not None:
+            store.lock_job(session, job_id)
+            self.look(session, job_id)
+
+    def look(self, session: Session, job_id: str) -> None:
+        """The same, as it is at this moment."""
         if self._condition is None:
             return
-        store.lock_job(session, job_id)
         now = represent(shown(session, store.get_job(session, job_id)))
         if not _names(self._condition, now.etag, weak=False):
             raise PreconditionFailed(now.etag)

@@ -1,8 +1,8 @@
 """What routes ask for, as Annotated types. Async, so that handing over what is there costs no thread."""
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, get_origin
 
-import sqlalchemy
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 
@@ -16,11 +16,6 @@ from jobs.errors import JobNotFound
 async def _database(request: Request) -> Sessions:
     database: Sessions = request.app.state.database
     return database
-
-
-async def _engine(request: Request) -> sqlalchemy.Engine:
-    engine: sqlalchemy.Engine = request.app.state.engine
-    return engine
 
 
 async def _notifier(request: Request) -> notifier.Notifier:
@@ -51,7 +46,6 @@ async def _job_id(job_id: str) -> str:
 
 
 Database = Annotated[Sessions, Depends(_database)]
-Engine = Annotated[sqlalchemy.Engine, Depends(_engine)]
 Notifier = Annotated[notifier.Notifier, Depends(_notifier)]
 Settings = Annotated[settings.Settings, Depends(_settings)]
 Lookout = Annotated[lookout.Lookout, Depends(_lookout)]
@@ -66,7 +60,15 @@ class Query(BaseModel):
 
 
 async def refuse_queries_nobody_reads(request: Request) -> None:
-    """A filter that is ignored looks like one that matched everything."""
-    route = request.scope["route"]
-    if request.query_params and not route.dependant.query_params:
-        raise errors.Invalid([Fault(f"/{name}", "takes no query parameters", "query") for name in request.query_params])
+    """A filter that is ignored looks like one that matched everything: also the first of two with one name."""
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    read = request.scope["route"].dependant.query_params
+    if given and not read:
+        raise errors.Invalid([Fault(f"/{name}", "takes no query parameters", "query") for name in given])
+    lists = {name for model in read for name in _lists(model.field_info.annotation)}
+    if repeated := [name for name, times in given.items() if times > 1 and name not in lists]:
+        raise errors.Invalid([Fault(f"/{name}", "can be given only once", "query") for name in repeated])
+
+
+def _lists(model: type[Query]) -> list[str]:
+    return [name for name, field in model.model_fields.items() if get_origin(field.annotation) is list]

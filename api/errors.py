@@ -50,6 +50,12 @@ class WrongContentType(ApiError):
         super().__init__(f"Send the body as JSON, {was}: Content-Type: application/json.")
 
 
+class CrossSite(ApiError):
+    def __init__(self, origin: str | None):
+        page = f"a page of {faults.quoted(origin)}" if origin else "a page of another site"
+        super().__init__(f"This comes from {page}, and such pages may not change anything here.")
+
+
 class BodyTooLarge(ApiError):
     def __init__(self, limit: int):
         super().__init__(f"The body is larger than {limit} bytes, which is all that this server accepts.")
@@ -91,6 +97,7 @@ class TooManyStreams(ApiError):
 PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     NotJson: (400, "not_json"),
     ClientDisconnect: (400, "client_left", "The client left before its request was whole."),
+    CrossSite: (403, "cross_site"),
     jobs_errors.JobNotFound: (404, "job_not_found"),
     jobs_errors.CheckpointNotFound: (404, "checkpoint_not_found"),
     jobs_errors.ArtifactNotFound: (404, "artifact_not_found"),

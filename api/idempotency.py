@@ -53,9 +53,13 @@ def replayed(db: Sessions, request: Idempotency | None) -> Job | None:
 def once(db: Sessions, request: Idempotency | None, make: Callable[[Session], Job]) -> tuple[Job, bool]:
     """The job that `make` adds, or that somebody with the same request has added a moment ago; whether it is ours."""
     try:
-        with db.begin() as session:
-            return make(session), True
+        return _committed(db, make), True
     except IntegrityError:
-        if (before := replayed(db, request)) is None:
-            raise
-        return before, False
+        if (before := replayed(db, request)) is not None:
+            return before, False
+        return _committed(db, make), True  # that job has been deleted since
+
+
+def _committed(db: Sessions, make: Callable[[Session], Job]) -> Job:
+    with db.begin() as session:
+        return make(session)

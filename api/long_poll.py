@@ -19,7 +19,6 @@ MOST_SECONDS = 60
 # So often those who wait look whether their client is still there.
 PATIENCE_SECONDS = 1.0
 
-PREFERENCE = re.compile(r'\s*([A-Za-z-]+)\s*(?:=\s*"?([^";]*)"?\s*)?(?:;.*)?', re.ASCII)
 SECONDS = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -66,10 +65,10 @@ async def look_when_changed(
 def _seconds(prefer: str) -> int | None:
     """Of the first `wait`; what is not understood is to be ignored, says the RFC."""
     for one in prefer.split(","):
-        read = PREFERENCE.fullmatch(one)
-        if read and read[1].lower() == "wait":
-            wish = (read[2] or "").strip()
-            return min(int(wish), MOST_SECONDS) if SECONDS.fullmatch(wish) else None
+        name, _, wish = one.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            seconds = wish.strip().removeprefix('"').removesuffix('"').strip()
+            return min(int(seconds), MOST_SECONDS) if SECONDS.fullmatch(seconds) else None
     return None
 
 

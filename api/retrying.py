@@ -42,10 +42,15 @@ class Wish:
     retry: Retry
 
 
-async def _wish(request: Request) -> Wish:
-    if not await request.body():
+async def _body(request: Request) -> bytes:
+    return await json_body.read(request) if await request.body() else b""
+
+
+def _wish(body: Annotated[bytes, Depends(_body)]) -> Wish:
+    """In a thread, as for a submission: a body may be large."""
+    if not body:
         return Wish({}, Retry())
-    given = json_body.parse(await json_body.read(request))
+    given = json_body.parse(body)
     try:
         return Wish(given, Retry.model_validate(given))
     except ValidationError as error:

@@ -36,6 +36,8 @@ class Part:
     """No other followed them."""
     has_ended: bool
     """The job had."""
+    newest: int
+    """The number of its last event."""
 
     @property
     def is_last(self) -> bool:
@@ -103,6 +105,15 @@ def last_seen(last_event_id: str | None, after: int, most: int) -> int:
     if not re.fullmatch(r"\d{1,10}", last_event_id, re.ASCII) or int(last_event_id) > most:
         raise Invalid([Fault("/Last-Event-ID", "is no id of this stream: they are the numbers of events", "header")])
     return int(last_event_id)
+
+
+def refuse_beyond(newest: int, after: int, last_event_id: str | None) -> None:
+    """A client that has seen what never happened here, perhaps of another job or before a backup came back, would wait
+    for an event that comes far too late, or never."""
+    if after > newest:
+        why = f"is beyond this job's last event, which is {newest}"
+        in_query, in_header = Fault("/after", why, "query"), Fault("/Last-Event-ID", why, "header")
+        raise Invalid([in_query if last_event_id is None else in_header])
 
 
 def is_preferred(accept: str | None) -> bool:

@@ -134,10 +134,14 @@ def understand(given: Any) -> Submission:
     )
 
 
-def check_elsewhere(session: Session, submission: Submission, settings: Settings) -> None:
-    """Refuse what the spec alone does not tell: a packed data set or a teacher of another job that is not to be had."""
+def check_data(submission: Submission, settings: Settings) -> None:
+    """Refuse a packed data set that is not to be had, which the spec alone does not tell."""
     if missing := _packed_faults(submission.spec.config, settings.data_dir / "datasets"):
         raise Invalid(missing)
+
+
+def check_teacher(session: Session, submission: Submission) -> None:
+    """Refuse a teacher of another job that is not to be had; until the transaction ends it stays."""
     try:
         teachers.check(session, submission.spec)
     except NoTeacher as error:

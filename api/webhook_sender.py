@@ -34,9 +34,10 @@ TOTAL_SECONDS = 15.0
 ANSWER_BYTES = 16 * 1024
 SHOWN_CHARACTERS = 200
 
-AT_ONCE = 16
 AT_ONCE_TO_ONE = 2
-"""A slow receiver holds up its own deliveries, not those of the others."""
+MANY = 16
+"""When so many are on their way, a receiver gets one at a time. It always gets that one: a slow receiver holds up its
+own deliveries, never those of the others."""
 
 
 class WebhookSender:
@@ -85,9 +86,8 @@ class WebhookSender:
         started: list[threading.Thread] = []
         while not self._stop.is_set():
             under_way = Counter(self._under_way().values())
-            busy = [webhook for webhook, count in under_way.items() if count >= AT_ONCE_TO_ONE]
-            if under_way.total() >= AT_ONCE:
-                break
+            most = AT_ONCE_TO_ONE if under_way.total() < MANY else 1
+            busy = [webhook for webhook, count in under_way.items() if count >= most]
             with self._database.read() as session:
                 if not deliveries.is_due(session, without=busy, now=now):
                     break

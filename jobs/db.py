@@ -85,13 +85,14 @@ def _sqlite(url: URL, *, connections: int, read_only: bool = False) -> Engine:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA query_only={int(read_only)}")
+        # SQLite's own knows ASCII only.
+        connection.create_function("lower", 1, lambda text: text and str(text).lower(), deterministic=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that reads and then writes fails at once, whatever the timeout, if another one wrote
         # in between. Taking the write lock first makes it wait its turn instead.
-        only_looks = read_only or connection.get_execution_options().get("read_only", False)
-        connection.exec_driver_sql("BEGIN" if only_looks else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
 
@@ -139,10 +140,10 @@ def downgrade(database: Engine | URL | str, revision: str) -> None:
     _migrate(command.downgrade, database, revision)
 
 
-def is_current(engine: Engine) -> bool:
-    """Whether the tables are those that this code was written for."""
-    with engine.execution_options(read_only=True).connect() as connection:
-        there = set(MigrationContext.configure(connection).get_current_heads())
+def is_current(database: Sessions) -> bool:
+    """Whether the tables are those that this code was written for. Like all who only read it waits for no writer."""
+    with database.read() as session:
+        there = set(MigrationContext.configure(session.connection()).get_current_heads())
     return there == set(ScriptDirectory.from_config(alembic_config()).get_heads())
 
 

@@ -20,6 +20,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
 JOBS = "jobs"
 # The folder of a job that was deleted, until all of it is gone.
 DELETED = ".deleted-"
+# In the folder of an attempt, the weights of another job's teacher.
+HELD = "held-teacher.safetensors"
 
 
 def is_name(name: str) -> bool:
@@ -72,6 +74,27 @@ def opened(data_dir: Path, parts: Sequence[str]) -> Iterator[int]:
         yield folder
     finally:
         os.close(folder)
+
+
+def hold(data_dir: Path, path: str, folder: Path) -> Path:
+    """The file under a second name in an attempt's folder: it stays when its own job gives it up. Raises `FileGone`."""
+    there, _ = open_for_download(data_dir, path)
+    folder.mkdir(parents=True, exist_ok=True)
+    held = folder / HELD
+    try:
+        held.unlink(missing_ok=True)
+        os.link(there, held, follow_symlinks=False)
+    except FileNotFoundError:
+        raise FileGone(path) from None
+    except OSError:  # a file system without links: then it is only as safe as its first name
+        return there
+    return held
+
+
+def let_go(folder: Path) -> None:
+    """What `hold` holds in this folder is of no use any more."""
+    with contextlib.suppress(OSError):
+        (folder / HELD).unlink()
 
 
 def remove(data_dir: Path, paths: Iterable[str]) -> None:

@@ -258,8 +258,13 @@ def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> lis
         session.execute(text("SET LOCAL statement_timeout = 0"))  # what belongs to many jobs takes its time
         # Who is about to borrow a teacher keeps its job: wait for them here, so that the next statement sees the
         # borrower. It deletes none but those that we waited for.
-        ours = session.execute(select(Job.id).where(*meant).order_by(Job.id).with_for_update()).scalars().all()
-        meant = (Job.id == any_(literal(ours, ARRAY(String))),)
+        ours = session.execute(select(Job.id).where(*meant).order_by(Job.id)).scalars().all()
+        # Their retries are changed too. All in one order, so that two who do this at the same moment wait for each
+        # other instead of for ever.
+        theirs = literal(ours, ARRAY(String))
+        touched = or_(Job.id == any_(theirs), Job.parent_job_id == any_(theirs))
+        session.execute(select(Job.id).where(touched).order_by(Job.id).with_for_update())
+        meant = (*meant, Job.id == any_(theirs))
     deleted = session.execute(
         delete(Job).where(*meant, ~lends).returning(Job.id).execution_options(synchronize_session=False)
     )

@@ -8,7 +8,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -169,6 +169,7 @@ class Attempt:
         """Whatever happened: nothing of the trainer is left."""
         if self.child is not None:
             self.child.kill()
+        files.let_go(self.folder)
 
     def _listen(self, child: Child) -> None:
         """Until the trainer has ended: take what it says, write it down, renew the lease, mind requests and limits."""
@@ -254,11 +255,20 @@ class Attempt:
         wanted = teachers.wanted(self.claim.spec)
         if wanted is None:
             return None
-        with contextlib.suppress(FileGone):
-            if self.claim.teacher is not None:
-                path, _ = files.open_for_download(self.worker.settings.data_dir, self.claim.teacher)
-                return str(path)
+        for path in self._teacher_paths():
+            with contextlib.suppress(FileGone):
+                return str(files.hold(self.worker.settings.data_dir, path, self.folder))
         raise NoTeacher(wanted.job, f"no longer has the weights of its {wanted.role}, which was to teach here")
+
+    def _teacher_paths(self) -> Iterator[str]:
+        """Where its weights were when we claimed the job, and where they are now: its job may have gone on elsewhere,
+        and written them anew."""
+        if self.claim.teacher is not None:
+            yield self.claim.teacher
+        with self.worker.db.read() as session:
+            path = teachers.path(session, self.claim.job_id, self.claim.spec)
+        if path is not None:
+            yield path
 
     def _refuse(self, error: dict[str, Any]) -> None:
         """Fail the job before a trainer has seen it."""

@@ -19,7 +19,7 @@ from api.errors import Invalid
 from api.faults import Fault
 from api.long_poll import Look, Wait, look_when_changed
 from api.openapi import CHANGE_BODY, RETRY_BODY, SUBMISSION_BODY
-from api.submission import Changed, Submission, Submitted, check_elsewhere, printable
+from api.submission import Changed, Submission, Submitted, check_data, check_teacher, printable
 from jobs import files, ids, marks, queue, requests, room, store
 from jobs.models import Job
 from jobs.states import FINAL, State
@@ -113,13 +113,8 @@ async def submit_job(
     submission: Submitted, key: idempotency.Key, db: Database, notifier: Notifier, settings: Settings, lanes: Lanes
 ) -> Response:
     """Queue a distillation run."""
-    request = idempotency.asked(key, "/jobs", submission.body)
-
-    def make(session: Session) -> Job:
-        check_elsewhere(session, submission, settings)
-        return _add(session, submission, request)
-
-    return await lanes.write(partial(_made, db, notifier, settings, request, make))
+    ask = partial(idempotency.asked, key, "/jobs", submission.body)
+    return await lanes.write(partial(_made, db, notifier, settings, ask, lambda session: submission))
 
 
 @router.post(
@@ -140,18 +135,16 @@ async def retry_job(
     lanes: Lanes,
 ) -> Response:
     """Queue the same run once more, as a new job; with a patch of its spec if you like."""
-    request = idempotency.asked(key, f"/jobs/{job_id}/retry", wanted.body)
+    ask = partial(idempotency.asked, key, f"/jobs/{job_id}/retry", wanted.body)
 
-    def make(session: Session) -> Job:
-        unchanged.check(session, job_id)
-        submission = retrying.submission(session, job_id, wanted)
-        check_elsewhere(session, submission, settings)
-        return _add(session, submission, request, parent=job_id)
+    def understand(session: Session) -> Submission:
+        unchanged.look(session, job_id)
+        return retrying.submission(session, job_id, wanted)
 
-    return await lanes.write(partial(_made, db, notifier, settings, request, make))
+    return await lanes.write(partial(_made, db, notifier, settings, ask, understand, job_id))
 
 
-def _add(session: Session, submission: Submission, request: store.Idempotency | None, parent: str | None = None) -> Job:
+def _add(session: Session, submission: Submission, request: store.Idempotency | None, parent: str | None) -> Job:
     return store.add_job(
         session,
         submission.spec,
@@ -170,14 +163,30 @@ def _made(
     db: Database,
     notifier: Notifier,
     settings: Settings,
-    request: store.Idempotency | None,
-    make: Callable[[Session], Job],
+    ask: Callable[[], store.Idempotency | None],
+    understand: Callable[[Session], Submission],
+    parent: str | None = None,
 ) -> Response:
-    """The new job, or the one that the same request has made before: that needs neither room, data nor a teacher."""
+    """The new job, or the one that the same request has made before: that needs neither room, data nor a teacher.
+
+    What the job shall be is understood twice: once to look at its data, which may take long, and once when nobody else
+    can change the parent of a retry any more.
+    """
+    request = ask()  # in this thread: the digest of a large body takes its time
     job, is_new = idempotency.replayed(db, request), False
     if job is None:
         with db.read() as session:
             room.check(session, settings)
+            submission = understand(session)
+        check_data(submission, settings)  # a slow disk holds up nobody who writes
+
+        def make(session: Session) -> Job:
+            if parent is not None:
+                store.lock_job(session, parent)
+            submission = understand(session)
+            check_teacher(session, submission)
+            return _add(session, submission, request, parent)
+
         job, is_new = idempotency.once(db, request, make)
     if is_new:
         notifier.job_queued(job.id)  # after the commit: a worker may look at once
@@ -330,6 +339,7 @@ def list_events(
     after = stream.last_seen(last_event_id, wanted.after, MAX_SEQ)
     read = partial(_events, db, job_id)
     first = read(after, 1)
+    stream.refuse_beyond(first.newest, after, last_event_id)
     if first.is_last and not first.events:
         return Response(status_code=204)  # tells browsers not to connect again
     return stream.EventStream(lookout, job_id, read, after)
@@ -339,7 +349,8 @@ def _events(db: Database, job_id: str, after: int, limit: int) -> stream.Part:
     with db.read() as session:
         job = store.get_job(session, job_id)
         found = store.events_after(session, job_id, after, limit + 1)
-    return stream.Part([views.event(row) for row in found[:limit]], len(found) <= limit, job.state in FINAL)
+    events = [views.event(row) for row in found[:limit]]
+    return stream.Part(events, len(found) <= limit, job.state in FINAL, job.events_seq)
 
 
 @router.get("/{job_id}/metrics")

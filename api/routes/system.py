@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from api import views
-from api.dependencies import Engine
+from api.dependencies import Database
 from api.errors import NoSuchMode, NotReady
 from api.submission import SUBMISSIONS
 from jobs import db
@@ -37,8 +37,8 @@ def is_alive() -> views.Health:
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"description": "the database is away or its tables are of another version"}})
-def is_ready(engine: Engine) -> views.Health:
+def is_ready(database: Database) -> views.Health:
     """Whether jobs can be taken: the database answers and has the tables of this version."""
-    if not db.is_current(engine):
+    if not db.is_current(database):
         raise NotReady("The database's tables are not those of this version: run `alembic upgrade head`.")
     return views.Health(status="ready")

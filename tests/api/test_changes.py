@@ -1,6 +1,7 @@
 """What users do to jobs that are there: pause, retry, rename, delete, one or many; and only if they saw them."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
+from api import submission
+from api.routes import jobs as jobs_routes
 from jobs import ids, requests, store, teachers
 from jobs.models import Job
 from jobs.states import State
@@ -126,6 +129,34 @@ def test_a_retry_that_makes_no_sense_is_refused_with_the_place(
     assert fault["pointer"] == pointer
     assert says in fault["message"]
     assert len(client.get("/jobs").json()["data"]) == 1
+
+
+def test_a_body_of_very_many_keys_is_read_fast(client: TestClient, ended: Any, problem_in: Any) -> None:
+    keys = ",".join(f'"{number}":0' for number in range(50_000))
+    began = time.monotonic()
+
+    answer = client.post(
+        ended()["urls"]["retry"], content=f'{{{keys},"49999":0}}', headers={"Content-Type": "application/json"}
+    )
+
+    assert '"49999" occurs twice' in problem_in(answer, 400, "not_json")["detail"]
+    assert time.monotonic() - began < 10  # one that counts each key takes half a minute
+
+
+def test_a_slow_disk_holds_up_a_retry_and_nobody_else(
+    client: TestClient, app: FastAPI, ended: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, real = ended(), submission.check_data
+
+    def slow(*given: Any) -> None:
+        with app.state.database.begin() as session:
+            store.add_job(session, spec.parse({"mode": "train", "config": {}}), name="another's")
+        real(*given)
+
+    monkeypatch.setattr(jobs_routes, "check_data", slow)
+
+    assert client.post(job["urls"]["retry"]).status_code == 201
+    assert [job["name"] for job in client.get("/jobs?q=another").json()["data"]] == ["another's"]
 
 
 def test_a_job_that_has_not_ended_cannot_be_retried(client: TestClient, submit: Any, problem_in: Any) -> None:

@@ -53,6 +53,43 @@ def test_a_query_that_nobody_reads_is_refused(lone_client: TestClient, problem_i
     assert problem["errors"] == [{"in": "query", "pointer": "/limit", "message": "takes no query parameters"}]
 
 
+@pytest.mark.parametrize("query", ["label=a&label=b", "limit=1&limit=2", "q=x&q=x", "status=failed&q=x&q=y"])
+def test_a_parameter_is_not_given_twice(lone_client: TestClient, problem_in: Any, query: str) -> None:
+    problem = problem_in(lone_client.get(f"/jobs?{query}"), 422, "invalid")
+
+    twice = "/" + query.rpartition("&")[2].partition("=")[0]
+    assert problem["errors"] == [{"in": "query", "pointer": twice, "message": "can be given only once"}]
+    assert lone_client.get("/jobs?status=failed&status=queued").status_code == 200  # a list may be
+
+
+CROSS_SITE = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Origin": "https://elsewhere.example"},
+    {"Origin": "null"},
+    {"Origin": "http://testserver:81"},
+]
+
+
+@pytest.mark.parametrize("headers", CROSS_SITE)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/jobs/cancel?all=true"), ("DELETE", "/jobs?all=true")])
+def test_a_page_of_another_site_changes_nothing(
+    lone_client: TestClient, problem_in: Any, method: str, path: str, headers: dict[str, str]
+) -> None:
+    job = lone_client.post("/jobs", json={"mode": "train", "config": {}}).json()
+
+    problem_in(lone_client.request(method, path, headers=headers), 403, "cross_site")
+
+    assert lone_client.get(job["urls"]["self"], headers=headers).json()["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": "http://testserver"}]
+)
+def test_our_own_page_may_change_things(lone_client: TestClient, headers: dict[str, str]) -> None:
+    assert lone_client.post("/jobs", json={"mode": "train", "config": {}}, headers=headers).status_code == 201
+
+
 def test_an_unforeseen_error_says_no_more_than_its_id(tmp_path: Path, problem_in: Any) -> None:
     app = build_app(Settings(data_dir=tmp_path))
 

@@ -8,9 +8,13 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from api import idempotency
+from jobs import requests, store
 from jobs.states import State
+from kd import spec
 
 KEY = {"Idempotency-Key": "9b2d-7c"}
+SPEC = spec.parse({"mode": "train", "config": {}})
 BODY = {"mode": "train", "config": {"epochs": 3}, "name": "once"}
 
 
@@ -64,6 +68,31 @@ def test_of_many_at_the_same_moment_one_makes_the_job(client: TestClient) -> Non
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert count(client) == 1
+
+
+def test_a_job_that_is_deleted_as_soon_as_its_key_was_used_again_is_made_anew(
+    client: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looks, others = idempotency.replayed, iter(("first", "second")), []
+
+    def replayed(*asked: Any) -> Any:
+        look = next(looks, None)
+        if look == "first":  # and then another one makes the job
+            with app.state.database.begin() as session:
+                others.append(store.add_job(session, SPEC, idempotency=asked[1]).id)
+            return None
+        if look == "second":  # when it is gone already
+            with app.state.database.begin() as session:
+                requests.cancel(session, others[0])
+                store.delete_job(session, others[0])
+        return real(*asked)
+
+    monkeypatch.setattr(idempotency, "replayed", replayed)
+
+    answer = client.post("/jobs", json=BODY, headers=KEY)
+
+    assert answer.status_code == 201
+    assert answer.json()["id"] != others[0]
 
 
 def test_a_replay_needs_no_room(client: TestClient, app: FastAPI, problem_in: Any) -> None:

@@ -98,6 +98,7 @@ def test_text_of_any_script_may_be_searched_for(client: TestClient, submit: Subm
 
     assert ids(client.get("/jobs", params={"q": "\U0001f600 'q"})) == [job["id"]]
     assert ids(client.get("/jobs", params={"q": "\\ back%"})) == [job["id"]]
+    assert ids(client.get("/jobs", params={"q": "NAÏVE"})) == [job["id"]]
     assert ids(client.get("/jobs", params={"label": "k=ß:ü"})) == [job["id"]]
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api.app import build_app
-from jobs import db
+from jobs import db, store
 from jobs.settings import Settings
-from kd import catalog
+from kd import catalog, spec
 
 
 def test_every_model_is_listed_with_its_family(lone_client: TestClient) -> None:
@@ -52,6 +53,13 @@ def test_a_server_is_ready_once_its_tables_are_there(empty_database_url: str, tm
             db.upgrade(empty_database_url)
         assert client.get("/readyz").json() == {"status": "ready"}
         assert client.post("/jobs", json={"mode": "train", "config": {}}).status_code == 201
+
+
+def test_a_server_is_ready_while_somebody_writes(client: TestClient, app: FastAPI) -> None:
+    with app.state.database.begin() as session:
+        store.add_job(session, spec.parse({"mode": "train", "config": {}}))
+
+        assert client.get("/readyz").json() == {"status": "ready"}
 
 
 # -- OpenAPI ----------------------------------------------------------------------------------------------

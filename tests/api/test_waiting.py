@@ -161,6 +161,22 @@ def test_a_preference_that_is_not_understood_is_ignored(client: TestClient, subm
     assert "preference-applied" not in answer.headers
 
 
+@pytest.mark.parametrize("prefer", ['wait="1"', " WAIT = 1 ; x=2", "return=minimal, wait=1", 'wait = " 1 "'])
+def test_a_preference_may_be_written_in_many_ways(client: TestClient, submit: Any, prefer: str) -> None:
+    answer = client.get(submit()["urls"]["self"], headers={"Prefer": prefer})
+
+    assert answer.headers["preference-applied"] == "wait=1"
+
+
+def test_a_long_preference_is_read_as_fast_as_a_short_one(client: TestClient, submit: Any) -> None:
+    began = time.monotonic()
+
+    answer = client.get(submit()["urls"]["self"], headers={"Prefer": "wait=" + " " * 5_000 + 'a"b'})
+
+    assert "preference-applied" not in answer.headers
+    assert time.monotonic() - began < 10  # one that goes back for each space takes minutes
+
+
 def test_a_wait_is_cut_to_what_the_server_allows(client: TestClient, submit: Any, later: Any) -> None:
     job = submit()
     later(lambda session: requests.pause(session, job["id"]))
@@ -245,6 +261,17 @@ def test_what_is_no_id_of_an_event_is_refused(client: TestClient, submit: Any, p
 
     (fault,) = problem_in(answer, 422, "invalid")["errors"]
     assert (fault["in"], fault["pointer"]) == ("header", "/Last-Event-ID")
+
+
+@pytest.mark.parametrize(("asked", "place"), [({"params": {"after": 3}}, "query"), ({}, "header")])
+def test_who_has_heard_more_than_was_said_is_told_so(
+    client: TestClient, submit: Any, problem_in: Any, asked: dict[str, Any], place: str
+) -> None:
+    headers = STREAM if asked else STREAM | {"Last-Event-ID": "3"}
+
+    (fault,) = problem_in(client.get(submit()["urls"]["events"], headers=headers, **asked), 422, "invalid")["errors"]
+
+    assert (fault["in"], fault["message"]) == (place, "is beyond this job's last event, which is 1")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from api import webhook_sender
 from api.public_addresses import Allowed
-from api.webhook_sender import AT_ONCE_TO_ONE, WebhookSender
+from api.webhook_sender import AT_ONCE_TO_ONE, MANY, WebhookSender
 from jobs import deliveries, leases, store, webhooks
 from jobs.deliveries import LEASE
 from jobs.models import Delivery
@@ -446,6 +446,26 @@ def test_a_slow_receiver_holds_up_nobody_else(
         until(lambda: [row.state for row in log(slow_id)] == ["delivered"] * 5)
     sender.close()
     assert len({received.id for received in slow.got}) == len(slow.got) == 5
+
+
+def test_however_many_are_slow_a_quick_one_is_not(
+    sender: WebhookSender, receiver: Receiver, hook: Any, add: Any, log: Any
+) -> None:
+    with Receiver(hold=threading.Event()).listening() as slow:
+        for _ in range(MANY + 1):
+            hook(url=slow.url())
+        add()
+        add()
+        sender.start()
+        until(lambda: len(slow.got) > MANY)
+
+        quick_id, _ = hook()
+        add()
+        until(lambda: [row.state for row in log(quick_id)] == ["delivered"])
+
+        assert slow.hold is not None
+        slow.hold.set()
+    sender.close()
 
 
 def test_servers_share_the_work_and_send_nothing_twice(

@@ -139,19 +139,19 @@ def test_every_spelling_of_postgresql_is_understood(url):
 def test_the_tables_can_be_made_removed_and_made_again(empty_database_url):
     engine = database.connect(empty_database_url)
     tables = sorted([*Base.metadata.tables, "alembic_version"])
-    assert not database.is_current(engine)
+    assert not database.is_current(database.sessions(engine))
 
     database.upgrade(engine)
     assert sorted(inspect(engine).get_table_names()) == tables
-    assert database.is_current(engine)
+    assert database.is_current(database.sessions(engine))
 
     database.downgrade(engine, "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
-    assert not database.is_current(engine)
+    assert not database.is_current(database.sessions(engine))
 
     database.upgrade(engine)
     assert sorted(inspect(engine).get_table_names()) == tables
-    assert database.is_current(engine)
+    assert database.is_current(database.sessions(engine))
     engine.dispose()
 
 
@@ -239,7 +239,7 @@ os.close(go)
 os.read(start, 1)
 engine = db.connect(url)
 db.upgrade(engine)
-assert db.is_current(engine)
+assert db.is_current(db.sessions(engine))
 """
 
 
@@ -260,5 +260,5 @@ def test_a_migration_that_fails_leaves_no_half_of_it(empty_database_url):
         database.upgrade(engine)
 
     assert [table for table in inspect(engine).get_table_names() if table != "alembic_version"] == ["files"]
-    assert not database.is_current(engine)
+    assert not database.is_current(database.sessions(engine))
     engine.dispose()

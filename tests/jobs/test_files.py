@@ -1,5 +1,6 @@
 """No path leads out of the data folder, whatever a row or a link says."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from jobs import files
 from jobs.errors import FileGone, JobNotFound, UnsafePath
 
 JOB = "job_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+OTHER = "job_01ARZ3NDEKTSV4RRFFQ69G5FAW"
 FILE = f"jobs/{JOB}/attempt-1/student.safetensors"
 
 
@@ -119,6 +121,31 @@ def test_superseded_files_are_removed_and_those_gone_already_do_no_harm(data):
 def test_only_an_id_that_we_made_becomes_a_folder(tmp_path, job_id):
     with pytest.raises(JobNotFound):
         files.attempt_folder(tmp_path, job_id, 1)
+
+
+def test_a_file_that_is_held_outlives_its_own_job(data):
+    mine = files.attempt_folder(data, OTHER, 1)
+
+    held = files.hold(data, FILE, mine)
+    again = files.hold(data, FILE, mine)
+    files.remove(data, [FILE])
+
+    assert held == again != data / FILE
+    assert held.read_bytes() == b"weights"
+    with pytest.raises(FileGone):
+        files.hold(data, FILE, files.attempt_folder(data, OTHER, 2))
+    files.let_go(mine)
+    files.let_go(mine)
+    assert not list(mine.iterdir())
+
+
+def test_without_links_a_file_is_read_where_it_is(data, monkeypatch):
+    def link(*_, **__) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+
+    assert files.hold(data, FILE, files.attempt_folder(data, OTHER, 1)) == data / FILE
 
 
 def test_every_attempt_has_a_folder_of_its_own(tmp_path):

@@ -1,8 +1,11 @@
 """What users may ask for and look at."""
 
+import contextlib
+import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event, update
 from sqlalchemy.exc import IntegrityError
 
 from jobs import ids, leases, queue, store
@@ -51,6 +54,37 @@ def test_a_retry_knows_its_parent_and_outlives_it(db, add, job):
     assert job(second).parent_job_id is None
     with pytest.raises(JobNotFound):
         add(parent=first)
+
+
+def test_jobs_and_their_retries_are_deleted_at_the_same_moment(engine, db, add):
+    """Each of the two deletes what the other one has to change."""
+    failed = add()
+    cancelled = add(parent=failed)
+    again = add(parent=cancelled)
+    with db.begin() as session:
+        session.execute(update(Job).values(state=State.FAILED))
+        session.execute(update(Job).where(Job.id == cancelled).values(state=State.CANCELLED))
+    both, deleted = threading.Barrier(2), {}
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def meet(connection, cursor, statement, *_) -> None:
+        if "FOR UPDATE" in statement:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(1)
+
+    def delete(state: State) -> None:
+        with db.begin() as session:
+            deleted[state] = store.delete_all(session, [Job.state == state])
+
+    threads = [threading.Thread(target=delete, args=(state,)) for state in (State.FAILED, State.CANCELLED)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {state: set(ids) for state, ids in deleted.items()} == {
+        State.FAILED: {failed, again}, State.CANCELLED: {cancelled},
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

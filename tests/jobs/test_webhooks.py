@@ -16,7 +16,7 @@ from sqlalchemy.exc import StatementError
 
 import jobs
 from jobs import deliveries, leases, requests, store, webhooks
-from jobs.deliveries import DELAYS, LEASE
+from jobs.deliveries import DELAYS, KEPT, LEASE
 from jobs.errors import DeliveryNotFound, WebhookNotFound
 from jobs.models import Delivery, DeliveryState
 from jobs.states import State
@@ -88,6 +88,25 @@ def test_what_was_over_long_ago_leaves_the_log(db, add, hook, take, succeed, log
 
     assert forgotten == [0, 1]
     assert [delivery.state for delivery in log(webhook)] == [DeliveryState.PENDING]
+
+
+def test_what_is_sent_once_more_at_that_very_moment_stays_in_the_log(db, add, hook, take, succeed, log, NOON):
+    webhook_id = hook()
+    add()
+    succeed(take())
+
+    def forget() -> None:
+        with db.begin() as session:
+            deliveries.forget_old(session, now=NOON + 2 * KEPT)
+
+    forgetful = threading.Thread(target=forget)
+    with db.begin() as session:
+        webhooks.redeliver(session, webhook_id, log(webhook_id)[0].id, now=NOON)
+        forgetful.start()
+        forgetful.join(0.5)
+    forgetful.join()
+
+    assert [row.state for row in log(webhook_id)] == [DeliveryState.PENDING]
 
 
 def test_so_many_that_they_would_hold_up_writers_leave_the_log_in_parts_the_oldest_first(

@@ -1,13 +1,14 @@
 """A second job under the first one's teacher, through the whole worker."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from databases import ON_ONE_DATABASE
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from jobs import files, leases, store
-from jobs.models import Job
+from jobs.models import File, Job
 from jobs.states import State
 from worker.children import Trainers
 from worker.supervisor import Worker, supervise
@@ -73,6 +74,40 @@ def test_a_job_whose_teacher_is_gone_fails_before_a_trainer_starts(settings, sub
     assert (job.error["code"], job.error["retryable"]) == ("bad_teacher", False)
     assert job.error["message"] == f"Job {teacher} no longer has the weights of its teacher, which was to teach here."
     assert not files.attempt_folder(settings.data_dir, job_id, 1).exists()
+
+
+@pytest.mark.parametrize("when", ["before it is held", "after"])
+def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
+    settings, submit, tiny, db, finished_teacher, monkeypatch, when
+):
+    """Its job has gone on after a restart, and gives up the file that the borrower was told of."""
+    teacher, path = finished_teacher
+    job_id = submit(tiny(teacher={"job": teacher}))
+    hold, times = files.hold, iter(("before it is held", "after"))
+
+    def write_anew() -> None:
+        anew = path.parent.with_name("attempt-2") / path.name
+        anew.parent.mkdir()
+        path.rename(anew)
+        with db.begin() as session:
+            session.execute(update(File).values(path=anew.relative_to(settings.data_dir).as_posix()))
+
+    def hold_meanwhile(*given) -> Path:
+        if next(times, None) == when:
+            write_anew()
+        held = hold(*given)
+        if next(times, None) == when:
+            write_anew()
+        return held
+
+    monkeypatch.setattr(files, "hold", hold_meanwhile)
+
+    supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event()))
+
+    with db.read() as session:
+        job = store.get_job(session, job_id)
+    assert "teacher.safetensors does not hold the weights of a model" in job.error["message"], "it was read"
+    assert not list((settings.data_dir / "jobs" / job_id).glob("attempt-*/*.safetensors")), "it is held no longer"
 
 
 @ON_ONE_DATABASE
