@@ -73,8 +73,7 @@ def claim(
 ) -> Claim | None:
     """Take the first job that waits (or `job_id`, if it still does) and that suits `offer`; None if there is none.
 
-    A stall is counted in advance, and taken back by the first new checkpoint: nobody can count it for a
-    worker that is dead.
+    A stall is counted in advance, and taken back by the first progress: nobody can count it for a worker that is dead.
     """
     waiting = aliased(Job)
     first = select(waiting.id).where(waiting.state == State.QUEUED)
@@ -207,15 +206,20 @@ def record(
     phase: str | None = None,
     progress: Mapping[str, Any] | None = None,
     latest_metrics: Mapping[str, float] | None = None,
+    got_further: bool = False,
     messages: range | None = None,
     now: datetime | None = None,
 ) -> None:
     """Write down what the trainer said: events ({"type", "data"}), points of curves, where it is.
 
+    `got_further`: it keeps, elsewhere than in a checkpoint, more than this attempt began with, and the next one will go
+    on from there. That ends the row of stalls, as a new checkpoint does.
     `messages` says which of its messages these are, here as in `publish` and `publish_file`; see `_change`.
     """
     given = {"phase": phase, "progress": progress, "latest_metrics": latest_metrics}
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if got_further:
+        changes["stalls"] = 0
     said = [Said(event["type"], dict(event["data"])) for event in events]
     counted = {"events_seq": Job.events_seq + len(said), "updated_at": clock.now_or(now)}
     row = _change(session, claim, changes | counted, messages)
@@ -411,7 +415,7 @@ def _ran(claim: Claim, seconds: float | None) -> dict[str, Any]:
 def _crashed(max_stalls: int) -> dict[str, Any]:
     return {
         "code": "crashed",
-        "message": f"The trainer crashed in {max_stalls} attempts in a row without a new checkpoint.",
+        "message": f"The trainer crashed in {max_stalls} attempts in a row without progress.",
         "hint": "The job's log shows what it printed last.",
         "retryable": True,
     }

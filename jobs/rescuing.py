@@ -61,7 +61,7 @@ def expire_waiting(session: Session, *, now: datetime | None = None) -> list[str
 def _worker_lost(max_stalls: int) -> dict[str, Any]:
     return {
         "code": "worker_lost",
-        "message": f"Workers fell silent in {max_stalls} attempts in a row without a new checkpoint.",
+        "message": f"Workers fell silent in {max_stalls} attempts in a row without progress.",
         "hint": "Look for a worker that was killed or ran out of memory, then submit the job again.",
         "retryable": True,
     }

@@ -112,6 +112,13 @@ class Noted(Said):
     message: str
 
 
+class LabelsKept(Said):
+    """So many labels of the run's table are safe on disk, more than it found: the next run goes on from them."""
+
+    event: Literal["labels_kept"] = "labels_kept"
+    count: int
+
+
 class Waiting(Said):
     """Alive, with nothing to do: another run writes the labels that this one needs. Said again and again."""
 
@@ -128,7 +135,7 @@ class Finished(Said):
 
 
 Event = Annotated[
-    Started | PhaseStarted | Step | Evaluated | RoundEnded | Saved | Wrote | Noted | Waiting | Finished,
+    Started | PhaseStarted | Step | Evaluated | RoundEnded | Saved | Wrote | Noted | LabelsKept | Waiting | Finished,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

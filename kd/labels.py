@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from kd import label_cache, tables, training
 from kd.checkpoint import State
 from kd.errors import BadLabels
-from kd.events import Event, Noted, PhaseStarted, Step, Waiting
+from kd.events import Event, LabelsKept, Noted, PhaseStarted, Step, Waiting
 from kd.inference import batch_size
 from kd.lessons import in_blocks
 from kd.tables import Table
@@ -67,7 +67,8 @@ def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event,
             if table_NVC is None:
                 table_NVC = tables.join_draft(path)
             written = label_views(bench, teacher, range(views), torch.from_numpy(table_NVC), start=start)
-            yield from told(bench, kept(bench, path, table_NVC, written), start=start, planned=count * views)
+            safely = kept(bench, path, table_NVC, written, start=start)
+            yield from told(bench, safely, start=start, planned=count * views)
             bench.team.wait()
             if bench.team.leads:
                 if not all(np.isfinite(table_NVC[first : first + 4096]).all() for first in range(0, count, 4096)):
@@ -172,11 +173,17 @@ def _shown(viewer: Viewer, batches: list[Tensor], V: int, first_view: int) -> It
             start += len(row_B)
 
 
-def told(bench: Workbench, written: Iterator[int], *, start: int = 0, before: int = 0, planned: int) -> Iterator[Step]:
+def told(
+    bench: Workbench, written: Iterator[int | LabelsKept], *, start: int = 0, before: int = 0, planned: int
+) -> Iterator[Step | LabelsKept]:
     """Say how labelling goes. Of the run's `planned` labels, `before` belong to earlier tables."""
     bench.begin_counting()
     said, now = start, start
-    for now in written:
+    for news in written:
+        if isinstance(news, LabelsKept):
+            yield news
+            continue
+        now = news
         if bench.time_to_speak() or bench.is_asked_to_save:
             yield bench.step("labelling", (before + now) / planned, now - said, {})
             bench.begin_counting()
@@ -185,8 +192,10 @@ def told(bench: Workbench, written: Iterator[int], *, start: int = 0, before: in
         yield bench.step("labelling", (before + now) / planned, now - said, {})
 
 
-def kept(bench: Workbench, path: Path, table_NVC: Table, written: Iterator[int]) -> Iterator[int]:
-    """Make what is written safe, every few seconds."""
+def kept(
+    bench: Workbench, path: Path, table_NVC: Table, written: Iterator[int], *, start: int
+) -> Iterator[int | LabelsKept]:
+    """Make what is written safe, every few seconds, and then say so if there is more than the `start` labels found."""
     began = time.monotonic()
     for number, now in enumerate(written, 1):
         # In a team, where no clock is the same for all, by count.
@@ -196,6 +205,8 @@ def kept(bench: Workbench, path: Path, table_NVC: Table, written: Iterator[int])
             bench.team.wait()
             if bench.team.leads:
                 tables.keep(path, table_NVC, now)
+                if now > start:  # the last batch of a whole draft is labelled again, which gets nobody further
+                    yield LabelsKept(count=now)
             began = time.monotonic()
         yield now
 

@@ -18,6 +18,7 @@ from kd.events import (
     Evaluated,
     Event,
     Finished,
+    LabelsKept,
     Noted,
     PhaseStarted,
     RoundEnded,
@@ -51,8 +52,8 @@ class Recorder:
 
     @property
     def urgent(self) -> bool:
-        """Steps can wait a moment; anything else is news."""
-        return any(not isinstance(event, Step) for event in self._pending)
+        """Steps and kept labels can wait a moment; anything else is news."""
+        return any(not isinstance(event, Step | LabelsKept) for event in self._pending)
 
     def hear(self, line: bytes) -> None:
         """Take a line the trainer said."""
@@ -129,6 +130,7 @@ class Recorder:
                 phase=phase,
                 progress=progress,
                 latest_metrics=self._latest_metrics or None,
+                got_further=any(isinstance(event, LabelsKept) for event in batch),
                 messages=messages,
             )
 

@@ -147,6 +147,22 @@ def test_a_job_that_makes_checkpoints_may_lose_its_worker_for_ever(add, claim, r
     assert job(job_id).attempt == 6
 
 
+def test_what_is_kept_without_a_checkpoint_is_progress_too_but_only_of_the_attempt_that_kept_it(
+    db, add, claim, rescue, job, NOON, TTL
+):
+    job_id = add()
+    outcomes = []
+
+    for number in range(9):
+        start = NOON + 10 * number * TTL
+        with db.begin() as session:
+            leases.record(session, claim(now=start), got_further=number < 6, now=start)
+        outcomes += rescue(start + 2 * TTL)
+
+    assert outcomes == [(job_id, State.QUEUED)] * 8 + [(job_id, State.FAILED)]
+    assert job(job_id).checkpoint_step == -1
+
+
 def test_the_same_checkpoint_again_is_no_progress(add, claim, rescue, publish, NOON, TTL):
     job_id = add()
     publish(claim(), step=7)

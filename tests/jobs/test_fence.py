@@ -28,6 +28,7 @@ WRITES: dict[str, Callable[[Any, Claim], Any]] = {
     "record": lambda session, claim: leases.record(
         session, claim, events=[{"type": "noted", "data": {}}], metrics=[("loss", 3, 0.1)], phase="student"
     ),
+    "record progress": lambda session, claim: leases.record(session, claim, got_further=True),
     "record nothing": lambda session, claim: leases.record(session, claim),
     "publish": lambda session, claim: leases.publish(
         session, claim, phase="student", step=9, epoch=1, best=True, metrics={}, files=[a_resume(claim)]

@@ -197,10 +197,11 @@ class Life(RuleBasedStateMachine):
         if self.as_its_worker(claim, write):
             self.known[claim.job_id].lease_ends = self.now + TTL
 
-    @rule(claim=claims, step=st.integers(0, 20))
-    def record(self, claim: Claim, step: int) -> None:
-        said = {"events": [{"type": "noted", "data": {}}], "metrics": [("loss", step, 0.5)]}
-        self.as_its_worker(claim, lambda session: leases.record(session, claim, now=self.now, **said))
+    @rule(claim=claims, step=st.integers(0, 20), further=st.booleans())
+    def record(self, claim: Claim, step: int, further: bool) -> None:
+        said = {"events": [{"type": "noted", "data": {}}], "metrics": [("loss", step, 0.5)], "got_further": further}
+        if self.as_its_worker(claim, lambda session: leases.record(session, claim, now=self.now, **said)) and further:
+            self.known[claim.job_id].stalls = 0
 
     @rule(claim=claims, step=st.integers(0, 20))
     def publish(self, claim: Claim, step: int) -> None:

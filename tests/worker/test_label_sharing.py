@@ -1,10 +1,12 @@
-"""Two jobs that want the same labels at once, through the service: one writes, the other waits, or takes over."""
+"""Labels through the service: of two jobs that want the same at once one writes and the other waits, or takes over;
+a job that is killed goes on with those that it has kept, and they are progress."""
 
 import contextlib
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +28,26 @@ MANY_LABELS = {"teacher": {"arch": "cnn", "epochs": 1}, "augmentation": {"strong
 @pytest.fixture
 def two_workers(db, settings):
     """Workers in threads of this process, each with trainers of its own."""
-    workers = [
-        Worker(f"worker-{name}", db, settings, Trainers(keep_one_warm=False), threading.Event()) for name in "ab"
-    ]
+    with at_work(
+        *(Worker(f"worker-{name}", db, settings, Trainers(keep_one_warm=False), threading.Event()) for name in "ab")
+    ):
+        yield
+
+
+@pytest.fixture
+def strict_worker(db, settings):
+    """A worker that gives a job up after one attempt without progress."""
+    strict = settings.model_copy(update={"max_stalls": 1})
+    with at_work(Worker("strict", db, strict, Trainers(keep_one_warm=True), threading.Event())):
+        yield
+
+
+@contextlib.contextmanager
+def at_work(*workers: Worker) -> Iterator[None]:
     threads = [threading.Thread(target=work, args=(worker, 0.05, threading.Lock())) for worker in workers]
     for thread in threads:
         thread.start()
-    yield workers
+    yield
     for worker in workers:
         worker.stopping.set()
     for thread, worker in zip(threads, workers, strict=True):
@@ -89,7 +104,7 @@ def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_
 ):
     jobs = [submit(tiny(**MANY_LABELS, objective={"temperature": temperature})) for temperature in (2.0, 8.0)]
     writer, heir, trainer = held_while_it_labels(db, settings, *jobs)
-    safe = int(next((settings.data_dir / "labels").glob("*.count")).read_text())
+    safe = count_of(settings.data_dir / "labels")
 
     os.kill(trainer, signal.SIGKILL)
     wait_until(lambda: over(db, *jobs))
@@ -100,6 +115,52 @@ def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_
     assert "labels_reused" not in Told(db, heir).codes()
     assert Told(db, writer).attempt == 2
     assert Told(db, writer).codes()[-3:].count("labels_reused") == 1
+
+
+def test_a_job_whose_trainer_is_killed_again_and_again_is_not_given_up_while_each_has_kept_more_labels(
+    strict_worker, submit, tiny, db, settings
+):
+    job = submit(tiny(**MANY_LABELS | {"views": 50}))
+    safe = [killed_when_it_has_kept_more(db, settings, job) for _ in range(2)]
+    wait_until(lambda: over(db, job))
+
+    assert 0 < safe[0] < safe[1]
+    assert (Told(db, job).state, Told(db, job).attempt) == (State.SUCCEEDED, 3)
+
+
+def test_labels_of_an_earlier_attempt_are_no_progress_of_one_that_keeps_none(strict_worker, submit, tiny, db, settings):
+    job = submit(tiny(**MANY_LABELS))
+    safe = killed_when_it_has_kept_more(db, settings, job)
+
+    labels = settings.data_dir / "labels"
+    wait_until(lambda: pid_that_has_mapped_a_draft(labels))
+    os.kill(pid_that_has_mapped_a_draft(labels), signal.SIGKILL)  # two seconds before it would keep any
+    wait_until(lambda: over(db, job))
+
+    assert count_of(labels) == safe > 0, "it came to keep labels before it was killed"
+    assert (Told(db, job).state, Told(db, job).attempt) == (State.FAILED, 2)
+
+
+def killed_when_it_has_kept_more(db, settings, job: str) -> int:
+    """End the job's trainer once it has kept labels, and said so; how many are safe."""
+    labels = settings.data_dir / "labels"
+    wait_until(lambda: pid_that_has_mapped_a_draft(labels))
+    trainer, found = pid_that_has_mapped_a_draft(labels), count_of(labels)
+    os.kill(trainer, signal.SIGSTOP)
+    time.sleep(CHUNK_SECONDS)  # so that its next batch is kept: its clock goes on
+    before = Told(db, job).progress
+    os.kill(trainer, signal.SIGCONT)
+    # What it says of its progress comes after what it says of the labels.
+    wait_until(lambda: count_of(labels) > found and Told(db, job).progress != before)
+    os.kill(trainer, signal.SIGKILL)
+    wait_until(lambda: pid_that_has_mapped_a_draft(labels) != trainer)
+    assert list(labels.glob("*.draft")), "it was too fast to be killed: give it more to label"
+    return count_of(labels)
+
+
+def count_of(labels: Path) -> int:
+    """How many labels are safe."""
+    return sum(int(count.read_text()) for count in labels.glob("*.count"))
 
 
 def held_while_it_labels(db, settings, *jobs: str) -> tuple[str, str, int]:

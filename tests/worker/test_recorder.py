@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from jobs import leases, store
 from jobs.errors import LeaseLost
 from jobs.models import File, Job
-from kd.events import Noted, Said, Saved, SavedFile
+from kd.events import LabelsKept, Noted, Said, Saved, SavedFile
 from worker.recorder import Recorder
 
 
@@ -55,6 +55,23 @@ def test_a_message_is_written_once_also_when_the_answer_to_its_commit_is_lost(db
     assert [data["message"] for kind, data in events if kind == "noted"] == [str(n) for n in range(1, 11)]
     assert [data["step"] for kind, data in events if kind == "checkpoint"] == [10, 20]
     assert len(paths) == len(set(paths)) == 2
+
+
+def test_labels_that_are_kept_end_the_row_of_stalls_and_are_no_checkpoint(db, recorder):
+    job_id = recorder.claim.job_id
+    say(recorder, noted(1))
+    recorder.flush()
+    with db.read() as session:
+        before = store.get_job(session, job_id).stalls
+
+    say(recorder, LabelsKept(count=1_000), noted(2), LabelsKept(count=2_000))
+    recorder.flush()
+
+    with db.read() as session:
+        job = store.get_job(session, job_id)
+        events = [event.type for event in store.events_after(session, job_id)]
+    assert (before, job.stalls, job.checkpoint_step) == (1, 0, -1)
+    assert events == ["state", "state", "claimed", "noted", "noted"], "they are too many to be told one by one"
 
 
 def test_a_database_that_has_forgotten_what_it_wrote_is_not_taken_for_one_that_has_it(db, recorder):
