@@ -4,6 +4,7 @@ The database stays the queue. A ring that is lost, doubled or late costs nothing
 """
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from celery import signals
@@ -11,7 +12,7 @@ from kombu.asynchronous import get_event_loop
 
 from jobs import broker, logs
 from jobs.settings import Settings
-from worker.loop import make_worker, work
+from worker.loop import make_worker, told_by_signals, work
 from worker.presence import at_work
 from worker.supervisor import Worker, supervise
 
@@ -23,6 +24,7 @@ app = broker.make_celery(settings.broker_url)
 # One job at a time in this process, whether the doorbell or the poll found it.
 slot = threading.Lock()
 worker: Worker | None = None
+ask_to_stop: Callable[[], None] | None = None
 presence = ExitStack()
 
 # With a doorbell, polling is the second line: it finds the jobs whose ring was lost.
@@ -51,9 +53,10 @@ def _listen_again() -> None:
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def start_polling(**_: object) -> None:
     """Set this process up, once, when Celery starts it."""
-    global worker
+    global worker, ask_to_stop
     logs.configure(settings.log_level)
     worker = make_worker(settings)
+    ask_to_stop = told_by_signals(worker.stopping.set)
     presence.enter_context(at_work(worker))
     threading.Thread(target=_poll, args=(worker,), name="poll", daemon=True).start()
 
@@ -67,8 +70,8 @@ def _poll(worker: Worker) -> None:
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def stop(**_: object) -> None:
     """SIGTERM: the running job goes back to the queue from its last checkpoint."""
-    if worker is not None:
-        worker.stopping.set()
+    if ask_to_stop is not None:
+        ask_to_stop()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]

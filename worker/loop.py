@@ -5,10 +5,12 @@ It needs no broker. With one, Celery's doorbell starts the same work sooner; see
 
 import argparse
 import os
+import queue as queues
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 import structlog
@@ -72,9 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
     settings = Settings()
     logs.configure(settings.log_level)
     worker = make_worker(settings)
+    ask_to_stop = told_by_signals(worker.stopping.set)
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        worker.stopping.set()
+        ask_to_stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -88,6 +91,22 @@ def main(arguments: list[str] | None = None) -> int:
         worker.trainers.close()
     log.info("worker_stopped", worker=worker.name)
     return 0
+
+
+def told_by_signals(act: Callable[[], object]) -> Callable[[], None]:
+    """What a signal handler may call to have this done, in a thread that waits for it.
+
+    A handler runs amid whatever the main thread does, which may hold the very lock that `Event.set` takes: it would
+    wait for itself. A `SimpleQueue` may be put into at any moment, and needs no new thread, of which there may be none.
+    """
+    signals: queues.SimpleQueue[None] = queues.SimpleQueue()
+
+    def wait() -> None:
+        signals.get()
+        act()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    return lambda: signals.put(None)
 
 
 def _stop_at_end_of_stdin(worker: Worker) -> None:

@@ -19,6 +19,30 @@ from jobs.states import State
 LOOP = ["-m", "worker.loop"]
 CELERY = ["-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
 
+# `worker.loop`, to which a SIGTERM comes at the worst moment: as it goes to sleep, holding the lock of the event that
+# is to wake it. `wait` holds it for microseconds, at every poll.
+LOOP_THAT_GETS_SIGTERM_WHILE_IT_HOLDS_THE_LOCK = """
+import signal, sys, threading
+from worker import loop
+
+
+class Stopping(threading.Event):
+    def wait(self, timeout=None):
+        with self._cond:
+            signal.raise_signal(signal.SIGTERM)
+        return super().wait(timeout)
+
+
+def make_worker(settings, make=loop.make_worker):
+    worker = make(settings)
+    worker.stopping = Stopping()
+    return worker
+
+
+loop.make_worker = make_worker
+sys.exit(loop.main([]))
+"""
+
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -87,6 +111,13 @@ def test_a_worker_that_is_asked_to_end_gives_its_job_back_at_once(start, submit,
     assert code == 0
     job = wait_for(job_id, lambda job: job.state == State.QUEUED)
     assert (job.lease_owner, job.stalls) == (None, 0)
+
+
+@SLOW_ON_POSTGRESQL
+def test_a_sigterm_that_comes_as_the_idle_worker_goes_to_sleep_ends_it(start):
+    worker = start(["-c", LOOP_THAT_GETS_SIGTERM_WHILE_IT_HOLDS_THE_LOCK])
+
+    assert worker.wait(timeout=30) == 0
 
 
 def test_a_celery_worker_finds_a_job_that_nobody_rang_for_and_gives_it_back_on_sigterm(
