@@ -177,15 +177,15 @@ class Trainers:
         with self._lock:
             reserve, self._reserve = self._reserve, None
             if reserve is None or not reserve.alive:
-                try:
-                    reserve = Child()
-                except OSError as error:
-                    self._failed_at, self._failure = time.monotonic(), error.strerror or str(error)
-                    raise
+                reserve = Child()
             else:
                 self._next_reserve = 0.0  # it was good, so the next one may follow at once
             self._taken, self._failure = reserve, None
             return reserve
+
+    def fail(self, error: OSError) -> None:
+        """A trainer, or what it takes to mind one, could not be had."""
+        self._failed_at, self._failure = time.monotonic(), error.strerror or str(error)
 
     @property
     def trouble(self) -> str | None:

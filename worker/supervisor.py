@@ -5,6 +5,7 @@ is killed and the work dropped: somebody else has the job, or soon will.
 """
 
 import contextlib
+import errno
 import queue
 import threading
 import time
@@ -138,28 +139,30 @@ class Attempt:
             log.warning("no_teacher", job=self.claim.job_id, error=str(error))
             self._refuse(endings.no_teacher(error))
             return
+        over = threading.Event()
         try:
             self.child = self.worker.trainers.take()
-        except OSError as error:  # no process, no memory: this machine's trouble, not the job's
+            self._start_fence(over)
+        except OSError as error:  # no process, no thread, no memory: this machine's trouble, not the job's
             log.error("no_trainer", job=self.claim.job_id, error=str(error))
+            self.end_trainer()
+            self.worker.trainers.fail(error)
             time.sleep(RETRY_SECONDS)
             self._put_back(endings.no_trainer(error))
             return
-        self.child.start(
-            Order(
-                spec=self.claim.spec,
-                out=str(self.folder),
-                resume=str(data / self.claim.resume) if self.claim.resume else None,
-                data_folder=str(data / "datasets"),
-                label_folder=str(data / "labels"),
-                log=str(log_path(self.folder)),
-                teacher_file=teacher_file,
-                label_cache_bytes=self.worker.settings.label_cache_bytes,
-            )
-        )
-        over = threading.Event()
-        threading.Thread(target=self._fence_myself, args=(over,), daemon=True).start()
         try:
+            self.child.start(
+                Order(
+                    spec=self.claim.spec,
+                    out=str(self.folder),
+                    resume=str(data / self.claim.resume) if self.claim.resume else None,
+                    data_folder=str(data / "datasets"),
+                    label_folder=str(data / "labels"),
+                    log=str(log_path(self.folder)),
+                    teacher_file=teacher_file,
+                    label_cache_bytes=self.worker.settings.label_cache_bytes,
+                )
+            )
             self._listen(self.child)
             self._settle(self.child)
         finally:
@@ -365,6 +368,12 @@ class Attempt:
             ttl = timedelta(seconds=self.worker.settings.lease_seconds)
             self.requests = leases.renew(session, self.claim, ttl=ttl, ran_seconds=asked - self.began)
         self.renewed_at = asked
+
+    def _start_fence(self, over: threading.Event) -> None:
+        try:
+            threading.Thread(target=self._fence_myself, args=(over,), daemon=True).start()
+        except RuntimeError as error:  # the trainer's threads were the last that there were
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     def _fence_myself(self, over: threading.Event) -> None:
         """In a thread of its own, since a hung database holds up the rest: kill the trainer before the lease lapses."""

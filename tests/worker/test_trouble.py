@@ -24,12 +24,28 @@ def idle(db, settings) -> Worker:
     return Worker("w1", db, settings, Trainers(keep_one_warm=False), threading.Event())
 
 
-@SLOW_ON_POSTGRESQL
-def test_where_no_trainer_can_be_started_no_job_is_taken_for_a_while(idle, submit, wait_for, tiny, monkeypatch):
+def no_process(machine: pytest.MonkeyPatch) -> None:
     def out_of_processes() -> children.Child:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    monkeypatch.setattr(children, "Child", out_of_processes)
+    machine.setattr(children, "Child", out_of_processes)
+
+
+def no_thread_to_mind_it(machine: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread, start=threading.Thread.start) -> None:
+        if thread._target.__name__ == "_fence_myself":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    machine.setattr(threading.Thread, "start", start)
+
+
+@SLOW_ON_POSTGRESQL
+@pytest.mark.parametrize("lacks", [no_process, no_thread_to_mind_it])
+def test_where_no_trainer_can_be_started_no_job_is_taken_for_a_while(
+    idle, submit, wait_for, tiny, monkeypatch, trainers, lacks
+):
+    lacks(monkeypatch)
     job_id = submit(tiny())
 
     supervise(idle)
@@ -38,6 +54,7 @@ def test_where_no_trainer_can_be_started_no_job_is_taken_for_a_while(idle, submi
     assert (job.attempt, job.stalls) == (1, 0)
     assert not idle.takes_jobs
     assert "out of processes or memory" in idle.trouble
+    assert not trainers()
     monkeypatch.undo()
     monkeypatch.setattr(children, "NO_TRAINER_SECONDS", 0.0)
     assert idle.takes_jobs, "it is tried again"
