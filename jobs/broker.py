@@ -13,8 +13,7 @@ def make_celery(broker_url: str) -> Celery:
     app.conf.update(
         result_backend=None,
         task_ignore_result=True,
-        # Acknowledged on arrival: the lease brings back what a dead worker dropped. A late ack would run a
-        # job twice as soon as it takes longer than the visibility timeout.
+        # Acknowledged on arrival: the lease brings back what a dead worker dropped.
         task_acks_late=False,
         task_serializer="json",
         accept_content=["json"],
@@ -28,11 +27,16 @@ def make_celery(broker_url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A broker that answers with errors (a replica after a failover, a full disk) is as good as a lost one: the
+        # worker goes on polling, and asks again. Otherwise the first such answer would end it.
+        broker_channel_error_retry=True,
         broker_connection_timeout=2,
         broker_pool_acquire_timeout=5,
         task_publish_retry=False,
         broker_transport_options={
-            "visibility_timeout": 60,
+            # A ring that was taken may be lost: no list is kept of those to bring back. (The list is looked through
+            # as soon as there is a connection, and one to a broker that answers with an error would never be closed.)
+            "ack_emulation": False,
             "socket_timeout": 10,
             "socket_connect_timeout": 2,
             "socket_keepalive": True,

@@ -326,6 +326,29 @@ class Deployment:
     def send_broker(self, what: signal.Signals) -> None:
         self._broker_process().send_signal(what)
 
+    def spoil_broker(self, how: Literal["is read-only", "cannot save"]) -> None:
+        """It is there, and answers with errors: as a replica after a failover does, or one whose disk is full."""
+        with redis.Redis(port=self.broker_port, socket_timeout=5) as broker:
+            if how == "is read-only":
+                broker.execute_command("REPLICAOF", "127.0.0.1", "1")
+                return
+            (self.broker.data_dir / "dump.rdb").mkdir()
+            broker.config_set("save", "3600 1")
+            broker.bgsave()
+            wait_until(lambda: broker.info("persistence")["rdb_last_bgsave_status"] == "err", "it could not save")
+
+    def mend_broker(self) -> None:
+        """Whatever was done to it."""
+        try:
+            self.send_broker(signal.SIGCONT)
+        except StopIteration:  # there is none
+            self.start_broker()
+        with redis.Redis(port=self.broker_port, socket_timeout=5) as broker:
+            broker.execute_command("REPLICAOF", "NO", "ONE")
+            broker.config_set("save", "")
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            (self.broker.data_dir / "dump.rdb").rmdir()
+
     def rings(self) -> int:
         """How many wait at the broker."""
         with redis.Redis(port=self.broker_port, socket_timeout=5) as broker:

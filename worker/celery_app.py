@@ -6,9 +6,10 @@ The database stays the queue. A ring that is lost, doubled or late costs nothing
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
-from celery import signals
-from kombu.asynchronous import get_event_loop
+from celery import bootsteps, signals
+from kombu.asynchronous import get_event_loop, set_event_loop
 
 from jobs import broker, logs
 from jobs.settings import Settings
@@ -29,6 +30,8 @@ presence = ExitStack()
 
 # With a doorbell, polling is the second line: it finds the jobs whose ring was lost.
 POLL_SECONDS = 1.0
+# How long after a connection to the broker has failed the next one is tried; Celery itself would try at once.
+RECONNECT_SECONDS = 2.0
 
 
 @app.task(name=broker.TASK)  # type: ignore[untyped-decorator]
@@ -48,6 +51,23 @@ def _listen_again() -> None:
     loop = get_event_loop()
     if loop is not None:
         loop.call_soon(loop.call_later, 0.01, lambda: None)  # type: ignore[no-untyped-call]
+
+
+class Reconnecting(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Between two connections to the broker, which may be there and answer whatever it is asked with an error."""
+
+    def start(self, consumer: Any) -> None:
+        # A connection that fails resets the loop, which `_listen_again` would then no longer find.
+        set_event_loop(consumer.hub)
+
+    def stop(self, consumer: Any) -> None:
+        if consumer.blueprint.state == bootsteps.RUN and worker is not None:
+            # What kombu has put there belongs to the connection that failed, and keeps all of it in memory.
+            consumer.hub.on_tick.clear()
+            worker.stopping.wait(RECONNECT_SECONDS)
+
+
+app.steps["consumer"].add(Reconnecting)
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]

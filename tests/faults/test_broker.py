@@ -1,13 +1,15 @@
-"""The broker is wiped, hangs, or rings for nothing: it is only the bell."""
+"""The broker is wiped, hangs, answers with errors, or rings for nothing: it is only the bell."""
 
 import signal
 import time
 from statistics import median
 
+import psutil
 import pytest
 from deployed import wait_until
 
 from faults.place import QUICK
+from jobs.broker import TASK, make_celery
 from jobs.ids import new
 from jobs.notifier import Notifier
 
@@ -57,6 +59,41 @@ def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, troub
     assert median(took) < 0.2
     assert max(took) < 5  # a machine may have hiccups
     assert place.on.wait_for_end(first)["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("trouble", ["is read-only", "cannot save"])
+def test_a_worker_outlives_a_broker_that_answers_with_errors_and_hears_the_bell_again_afterwards(place, trouble):
+    def is_heard() -> bool:
+        notifier.job_queued("nobody")
+        return times_heard(place) > before
+
+    (worker,) = place.on.crew(1)
+    notifier, before = Notifier(place.on.environment["STILLHOUSE_BROKER_URL"]), 0
+    wait_until(is_heard, "the worker hears the bell")
+    wait_until(lambda: place.on.rings() == 0, "all rings are heard")
+    before = times_heard(place)
+
+    place.on.spoil_broker(trouble)
+    done = [place.on.wait_for_end(place.submit(QUICK)) for _ in range(2)]
+    connections = len(psutil.Process(worker.pid).net_connections())
+    time.sleep(5)
+
+    assert [job["status"] for job in done] == ["succeeded", "succeeded"]
+    assert len(psutil.Process(worker.pid).net_connections()) < connections + 3, "those that failed are closed"
+    place.on.mend_broker()
+    wait_until(is_heard, "the worker hears the bell again")
+    for _ in range(20):
+        notifier.job_queued("nobody")
+    notifier.close(30)
+    wait_until(lambda: place.on.rings() == 0, "ring after ring is heard at once", seconds=6)
+    assert worker.alive
+
+
+def times_heard(place) -> int:
+    """How many rings the workers have taken."""
+    with make_celery(place.on.environment["STILLHOUSE_BROKER_URL"]) as app:
+        answers = app.control.inspect(timeout=1).stats() or {}
+    return sum(stats["total"].get(TASK, 0) for stats in answers.values())
 
 
 def test_duplicate_late_and_senseless_rings_change_nothing(place):
