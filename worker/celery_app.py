@@ -3,11 +3,15 @@
 The database stays the queue. A ring that is lost, doubled or late costs nothing, since the worker also polls.
 """
 
+import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
+import structlog
 from celery import bootsteps, signals
 from kombu.asynchronous import get_event_loop, set_event_loop
 
@@ -16,6 +20,8 @@ from jobs.settings import Settings
 from worker.loop import make_worker, told_by_signals, work
 from worker.presence import at_work
 from worker.supervisor import Worker, supervise
+
+log = structlog.get_logger()
 
 settings = Settings()
 if settings.broker_url is None:
@@ -27,11 +33,14 @@ slot = threading.Lock()
 worker: Worker | None = None
 ask_to_stop: Callable[[], None] | None = None
 presence = ExitStack()
+left = threading.Event()  # no job in hand, and none to come
 
 # With a doorbell, polling is the second line: it finds the jobs whose ring was lost.
 POLL_SECONDS = 1.0
 # How long after a connection to the broker has failed the next one is tried; Celery itself would try at once.
 RECONNECT_SECONDS = 2.0
+# How long Celery may take to end when all of our own work is done.
+CELERY_LEAVES_SECONDS = 5.0
 
 
 @app.task(name=broker.TASK)  # type: ignore[untyped-decorator]
@@ -76,7 +85,7 @@ def start_polling(**_: object) -> None:
     global worker, ask_to_stop
     logs.configure(settings.log_level)
     worker = make_worker(settings)
-    ask_to_stop = told_by_signals(worker.stopping.set)
+    ask_to_stop = told_by_signals(partial(_leave, worker))
     presence.enter_context(at_work(worker))
     threading.Thread(target=_poll, args=(worker,), name="poll", daemon=True).start()
 
@@ -94,9 +103,33 @@ def stop(**_: object) -> None:
         ask_to_stop()
 
 
+class Stopping(bootsteps.StartStopStep):  # type: ignore[misc]
+    """The same where Celery ends without a signal: at a shutdown by remote control, at an error of its own."""
+
+    def close(self, controller: Any) -> None:  # comes before Celery waits for the task that runs
+        stop()
+
+
+app.steps["worker"].add(Stopping)
+
+
+def _leave(worker: Worker) -> None:
+    worker.stopping.set()
+    try:
+        with slot:  # the job in hand is given back first
+            worker.trainers.close()
+            presence.close()
+    finally:
+        left.set()
+    # Celery takes leave of the broker and waits for its answers, at one that hangs for as long as it hangs.
+    time.sleep(CELERY_LEAVES_SECONDS)
+    with slot:  # (a job that was taken at the last moment)
+        log.warning("broker_holds_us_up", worker=worker.name)
+        os._exit(0)
+
+
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def leave(**_: object) -> None:
     if worker is not None:
-        with slot:  # the poll thread may still be giving its job back
-            worker.trainers.close()
-            presence.close()
+        stop()
+        left.wait()

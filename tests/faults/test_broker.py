@@ -8,7 +8,7 @@ import psutil
 import pytest
 from deployed import wait_until
 
-from faults.place import QUICK
+from faults.place import ENDLESS, QUICK
 from jobs.broker import TASK, make_celery
 from jobs.ids import new
 from jobs.notifier import Notifier
@@ -87,6 +87,24 @@ def test_a_worker_outlives_a_broker_that_answers_with_errors_and_hears_the_bell_
     notifier.close(30)
     wait_until(lambda: place.on.rings() == 0, "ring after ring is heard at once", seconds=6)
     assert worker.alive
+
+
+def test_a_worker_that_is_to_leave_while_the_broker_hangs_gives_its_job_back_and_is_gone_in_seconds(place):
+    (worker,) = place.on.crew(1)
+    job_id = place.in_training(ENDLESS)
+    place.on.send_broker(signal.SIGSTOP)
+    time.sleep(2)  # by now it waits for an answer
+
+    worker.send(signal.SIGTERM)
+    job = place.on.wait_for(job_id, lambda job: job["status"] == "queued", "is given back")
+    given_back = time.monotonic()
+    code = worker.wait(60)
+    seconds = place.measured("job given back beside a broker that hangs -> worker gone", given_back)
+
+    assert code == 0
+    assert seconds < 10
+    assert job["attempt"] == 1
+    assert place.on.row(job_id).stalls == 0
 
 
 def times_heard(place) -> int:

@@ -12,6 +12,7 @@ import pytest
 from databases import SLOW_ON_POSTGRESQL
 
 from jobs import requests, store
+from jobs.broker import make_celery
 from jobs.notifier import Notifier
 from jobs.settings import Settings
 from jobs.states import State
@@ -131,6 +132,31 @@ def test_a_celery_worker_finds_a_job_that_nobody_rang_for_and_gives_it_back_on_s
     worker.wait(timeout=15)
 
     assert wait_for(job_id, lambda job: job.state == State.QUEUED).lease_owner is None
+
+
+@SLOW_ON_POSTGRESQL
+@pytest.mark.parametrize("found_by", ["the poll", "the bell"])
+def test_a_celery_worker_that_is_shut_down_by_remote_control_gives_its_job_back(
+    start, submit, wait_for, until, long, valkey_url, found_by
+):
+    app, notifier = make_celery(valkey_url), Notifier(valkey_url)
+    worker = start(CELERY, valkey_url)
+    until(app.control.ping)
+    job_id, other = submit(long()), submit(long())
+    if found_by == "the bell":  # which is heard long before the next poll
+        notifier.job_queued(job_id)
+    wait_for(job_id, lambda job: job.checkpoint_step > 0)
+
+    app.control.shutdown()
+    code = worker.wait(timeout=20)
+    notifier.close()
+    app.close()
+
+    assert code == 0
+    for queued in (job_id, other):
+        job = wait_for(queued, lambda job: job.state == State.QUEUED)
+        assert (job.lease_owner, job.stalls) == (None, 0)
+    assert job.attempt == 0, "it took no other job meanwhile"
 
 
 @SLOW_ON_POSTGRESQL
