@@ -37,6 +37,7 @@ LOOP = ["-m", "worker.loop"]
 CELERY = ["-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
 
 LEASE_SECONDS = 4.0
+BrokerTrouble = Literal["is read-only", "cannot save"]
 SETTINGS = {
     "STILLHOUSE_LEASE_SECONDS": str(LEASE_SECONDS),
     "STILLHOUSE_HEARTBEAT_SECONDS": "0.4",
@@ -326,7 +327,7 @@ class Deployment:
     def send_broker(self, what: signal.Signals) -> None:
         self._broker_process().send_signal(what)
 
-    def spoil_broker(self, how: Literal["is read-only", "cannot save"]) -> None:
+    def spoil_broker(self, how: BrokerTrouble) -> None:
         """It is there, and answers with errors: as a replica after a failover does, or one whose disk is full."""
         with redis.Redis(port=self.broker_port, socket_timeout=5) as broker:
             if how == "is read-only":

@@ -23,7 +23,7 @@ from jobs.models import Job
 from jobs.states import State
 from tests.chaos.users import Users
 from tests.chaos.world import World
-from tests.deployed import LEASE_SECONDS, Process
+from tests.deployed import LEASE_SECONDS, BrokerTrouble, Process
 
 ANSWER_SECONDS = 5.0
 # A trainer that still loads torch writes nothing yet.
@@ -286,6 +286,14 @@ def hang_the_broker(world: World, users: Users, dice: Random) -> Iterator[Harm]:
     world.deployment.send_broker(signal.SIGCONT)
 
 
+def spoil_the_broker(world: World, users: Users, dice: Random) -> Iterator[Harm]:
+    """It answers with errors."""
+    how: BrokerTrouble = dice.choice(["is read-only", "cannot save"])
+    world.deployment.spoil_broker(how)
+    yield Harm(how, dice.uniform(1, 10))
+    world.deployment.mend_broker()
+
+
 def ring_ten_times(world: World, users: Users, dice: Random) -> Iterator[Harm]:
     """For jobs that wait, run, or ended long ago."""
     if found := users.some_ids(dice, 3):
@@ -339,6 +347,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault(wipe_the_broker, BROKER),
         Fault(kill_the_broker, BROKER),
         Fault(hang_the_broker, BROKER),
+        Fault(spoil_the_broker, BROKER),
         Fault(ring_ten_times, BROKER),
         Fault(ring_for_nobody, BROKER),
     ),
