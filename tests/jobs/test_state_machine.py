@@ -418,7 +418,7 @@ def with_rescue_of_the_living(monkeypatch) -> None:
 MUTANTS = [
     without_the_fence,
     pytest.param(without_the_attempt_in_the_fence, marks=pytest.mark.slow),
-    without_the_cancel_case,
+    pytest.param(without_the_cancel_case, marks=pytest.mark.slow),
     pytest.param(without_the_pause_case, marks=pytest.mark.slow),
     pytest.param(without_the_last_stall, marks=pytest.mark.slow),
     pytest.param(with_rescue_of_the_living, marks=pytest.mark.slow),

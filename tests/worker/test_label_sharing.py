@@ -117,6 +117,7 @@ def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_
     assert Told(db, writer).codes()[-3:].count("labels_reused") == 1
 
 
+@pytest.mark.slow
 def test_a_job_whose_trainer_is_killed_again_and_again_is_not_given_up_while_each_has_kept_more_labels(
     strict_worker, submit, tiny, db, settings
 ):
