@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy.orm import Session
 
 from api import conditional, idempotency, retrying, stream, views
-from api.conditional import IfNoneMatch, Unchanged, represent, shown
+from api.conditional import IfMatch, IfNoneMatch, Unchanged, represent, shown
 from api.dependencies import Database, JobId, Lanes, Lookout, Notifier, Query, Settings
 from api.errors import Invalid
 from api.faults import Fault
@@ -141,7 +141,7 @@ async def retry_job(
         unchanged.look(session, job_id)
         return retrying.submission(session, job_id, wanted)
 
-    return await lanes.write(partial(_made, db, notifier, settings, ask, understand, job_id))
+    return await lanes.write(partial(_made, db, notifier, settings, ask, understand, job_id, unchanged))
 
 
 def _add(session: Session, submission: Submission, request: store.Idempotency | None, parent: str | None) -> Job:
@@ -166,11 +166,12 @@ def _made(
     ask: Callable[[], store.Idempotency | None],
     understand: Callable[[Session], Submission],
     parent: str | None = None,
+    unchanged: IfMatch | None = None,
 ) -> Response:
     """The new job, or the one that the same request has made before: that needs neither room, data nor a teacher.
 
-    What the job shall be is understood twice: once to look at its data, which may take long, and once when nobody else
-    can change the parent of a retry any more.
+    What the job shall be is understood twice: once to look at its data, which may take long, and once in the
+    transaction that adds it, for which the parent of a retry must be `unchanged`.
     """
     request = ask()  # in this thread: the digest of a large body takes its time
     job, is_new = idempotency.replayed(db, request), False
@@ -181,8 +182,8 @@ def _made(
         check_data(submission, settings)  # a slow disk holds up nobody who writes
 
         def make(session: Session) -> Job:
-            if parent is not None:
-                store.lock_job(session, parent)
+            if parent is not None and unchanged is not None:
+                unchanged.check(session, parent)
             submission = understand(session)
             check_teacher(session, submission)
             return _add(session, submission, request, parent)

@@ -7,7 +7,7 @@ conditions that keep the truth is taken out of the code, one at a time, and the 
 import itertools
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from jobs import db as database
 from jobs.errors import JobNotFound, LeaseLost, NotAllowed
 from jobs.leases import Claim, NewFile
 from jobs.models import Base, Event, FileKind, Job, MetricPoint
+from jobs.retention import RESUMES_KEPT
 from jobs.states import FINAL, MOVES, State
 from kd.spec import parse
 
@@ -48,10 +49,21 @@ class Known:
     owner: Claim | None = None
     lease_ends: datetime | None = None
     stalls: int = 0
-    step: int = -1
+    resumes: list[tuple[int, str]] = field(default_factory=list)  # (step, path), newest first
     cancel: bool = False
     pause: bool = False
     start_by: datetime | None = None
+
+    @property
+    def newest(self) -> tuple[int, str | None]:
+        return self.resumes[0] if self.resumes else (-1, None)
+
+    @property
+    def step(self) -> int:
+        return self.newest[0]
+
+    def is_owned_by(self, claim: Claim) -> bool:
+        return self.owner is not None and (self.owner.worker, self.owner.attempt) == (claim.worker, claim.attempt)
 
     def put_down(self, *, stalled: bool) -> None:
         """What becomes of a job whose worker could not finish it."""
@@ -185,6 +197,7 @@ class Life(RuleBasedStateMachine):
         known.state, known.owner, known.lease_ends = State.RUNNING, claim, self.now + TTL
         known.attempt, known.stalls = known.attempt + 1, known.stalls + 1
         assert (claim.attempt, claim.checkpoint_step) == (known.attempt, known.step)
+        assert claim.resume == known.newest[1]
         return claim
 
     @rule(claim=claims)
@@ -203,14 +216,26 @@ class Life(RuleBasedStateMachine):
         if self.as_its_worker(claim, lambda session: leases.record(session, claim, now=self.now, **said)) and further:
             self.known[claim.job_id].stalls = 0
 
-    @rule(claim=claims, step=st.integers(0, 20))
-    def publish(self, claim: Claim, step: int) -> None:
+    @rule(claim=claims, further=st.integers(1, 5))
+    def publish(self, claim: Claim, further: int) -> None:
+        step = further + (self.known[claim.job_id].step if claim.job_id in self.known else 0)
         file = NewFile(FileKind.RESUME, "r.pt", f"r{next(self.numbers)}", 1, "0" * 64)
         facts = {"phase": "student", "epoch": 0, "best": False, "metrics": {}, "files": [file]}
         if self.as_its_worker(claim, lambda session: leases.publish(session, claim, step=step, now=self.now, **facts)):
             known = self.known[claim.job_id]
-            if step > known.step:
-                known.step, known.stalls = step, 0
+            known.resumes, known.stalls = [(step, file.path), *known.resumes][:RESUMES_KEPT], 0
+
+    @rule(target=claims, claim=claims)
+    def find_its_resume_damaged(self, claim: Claim):
+        anew: list[Claim] = []
+        if not self.as_its_worker(
+            claim, lambda session: anew.append(leases.discard_resume(session, claim, now=self.now))
+        ):
+            return multiple()
+        known = self.known[claim.job_id]
+        known.resumes = [(step, path) for step, path in known.resumes if path != claim.resume]
+        assert (anew[0].checkpoint_step, anew[0].resume) == known.newest
+        return anew[0]
 
     @rule(claim=claims, state=ENDINGS)
     def finish(self, claim: Claim, state: State) -> None:
@@ -243,7 +268,7 @@ class Life(RuleBasedStateMachine):
 
     def as_its_worker(self, claim: Claim, write: Callable) -> bool:
         """Whoever ever had a claim writes, zombies too; only the owner may."""
-        owns = claim.job_id in self.known and self.known[claim.job_id].owner is claim
+        owns = claim.job_id in self.known and self.known[claim.job_id].is_owned_by(claim)
         try:
             with self.db.begin() as session:
                 write(session)
