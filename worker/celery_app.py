@@ -17,8 +17,9 @@ from kombu.asynchronous import get_event_loop, set_event_loop
 
 from jobs import broker, logs
 from jobs.settings import Settings
-from worker.loop import make_worker, told_by_signals, work
+from worker.loop import make_worker, work
 from worker.presence import at_work
+from worker.signals import handed_over
 from worker.supervisor import Worker, supervise
 
 log = structlog.get_logger()
@@ -85,7 +86,7 @@ def start_polling(**_: object) -> None:
     global worker, ask_to_stop
     logs.configure(settings.log_level)
     worker = make_worker(settings)
-    ask_to_stop = told_by_signals(partial(_leave, worker))
+    ask_to_stop = handed_over(partial(_leave, worker))
     presence.enter_context(at_work(worker))
     threading.Thread(target=_poll, args=(worker,), name="poll", daemon=True).start()
 

@@ -5,12 +5,10 @@ It needs no broker. With one, Celery's doorbell starts the same work sooner; see
 
 import argparse
 import os
-import queue as queues
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from types import FrameType
 
 import structlog
@@ -19,6 +17,7 @@ from jobs import db, logs, queue
 from jobs.settings import Settings
 from worker.children import Trainers
 from worker.presence import at_work, offer_of
+from worker.signals import handed_over
 from worker.supervisor import Worker, supervise
 
 log = structlog.get_logger()
@@ -74,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = Settings()
     logs.configure(settings.log_level)
     worker = make_worker(settings)
-    ask_to_stop = told_by_signals(worker.stopping.set)
+    ask_to_stop = handed_over(worker.stopping.set)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         ask_to_stop()
@@ -91,22 +90,6 @@ def main(arguments: list[str] | None = None) -> int:
         worker.trainers.close()
     log.info("worker_stopped", worker=worker.name)
     return 0
-
-
-def told_by_signals(act: Callable[[], object]) -> Callable[[], None]:
-    """What a signal handler may call to have this done, in a thread that waits for it.
-
-    A handler runs amid whatever the main thread does, which may hold the very lock that `Event.set` takes: it would
-    wait for itself. A `SimpleQueue` may be put into at any moment, and needs no new thread, of which there may be none.
-    """
-    signals: queues.SimpleQueue[None] = queues.SimpleQueue()
-
-    def wait() -> None:
-        signals.get()
-        act()
-
-    threading.Thread(target=wait, name="signals", daemon=True).start()
-    return lambda: signals.put(None)
 
 
 def _stop_at_end_of_stdin(worker: Worker) -> None:

@@ -98,7 +98,7 @@ def supervise(worker: Worker) -> bool:
         attempt.see_through()
     except LeaseLost:
         log.warning("lease_lost", job=claim.job_id, attempt=claim.attempt)
-    except DBAPIError:  # nothing can be written down now: the lease lapses, and the job is rescued
+    except (DBAPIError, *UNREACHABLE):  # nothing can be written down now: the lease lapses, and the job is rescued
         log.exception("database_failed", job=claim.job_id, attempt=claim.attempt)
     except Exception as error:  # a bug of ours must cost one job, not the worker
         log.exception("supervisor_failed", job=claim.job_id, attempt=claim.attempt)

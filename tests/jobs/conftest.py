@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from jobs import leases, rescuing, store
+from jobs import deliveries, leases, rescuing, store, webhooks
 from jobs.leases import Claim, NewFile, Published
-from jobs.models import FileKind, Job
+from jobs.models import Delivery, FileKind, Job
 from kd.spec import parse
+
+HOOK_URL = "https://hooks.example/stillhouse"
 
 
 @pytest.fixture
@@ -80,3 +82,55 @@ def events(db) -> Callable[[str], list[tuple[str, dict]]]:
             return [(event.type, event.data) for event in store.events_after(session, job_id, 0, 10_000)]
 
     return events
+
+
+# -- webhooks ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hook(db, NOON: datetime) -> Callable[..., str]:
+    """Add a webhook; returns its id."""
+
+    def hook(*events: str, label: str | None = None, now: datetime = NOON) -> str:
+        with db.begin() as session:
+            return webhooks.add(session, HOOK_URL, events, label, now=now)[0].id
+
+    return hook
+
+
+@pytest.fixture
+def log(db) -> Callable[..., list[Delivery]]:
+    """All deliveries of a webhook, in the order in which they were added."""
+
+    def log(webhook_id: str, **which: object) -> list[Delivery]:
+        with db.read() as session:
+            return webhooks.deliveries(session, webhook_id, limit=1000, **which).items[::-1]
+
+    return log
+
+
+@pytest.fixture
+def take(db, NOON: datetime) -> Callable[..., deliveries.Claim | None]:
+    def take(now: datetime = NOON, **which: object) -> deliveries.Claim | None:
+        with db.begin() as session:
+            return deliveries.claim(session, now=now, **which)
+
+    return take
+
+
+@pytest.fixture
+def fail(db, NOON: datetime) -> Callable[..., bool]:
+    def fail(claim: deliveries.Claim, status: int | None = 500, now: datetime = NOON) -> bool:
+        with db.begin() as session:
+            return deliveries.failed(session, claim, f"the receiver answered {status}", status, now=now)
+
+    return fail
+
+
+@pytest.fixture
+def succeed(db, NOON: datetime) -> Callable[..., bool]:
+    def succeed(claim: deliveries.Claim, now: datetime = NOON) -> bool:
+        with db.begin() as session:
+            return deliveries.succeeded(session, claim, 204, now=now)
+
+    return succeed

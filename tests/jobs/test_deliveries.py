@@ -1,0 +1,230 @@
+"""Deliveries on their way: sent by one at a time, tried again, given up, and logged for a while."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from jobs import deliveries, store, webhooks
+from jobs.deliveries import DELAYS, KEPT, LEASE
+from jobs.models import DeliveryState
+from jobs.webhooks import WebhookDisabled
+from kd.spec import parse
+
+SECOND = timedelta(seconds=1)
+
+
+def test_a_claim_holds_all_that_is_to_be_sent(add, hook, take, NOON):
+    webhook_id = hook()
+    job_id = add(name="mine", labels={"team": "vision"})
+
+    claim = take()
+
+    assert (claim.webhook_id, claim.url, claim.job_id, claim.tries) == (
+        webhook_id,
+        "https://hooks.example/stillhouse",
+        job_id,
+        1,
+    )
+    assert (claim.at, claim.until) == (NOON, NOON + LEASE)
+    assert (claim.job_name, claim.labels) == ("mine", {"team": "vision"})
+    assert (claim.event.seq, claim.event.type, claim.event.data) == (1, "state", {"state": "queued"})
+    assert claim.secret not in repr(claim)
+    assert take() is None
+
+
+def test_the_databases_clock_decides_when_nobody_says_the_time(db, hook, log):
+    webhook_id = hook()
+    with db.begin() as session:
+        store.add_job(session, parse({"mode": "train", "config": {}}))
+    with db.begin() as session:
+        assert deliveries.is_due(session)
+        claim = deliveries.claim(session)
+    with db.begin() as session:
+        assert deliveries.succeeded(session, claim, 200)
+        assert not deliveries.is_due(session)
+
+    (only,) = log(webhook_id)
+    assert (only.state, only.last_status) == (DeliveryState.DELIVERED, 200)
+    assert claim.at <= only.delivered_at
+
+
+def test_events_of_a_job_go_out_one_after_the_other(add, claim, hook, take, succeed):
+    hook()
+    add()
+    claim()
+
+    first = take()
+    assert take() is None  # the second one waits for the outcome of the first
+    succeed(first)
+    second = take()
+
+    assert [first.event.seq, second.event.seq] == [1, 2]
+
+
+def test_an_event_that_does_not_arrive_does_not_hold_up_the_next(add, claim, hook, take, fail, NOON):
+    hook()
+    add()
+    claim()
+
+    fail(take())
+    second = take()
+
+    assert second.event.seq == 2
+    retried = take(now=NOON + 6 * SECOND)
+    assert (retried.event.seq, retried.tries) == (1, 2)
+
+
+def test_jobs_and_webhooks_do_not_wait_for_each_other(add, hook, take):
+    one, two = hook(), hook()
+    jobs = {add(), add()}
+
+    taken = [take() for _ in range(4)]
+
+    assert {(claim.webhook_id, claim.job_id) for claim in taken} == {(h, job) for h in (one, two) for job in jobs}
+    assert take() is None
+
+
+def test_webhooks_with_enough_to_do_are_left_out(db, add, hook, take, NOON):
+    one, two = hook(), hook()
+    add()
+
+    assert take(without=[one]).webhook_id == two
+    assert take(without=[one]) is None
+    with db.read() as session:
+        assert not deliveries.is_due(session, without=[one], now=NOON)
+        assert deliveries.is_due(session, now=NOON)
+
+
+def test_two_senders_at_the_same_moment_take_different_deliveries(db, engine, add, hook, NOON):
+    hook()
+    add(), add()
+    if engine.dialect.name == "sqlite":  # which has only one writer at any moment
+        with db.begin() as one:
+            first = deliveries.claim(one, now=NOON)
+        with db.begin() as two:
+            second = deliveries.claim(two, now=NOON)
+    else:
+        with db.begin() as one, db.begin() as two:
+            first, second = deliveries.claim(one, now=NOON), deliveries.claim(two, now=NOON)
+
+    assert first.id != second.id
+
+
+def test_what_a_dead_sender_had_taken_is_sent_by_another_one_under_the_same_id(add, hook, take, succeed, log, NOON):
+    webhook_id = hook()
+    add()
+    dead = take()
+
+    assert take(now=NOON + LEASE - SECOND) is None
+    late = NOON + LEASE
+    again = take(now=late)
+
+    assert (again.id, again.tries) == (dead.id, 2)
+    assert not succeed(dead, now=late)  # it was only slow: too late to say so
+    assert log(webhook_id)[0].state is DeliveryState.PENDING
+    assert succeed(again, now=late)
+    assert log(webhook_id)[0].state is DeliveryState.DELIVERED
+
+
+def test_tries_follow_the_schedule_and_end(add, hook, take, fail, log, NOON):
+    webhook_id = hook()
+    add()
+    now = NOON
+
+    for number, delay in enumerate(DELAYS, 1):
+        claim = take(now=now)
+        assert claim.tries == number
+        assert fail(claim, now=now)
+        (row,) = log(webhook_id)
+        assert (row.state, row.last_status) == (DeliveryState.PENDING, 500)
+        assert now + delay <= row.next_try_at <= now + 1.1 * delay
+        assert take(now=row.next_try_at - SECOND) is None
+        now = row.next_try_at
+    assert fail(take(now=now), status=None, now=now)
+
+    (row,) = log(webhook_id)
+    assert (row.state, row.tries, row.last_status) == (DeliveryState.FAILED, 10, None)
+    assert take(now=now + timedelta(days=30)) is None
+    assert now - NOON > timedelta(days=3)
+
+
+def test_a_receiver_that_is_gone_is_told_nothing_more_until_somebody_enables_it(db, add, hook, take, fail, log, NOON):
+    webhook_id, other = hook(), hook()
+    add(), add()
+    claim = take(without=[other])
+
+    fail(claim, status=410)
+
+    with db.read() as session:
+        assert webhooks.get(session, webhook_id).disabled_at == NOON
+    assert {delivery.state for delivery in log(webhook_id)} == {DeliveryState.FAILED}
+    assert {delivery.last_error for delivery in log(webhook_id)} == {
+        "the receiver answered 410",
+        "The receiver has answered 410 Gone to another delivery, so the webhook was disabled.",
+    }
+    assert {delivery.state for delivery in log(other)} == {DeliveryState.PENDING}
+    add()
+    assert len(log(webhook_id)) == 2
+    with db.begin() as session, pytest.raises(WebhookDisabled, match="enable it first"):
+        webhooks.redeliver(session, webhook_id, claim.id)
+
+    with db.begin() as session:
+        assert webhooks.enable(session, webhook_id).disabled_at is None
+    add()
+    assert [delivery.state for delivery in log(webhook_id)][2:] == [DeliveryState.PENDING]
+
+
+# -- the log ----------------------------------------------------------------------------------------------
+
+
+def test_what_was_over_long_ago_leaves_the_log(db, add, hook, take, succeed, log, NOON):
+    webhook = hook("state")
+    add()
+    succeed(take())
+    add(now=NOON + SECOND)
+
+    with db.begin() as session:
+        forgotten = [deliveries.forget_old(session, now=NOON + timedelta(days=days)) for days in (29, 31)]
+
+    assert forgotten == [0, 1]
+    assert [delivery.state for delivery in log(webhook)] == [DeliveryState.PENDING]
+
+
+def test_what_is_sent_once_more_at_that_very_moment_stays_in_the_log(db, add, hook, take, succeed, log, NOON):
+    webhook_id = hook()
+    add()
+    succeed(take())
+
+    def forget() -> None:
+        with db.begin() as session:
+            deliveries.forget_old(session, now=NOON + 2 * KEPT)
+
+    forgetful = threading.Thread(target=forget)
+    with db.begin() as session:
+        webhooks.redeliver(session, webhook_id, log(webhook_id)[0].id, now=NOON)
+        forgetful.start()
+        forgetful.join(0.5)
+    forgetful.join()
+
+    assert [row.state for row in log(webhook_id)] == [DeliveryState.PENDING]
+
+
+def test_so_many_that_they_would_hold_up_writers_leave_the_log_in_parts_the_oldest_first(
+    db, add, hook, take, succeed, log, NOON, monkeypatch
+):
+    webhook = hook("state")
+    for day in (2, 0, 1):
+        add(now=NOON + timedelta(days=day))
+    for _ in range(3):
+        succeed(take(NOON + timedelta(days=2)))
+    monkeypatch.setattr(deliveries, "FORGOTTEN_TOGETHER", 2)
+
+    forgotten, kept = [], []
+    for _ in range(3):
+        with db.begin() as session:
+            forgotten.append(deliveries.forget_old(session, now=NOON + timedelta(days=40)))
+        kept.append([delivery.created_at for delivery in log(webhook)])
+
+    assert forgotten == [2, 1, 0]
+    assert kept == [[NOON + timedelta(days=2)], [], []]
