@@ -7,10 +7,10 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 
 from api import errors, lanes, lookout
-from api.faults import Fault
 from jobs import ids, notifier, settings
 from jobs.db import Sessions
 from jobs.errors import JobNotFound
+from kd.spec.faults import Fault
 
 
 async def _database(request: Request) -> Sessions:

@@ -15,11 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from api import faults
-from api.faults import Fault, Place
 from jobs import errors as jobs_errors
 from jobs import webhooks
-from kd import label_cache
+from kd.labels import cache
+from kd.spec import faults
+from kd.spec.faults import Fault, Place
 
 log = structlog.get_logger()
 
@@ -101,7 +101,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     jobs_errors.JobNotFound: (404, "job_not_found"),
     jobs_errors.CheckpointNotFound: (404, "checkpoint_not_found"),
     jobs_errors.ArtifactNotFound: (404, "artifact_not_found"),
-    label_cache.NoSuchTable: (404, "label_table_not_found"),
+    cache.NoSuchTable: (404, "label_table_not_found"),
     jobs_errors.WorkerNotFound: (404, "worker_not_found"),
     jobs_errors.WebhookNotFound: (404, "webhook_not_found"),
     jobs_errors.DeliveryNotFound: (404, "delivery_not_found"),
@@ -110,8 +110,8 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     jobs_errors.NotAllowed: (409, "not_allowed"),
     webhooks.WebhookDisabled: (409, "webhook_disabled"),
     webhooks.TooManyWebhooks: (409, "too_many_webhooks"),
-    label_cache.TableBusy: (409, "label_table_busy"),
-    label_cache.TableUnfinished: (409, "label_table_unfinished"),
+    cache.TableBusy: (409, "label_table_busy"),
+    cache.TableUnfinished: (409, "label_table_unfinished"),
     jobs_errors.FileGone: (410, "file_gone", "The file is no longer there; a newer checkpoint may have replaced it."),
     PreconditionFailed: (412, "precondition_failed"),
     BodyTooLarge: (413, "body_too_large"),

@@ -11,11 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
-from api.faults import Fault
 from jobs import store
 from jobs.db import Sessions
 from jobs.models import Job
 from jobs.store import Idempotency
+from kd.spec.faults import Fault
 
 HEADER = "Idempotency-Key"
 REPLAYED = {"Idempotent-Replayed": "true"}

@@ -7,15 +7,16 @@ from fastapi import Depends, Request
 from pydantic import Field, ValidationError
 from sqlalchemy.orm import Session
 
-from api import faults, json_body
+from api import json_body
 from api.errors import Invalid
-from api.faults import Fault
 from api.submission import LabelKey, LabelValue, Limits, Name, Submission, understand
 from jobs import store
 from jobs.errors import NotAllowed
 from jobs.models import Job
 from jobs.states import ACTIONS, FINAL
 from kd import spec
+from kd.spec import faults
+from kd.spec.faults import Fault
 
 ENVELOPE = ("name", "labels", "priority", "limits", "keep_last")
 

@@ -11,10 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 from api import views
 from api.errors import Invalid, TooManyStreams
-from api.faults import Fault
 from api.lookout import Lookout
 from jobs.db import UNREACHABLE
 from jobs.errors import JobNotFound
+from kd.spec.faults import Fault
 
 MEDIA_TYPE = "text/event-stream"
 # Proxies, and clients, give up on a connection that is silent for long.

@@ -11,14 +11,16 @@ from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 from sqlalchemy.orm import Session
 
-from api import faults, json_body
+from api import json_body
 from api.dependencies import Settings
 from api.errors import Invalid
-from api.faults import Fault
 from jobs import store, teachers
 from jobs.errors import NoTeacher
-from kd import packed_facts, spec
+from kd import spec
+from kd.data import packed_facts
 from kd.errors import DataError
+from kd.spec import faults
+from kd.spec.faults import Fault
 
 # In the dialect that Python and JSON Schema share.
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"

@@ -29,16 +29,23 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kd import catalog, evaluate, labels, memory, models, training
-from kd.checkpoint import Position, copy_of
-from kd.data import Dataset, Split
-from kd.inference import for_inference
-from kd.lessons import lessons
-from kd.models.torchvision_import import torchvision_transforms
-from kd.seeds import permutation
+from kd.data.catalog import DATASETS, DatasetFacts
+from kd.data.dataset import Dataset
+from kd.data.splits import Split
+from kd.evaluation import cost
+from kd.labels import labelling
+from kd.machine import memory
+from kd.models.build import build
+from kd.models.folding import for_inference
+from kd.models.weights import copy_of
+from kd.randomness import permutation
 from kd.spec import TrainConfig
+from kd.torchvision_import import torchvision_transforms
 from kd.train import TableLabels
-from kd.workbench import Workbench
+from kd.training import loop
+from kd.training.batches import lessons
+from kd.training.position import Position
+from kd.training.run import Workbench
 
 BATCH = 64
 PAIRS = "resnet32x4:resnet8x4,resnet56:resnet20,wrn_40_2:wrn_16_2,cnn:mlp,cnn:cnn_small"
@@ -125,7 +132,7 @@ class Pair:
 
     def __init__(self, teacher: str, student: str, name: str, images: Path | None, device: torch.device, folder: Path):
         self.device = device
-        facts = catalog.DATASETS[name]
+        facts = DATASETS[name]
         self.pixels, self.labels = content(images, facts)
         self.config = TrainConfig.model_validate(
             {
@@ -142,10 +149,7 @@ class Pair:
         self.teacher = self._model(teacher).eval().requires_grad_(False)
         self.inputs = torch.randn(BATCH, *facts.shape, device=device).contiguous(memory_format=torch.channels_last)
         self.targets = torch.randint(facts.classes, (BATCH,), device=device)
-        macs = {
-            arch: evaluate.macs(models.build(arch, facts.classes, facts.shape), facts.shape)
-            for arch in (teacher, student)
-        }
+        macs = {arch: cost.macs(build(arch, facts.classes, facts.shape), facts.shape) for arch in (teacher, student)}
         # About 1.5e11 multiply-accumulates a second on two cores; small models are bound by other things.
         self.student_images = self._images(max(3 * macs[student], 6_000_000), 1.2e11)
         self.teacher_images = self._images(max(macs[teacher], 6_000_000), 1.5e11)
@@ -182,7 +186,7 @@ class Pair:
         model = bench.build(self.config.student.arch, "student")
         steps_end = began = time.perf_counter()
         with timed(self.device) as seconds:
-            for event in training.fit(bench, "student", model, self.config, guidance=guidance):
+            for event in loop.fit(bench, "student", model, self.config, guidance=guidance):
                 if event.event == "phase":
                     began = time.perf_counter()
                 if event.event == "step":
@@ -209,7 +213,7 @@ class Pair:
         bench = self.bench(self.teacher_images)
         bench.position.finished["teacher"] = {"best": copy_of(self.teacher)}
         with timed(self.device) as seconds:
-            for _ in labels.obtain(bench, for_inference(self.teacher), 1):
+            for _ in labelling.obtain(bench, for_inference(self.teacher), 1):
                 pass
         return len(bench.train) / seconds()
 
@@ -223,7 +227,7 @@ class Pair:
                 with torch.inference_mode():
                     teacher_BC = self.teacher(lesson.pixels_BCHW)
                 student_BC = model(lesson.pixels_BCHW)
-                parts = training.loss_of(lesson._replace(teacher_BC=teacher_BC.clone()), student_BC, guidance)
+                parts = loop.loss_of(lesson._replace(teacher_BC=teacher_BC.clone()), student_BC, guidance)
                 optimizer.zero_grad(set_to_none=True)
                 parts.total.backward()
                 optimizer.step()
@@ -231,7 +235,7 @@ class Pair:
 
     def tutorial(self) -> float:
         transforms = torchvision_transforms()
-        facts = catalog.DATASETS[self.config.dataset]
+        facts = DATASETS[self.config.dataset]
         # As torchvision's own data sets give their images, and its tutorials transform them.
         steps = [transforms.ToPILImage(), transforms.RandomCrop(facts.height, padding=facts.crop_padding)]
         steps += [transforms.RandomHorizontalFlip()] if facts.flip else []
@@ -262,7 +266,7 @@ class Pair:
         return max(4 * BATCH, min(wanted, len(self.labels)))
 
     def bench(self, images: int) -> Workbench:
-        facts = catalog.DATASETS[self.config.dataset]
+        facts = DATASETS[self.config.dataset]
         tenth = max(1, images // 9)
         part = {name: Split(self.pixels[:count], self.labels[:count]) for name, count in (("t", images), ("v", tenth))}
         self.number += 1  # no data set is the one before, so that no label table is
@@ -284,7 +288,7 @@ class Pair:
         )
 
     def _model(self, arch: str, *, channels_last: bool = True) -> nn.Module:
-        model = models.build(arch, self.classes, catalog.DATASETS[self.config.dataset].shape).to(self.device)
+        model = build(arch, self.classes, DATASETS[self.config.dataset].shape).to(self.device)
         return model.to(memory_format=torch.channels_last) if channels_last else model
 
     def _student(self) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -305,7 +309,7 @@ class Transformed(torch.utils.data.Dataset):
         return self.transform(self.pixels[number]), int(self.targets[number])
 
 
-def content(images: Path | None, facts: catalog.DatasetFacts) -> tuple[torch.Tensor, torch.Tensor]:
+def content(images: Path | None, facts: DatasetFacts) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels uint8 [N, C, H, W] and labels [N]."""
     if images is not None:
         with np.load(images) as file:

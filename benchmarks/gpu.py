@@ -20,8 +20,8 @@ import torch
 from engine import BATCH, Pair, wait
 from torch.profiler import ProfilerActivity, profile
 
-from kd import training
 from kd.train import TableLabels
+from kd.training import loop
 
 PAIRS = "resnet32x4:resnet8x4,wrn_40_2:wrn_16_2,resnet56:resnet20"
 IMAGES = 45_000
@@ -94,7 +94,7 @@ def student_phase(pair: Pair, epochs: int, images: int = IMAGES):
     count, classes = len(bench.train), pair.classes
     table = torch.randn(count, 4, classes, device=pair.device).half()
     guidance = TableLabels(config.objective, torch.randn(len(bench.validation), classes), table, pair.device)
-    return training.fit(bench, "student", bench.build(config.student.arch, "student"), config, guidance=guidance)
+    return loop.fit(bench, "student", bench.build(config.student.arch, "student"), config, guidance=guidance)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from statistics import mean, stdev
 
 import numpy as np
 
+from kd.data.packing import Chunk, pack
 from kd.events import Finished
-from kd.packed import Chunk, pack
 from kd.run import run
 from kd.spec import parse
 

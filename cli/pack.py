@@ -21,12 +21,12 @@ def pack(
 ) -> None:
     """Make a data set of your own images; they may be more than fit in memory."""
     with extra("kd", "pack"):
-        from kd import npz, packed
+        from kd.data import npz, packing
 
     dataset = f"packed/{name.removeprefix('packed/')}"
     found = npz.read(images)
     try:
-        facts = packed.pack(data / "datasets", dataset, found.chunks(), found.classes)
+        facts = packing.pack(data / "datasets", dataset, found.chunks(), found.classes)
     except OSError as error:
         raise Trouble(f"{error.filename or data}: {error.strerror}") from error
     channels, height, width = facts.shape

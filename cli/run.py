@@ -19,7 +19,7 @@ from cli.results import Outcome
 from cli.story import Story
 from cli.submit import SetMode, Settings, SpecFile
 from kd.events import Event, Finished, Saved, Step
-from kd.label_cache import DEFAULT_BYTES
+from kd.labels.cache import DEFAULT_BYTES
 from kd.spec import GuideSpec, TeacherOfJob, TrainSpec, parse
 
 MODES: dict[str, type[TrainSpec] | type[GuideSpec]] = {"train": TrainSpec, "guide": GuideSpec}
@@ -95,7 +95,7 @@ def run(
 
 def show(asked: TrainSpec | GuideSpec, finished: Finished, folder: Path, story: Story) -> None:
     """The result of a run that is over."""
-    from kd.checkpoint import read_facts
+    from kd.models.weights import read_facts
 
     config, teacher = asked.config.model_dump(), folder / TEACHER
     outcome = Outcome(
@@ -129,7 +129,7 @@ def brought_along(asked: TrainSpec | GuideSpec, given: Path | None, resumed: Pat
 
 def understood(given: dict[str, Any]) -> TrainSpec | GuideSpec:
     """The spec, or every problem of it by its pointer, as the server would say it."""
-    from api import faults
+    from kd.spec import faults
 
     given = {name: value for name, value in given.items() if name not in specs.ENVELOPE}
     if given.get("mode") not in MODES:

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from client import Client, ClientError
-from kd import data
-from kd.checkpoint import load_model
+from kd.data.dataset import load_dataset
 from kd.errors import KdError
+from kd.models.weights import load_model
 
 SPECS = {
     "train": {"dataset": "mnist5k", "teacher": {"arch": "cnn"}, "student": {"arch": "mlp"}, "views": 4},
@@ -85,7 +85,7 @@ def demonstrate(client: Client, data_folder: Path) -> None:
 def classify(path: Path, data_folder: Path) -> None:
     """Let a downloaded student read some digits it has never seen."""
     model, facts = load_model(path)
-    test = data.load("mnist5k", data_folder / "datasets", validation_fraction=0.1).test
+    test = load_dataset("mnist5k", data_folder / "datasets", validation_fraction=0.1).test
     every = len(test.labels) // 12
     images, labels = test.images[::every][:12], test.labels[::every][:12]
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (facts.mean, facts.std))

@@ -31,7 +31,7 @@ from jobs.db import Sessions
 from jobs.leisure import rest
 from jobs.models import File, Job
 from jobs.states import State
-from kd import label_cache
+from kd.labels import cache
 
 GRACE_SECONDS = 3600.0
 DRAFT_GRACE_SECONDS = 24 * 3600.0
@@ -86,7 +86,7 @@ def collect(
         total += _collect_jobs(db, data_dir, folders[first : first + BATCH], before=before)
         if rest(stop, began):
             return total
-    drafts = label_cache.collect(data_dir / "labels", older_than_seconds=drafts_older_than_seconds)
+    drafts = cache.collect(data_dir / "labels", older_than_seconds=drafts_older_than_seconds)
     return total + Collected(len(drafts), sum(drafts.values()))
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from jobs.errors import BadSettings
-from kd.label_cache import DEFAULT_BYTES
+from kd.labels.cache import DEFAULT_BYTES
 
 PREFIX = "STILLHOUSE_"
 

@@ -7,13 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd import guides, labels, teacher, training
-from kd.closing import control, evaluation
 from kd.events import Event, PhaseStarted, RoundEnded
-from kd.guides import Guide
+from kd.labels import labelling
+from kd.report.evaluate import evaluate
 from kd.spec import GuideConfig
-from kd.training import Scores
-from kd.workbench import Workbench
+from kd.teachers import frozen, guides
+from kd.teachers.guides import Guide
+from kd.teachers.obtain import obtain_teacher
+from kd.training import loop
+from kd.training.control import train_control
+from kd.training.run import Workbench
+from kd.training.validation import Scores
 
 
 def guide(bench: Workbench) -> Iterator[Event]:
@@ -24,15 +28,15 @@ def guide(bench: Workbench) -> Iterator[Event]:
     config, finished = bench.config, bench.position.finished
     assert isinstance(config, GuideConfig)
 
-    yield from teacher.obtain(bench)
+    yield from obtain_teacher(bench)
 
     if "student" not in finished:
         guidance = RoundLabels(bench, guides.make(bench))
         student = bench.build(config.student.arch, "student")
-        yield from training.fit(bench, "student", student, config, guidance=guidance)
+        yield from loop.fit(bench, "student", student, config, guidance=guidance)
 
-    yield from control(bench)
-    yield from evaluation(bench)
+    yield from train_control(bench)
+    yield from evaluate(bench)
 
 
 class RoundLabels:
@@ -61,14 +65,14 @@ class RoundLabels:
         bench.enter("labelling")
         facts = {"round": number + 1, "rounds": self.rounds, "views": shown, "guide": self.guide.name}
         yield PhaseStarted(phase="labelling", facts=facts)
-        self.validation_NC = teacher.validation_logits(bench, self.guide.model)
+        self.validation_NC = frozen.validation_logits(bench, self.guide.model)
         images, classes = len(bench.train), len(bench.dataset.classes)
         # Zeros, because in a team each fills in its share and the sum is the whole.
         dtype = bench.autocast or torch.float32
         self.table_NVC = torch.zeros(images, shown, classes, device=bench.device, dtype=dtype)
-        written = labels.label_views(bench, self.guide.model, range(number * V, number * V + shown), self.table_NVC)
+        written = labelling.label_views(bench, self.guide.model, range(number * V, number * V + shown), self.table_NVC)
         planned = bench.views_to_label * images
-        yield from labels.told(bench, written, before=number * V * images, planned=planned)
+        yield from labelling.told(bench, written, before=number * V * images, planned=planned)
         bench.team.sum(self.table_NVC)
         self.labelled = number
         bench.enter("student")

@@ -1,4 +1,4 @@
-"""One process of a run in several, as `kd.distributed` starts it: `torchrun … -m kd.member ORDER`.
+"""One process of a run in several, as `kd.parallel.launch` starts it: `torchrun … -m kd.member ORDER`.
 
 It dies with whoever started it: its stdin is a lifeline. A line on it asks the first of the team to save.
 """

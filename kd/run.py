@@ -1,7 +1,6 @@
 """Start a run: from a spec to the pipeline of its mode."""
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,15 +8,22 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kd import checkpoint, data, distributed, evaluate, memory, models
-from kd.checkpoint import Position
-from kd.errors import BadResume, DeviceMissing, TeacherMissing
+from kd.data.dataset import Dataset, load_dataset
+from kd.errors import BadResume, TeacherMissing
+from kd.evaluation import cost
 from kd.events import Event, Started
 from kd.guide import guide
+from kd.machine import memory
+from kd.machine.device import find_device
+from kd.models import weights
+from kd.models.build import build
+from kd.parallel import launch
+from kd.parallel.team import join
 from kd.spec import GuideSpec, Teacher, TrainSpec
-from kd.team import join
 from kd.train import train
-from kd.workbench import Workbench
+from kd.training.position import Position
+from kd.training.resume import load_position
+from kd.training.run import Workbench
 
 PIPELINES: dict[str, Callable[[Workbench], Iterator[Event]]] = {"train": train, "guide": guide}
 
@@ -53,7 +59,7 @@ def run(
     where = find_device(device, config.resources.gpus)
     team = join(where)
     if config.resources.gpus > team.size:
-        yield from distributed.launch(
+        yield from launch.launch(
             spec,
             processes=config.resources.gpus,
             out=str(out),
@@ -74,7 +80,7 @@ def run(
     # Without defaults: a field that a later version adds does not make this another run.
     run_digest = hashlib.sha256(spec.model_dump_json(exclude_defaults=True).encode()).hexdigest()
     if resume is not None:
-        position = checkpoint.load_position(Path(resume), run_digest)
+        position = load_position(Path(resume), run_digest)
     yield Started(
         mode=spec.mode,
         device=torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
@@ -83,7 +89,7 @@ def run(
         resumed_from_step=position.step,
     )
 
-    dataset = data.load(config.dataset, data_folder, config.validation_fraction)
+    dataset = load_dataset(config.dataset, data_folder, config.validation_fraction)
     if resume is not None and position.dataset != dataset.digest:
         raise BadResume(Path(resume), f"the data set {config.dataset} has changed since")
     position.dataset = dataset.digest
@@ -98,7 +104,7 @@ def run(
         labels=label_folder,
         teacher_arch=config.teacher.arch
         if isinstance(config.teacher, Teacher)
-        else checkpoint.read_facts(needed(teacher_file)).arch,
+        else weights.read_facts(needed(teacher_file)).arch,
         teacher_file=teacher_file,
         label_cache_bytes=label_cache_bytes,
         resident_bytes=resident_bytes,
@@ -107,23 +113,6 @@ def run(
     )
     plan_work(bench)
     yield from PIPELINES[spec.mode](bench)
-
-
-def find_device(name: str, gpus: int = 1) -> torch.device:
-    """`auto` is CUDA where there is one; anything else is taken at its word. In a team each has a GPU of its own.
-
-    Several CPU processes come only to who asks for `cpu` by name: they would not be faster than one.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() or gpus > 1 else "cpu"
-    device = torch.device(name)
-    if device.type != "cuda":
-        return device
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if gpus > 1 else device.index or 0)
-    if max(device.index, gpus - 1) >= torch.cuda.device_count():
-        raise DeviceMissing(name, gpus, torch.cuda.device_count())
-    torch.cuda.set_device(device)
-    return device
 
 
 def needed(teacher_file: Path | None) -> Path:
@@ -138,7 +127,7 @@ def plan_work(bench: Workbench) -> None:
     channels, height, width = dataset.shape
     pixels, images = channels * height * width, len(dataset.train.labels)
     macs = {
-        role: evaluate.macs(outline(arch, dataset), dataset.shape)
+        role: cost.macs(outline(arch, dataset), dataset.shape)
         for role, arch in (("teacher", bench.teacher_arch), ("student", config.student.arch))
     }
     expect = bench.progress.expect
@@ -160,10 +149,10 @@ def plan_work(bench: Workbench) -> None:
     bench.progress.start_clock()
 
 
-def outline(arch: str, dataset: data.Dataset) -> nn.Module:
+def outline(arch: str, dataset: Dataset) -> nn.Module:
     """A model that is all shapes and no weights, where it can be had: a large one takes seconds to make for real."""
     try:
         with torch.device("meta"):
-            return models.build(arch, len(dataset.classes), dataset.shape)
+            return build(arch, len(dataset.classes), dataset.shape)
     except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
-        return models.build(arch, len(dataset.classes), dataset.shape)
+        return build(arch, len(dataset.classes), dataset.shape)

@@ -7,12 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd import labels, teacher, training
-from kd.closing import control, evaluation
 from kd.events import Event
+from kd.labels import labelling
+from kd.report.evaluate import evaluate
 from kd.spec import Objective, TrainConfig
-from kd.training import Scores
-from kd.workbench import Workbench
+from kd.teachers import frozen
+from kd.teachers.obtain import obtain_teacher
+from kd.training import loop
+from kd.training.control import train_control
+from kd.training.run import Workbench
+from kd.training.validation import Scores
 
 
 def train(bench: Workbench) -> Iterator[Event]:
@@ -20,21 +24,21 @@ def train(bench: Workbench) -> Iterator[Event]:
     config, finished = bench.config, bench.position.finished
     assert isinstance(config, TrainConfig)
 
-    labels.check_size(bench, bench.views_to_label)  # before hours go into a teacher
-    yield from teacher.obtain(bench)
+    labelling.check_size(bench, bench.views_to_label)  # before hours go into a teacher
+    yield from obtain_teacher(bench)
 
     if "student" not in finished:
-        guide = teacher.best(bench)
-        table_NVC = yield from labels.obtain(bench, guide, bench.views_to_label)
+        guide = frozen.best(bench)
+        table_NVC = yield from labelling.obtain(bench, guide, bench.views_to_label)
         if "labelling" not in finished:
             yield from bench.finish({"views": bench.views_to_label})
-        guidance = TableLabels(config.objective, teacher.validation_logits(bench, guide), table_NVC, bench.device)
+        guidance = TableLabels(config.objective, frozen.validation_logits(bench, guide), table_NVC, bench.device)
         del guide  # the teacher is not run again, so its memory is the student's
         student = bench.build(config.student.arch, "student")
-        yield from training.fit(bench, "student", student, config, guidance=guidance)
+        yield from loop.fit(bench, "student", student, config, guidance=guidance)
 
-    yield from control(bench)
-    yield from evaluation(bench)
+    yield from train_control(bench)
+    yield from evaluate(bench)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def _go(spec: str, folder: Path, resume: Path | None, data: Path, labels: Path) 
     import torch
 
     torch.set_num_threads(1)  # the same bits, whatever else goes on
-    from kd import labels as labelling
+    from kd.labels import labelling
     from kd.run import run
     from kd.spec import parse
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import psutil
 
-from kd import cgroups
+from kd.machine import cgroups
 
 MARK = "TRAINER_MARK"
 

@@ -16,7 +16,7 @@ from jobs.notifier import Notifier
 from jobs.resources import Offer
 from jobs.settings import Settings
 from jobs.upkeep import Upkeep
-from kd import cgroups
+from kd.machine import cgroups
 from worker import gpus
 from worker.supervisor import Worker
 

@@ -25,7 +25,7 @@ from jobs.leases import Claim, Requests
 from jobs.resources import Offer
 from jobs.settings import Settings
 from jobs.states import FINAL, State
-from kd import cgroups
+from kd.machine import cgroups
 from worker import endings, remedies
 from worker.children import Child, Order, Trainers, last_words, log_path
 from worker.endings import Ending

@@ -8,12 +8,13 @@ from fastapi import Query as InQuery
 from fastapi.responses import PlainTextResponse
 from pydantic import Field, ValidationError
 
-from api import download, faults, json_body, views
+from api import download, json_body, views
 from api.dependencies import Database, JobId, Query, Settings
 from api.errors import Invalid
 from jobs import files, ids, retention, store
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, FileGone
 from kd import spec
+from kd.spec import faults
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
 

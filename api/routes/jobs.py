@@ -16,13 +16,13 @@ from api import conditional, idempotency, retrying, stream, views
 from api.conditional import IfMatch, IfNoneMatch, Unchanged, represent, shown
 from api.dependencies import Database, JobId, Lanes, Lookout, Notifier, Query, Settings
 from api.errors import Invalid
-from api.faults import Fault
 from api.long_poll import Look, Wait, look_when_changed
 from api.openapi import CHANGE_BODY, RETRY_BODY, SUBMISSION_BODY
 from api.submission import Changed, Submission, Submitted, check_data, check_teacher, printable
 from jobs import files, ids, marks, queue, requests, room, store
 from jobs.models import Job
 from jobs.states import FINAL, State
+from kd.spec.faults import Fault
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

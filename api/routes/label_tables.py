@@ -14,8 +14,9 @@ from api import download, views
 from api.dependencies import Query, Settings
 from api.routes.artifacts import BINARY
 from jobs import files
-from kd import label_cache
-from kd.label_cache import Entry, Manifest, NoSuchTable, TableUnfinished
+from kd.labels import cache
+from kd.labels.cache import Entry, NoSuchTable, TableUnfinished
+from kd.labels.manifest import Manifest
 
 router = APIRouter(prefix="/label-tables", tags=["label tables"])
 
@@ -27,7 +28,7 @@ FILE: dict[int | str, dict[str, Any]] = {**BINARY, 409: {"description": "the tab
 
 async def _table_id(table_id: str) -> str:
     """An id that we could have made; anything else never reaches the file system."""
-    if not label_cache.is_id(table_id):
+    if not cache.is_id(table_id):
         raise NoSuchTable(table_id[:100])
     return table_id
 
@@ -56,7 +57,7 @@ class TablePage(Query):
 @router.get("")
 def list_label_tables(wanted: Annotated[TablePage, InQuery()], folder: Folder) -> views.Page[views.LabelTable]:
     """Label tables, the one used last first."""
-    found = [entry for entry in label_cache.entries(folder) if wanted.after is None or _place(entry) < wanted.after]
+    found = [entry for entry in cache.entries(folder) if wanted.after is None or _place(entry) < wanted.after]
     shown = found[: wanted.limit]
     next_cursor = _place(shown[-1]) if len(found) > len(shown) else None
     return views.page([views.label_table(entry) for entry in shown], next_cursor)
@@ -65,7 +66,7 @@ def list_label_tables(wanted: Annotated[TablePage, InQuery()], folder: Folder) -
 @router.get("/{table_id}")
 def get_label_table(table_id: TableId, folder: Folder) -> views.LabelTable:
     """What a table holds, of which teacher and which images, and how large it is."""
-    return views.label_table(label_cache.entry(folder, table_id))
+    return views.label_table(cache.entry(folder, table_id))
 
 
 @router.head("/{table_id}/download", include_in_schema=False)
@@ -87,7 +88,7 @@ def download_view_parameters(table_id: TableId, request: Request, folder: Folder
 @router.delete("/{table_id}", status_code=204, responses={409: {"description": "a run is writing or checking it"}})
 def delete_label_table(table_id: TableId, folder: Folder) -> None:
     """Delete a table. Jobs that read it at this moment go on; one that needs it later makes it again."""
-    label_cache.remove(folder, table_id)
+    cache.remove(folder, table_id)
 
 
 def _place(entry: Entry) -> str:
@@ -96,7 +97,7 @@ def _place(entry: Entry) -> str:
 
 
 def _complete(folder: Path, table_id: str) -> tuple[Entry, Manifest]:
-    entry = label_cache.entry(folder, table_id)
+    entry = cache.entry(folder, table_id)
     if entry.manifest is None:
         raise TableUnfinished(table_id)
     return entry, entry.manifest

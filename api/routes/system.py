@@ -8,7 +8,7 @@ from api.dependencies import Database
 from api.errors import NoSuchMode, NotReady
 from api.submission import SUBMISSIONS
 from jobs import db
-from kd import catalog
+from kd.models.catalog import MODELS
 
 router = APIRouter(tags=["system"])
 
@@ -16,7 +16,7 @@ router = APIRouter(tags=["system"])
 @router.get("/models")
 def list_models() -> views.Page[views.Model]:
     """Every architecture, for `teacher.arch` and `student.arch`."""
-    return views.page([views.model(name) for name in catalog.MODELS])
+    return views.page([views.model(name) for name in MODELS])
 
 
 @router.get("/schemas/{mode}", response_class=JSONResponse)

@@ -8,10 +8,9 @@ from pydantic import Field, ValidationError
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from api import faults, json_body, public_addresses, views
+from api import json_body, public_addresses, views
 from api.dependencies import Database, Query, Settings
 from api.errors import Invalid
-from api.faults import Fault
 from api.public_addresses import Allowed, Refused
 from api.submission import label_key, printable
 from api.webhook_sender import WebhookSender
@@ -20,6 +19,8 @@ from jobs.errors import DeliveryNotFound, WebhookNotFound
 from jobs.models import DeliveryState
 from jobs.webhooks import UnknownEvent
 from kd import spec
+from kd.spec import faults
+from kd.spec.faults import Fault
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from kd import label_cache
+from kd.labels import cache
 
 
 class NumpyFile(BaseModel):
@@ -32,7 +32,7 @@ class LabelTable(BaseModel):
 
     id: str
     object: Literal["label_table"]
-    status: label_cache.State
+    status: cache.State
     size: Annotated[int, Field(description="bytes that it takes on disk, all in all")]
     teacher_arch: str | None
     teacher_digest: str | None
@@ -47,7 +47,7 @@ class LabelTable(BaseModel):
     urls: LabelTableUrls
 
 
-def label_table(entry: label_cache.Entry) -> LabelTable:
+def label_table(entry: cache.Entry) -> LabelTable:
     here, facts = f"/label-tables/{entry.id}", entry.manifest
     return LabelTable(
         id=entry.id,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from kd import catalog
+from kd.models.catalog import CIFAR_RESNETS, SMALL, TORCHVISION, WIDE_RESNETS
 
 
 class Model(BaseModel):
@@ -18,10 +18,10 @@ class Health(BaseModel):
 
 
 FAMILIES = {
-    "small": catalog.SMALL,
-    "cifar_resnet": catalog.CIFAR_RESNETS,
-    "wide_resnet": catalog.WIDE_RESNETS,
-    "torchvision": catalog.TORCHVISION,
+    "small": SMALL,
+    "cifar_resnet": CIFAR_RESNETS,
+    "wide_resnet": WIDE_RESNETS,
+    "torchvision": TORCHVISION,
 }
 
 

@@ -5,7 +5,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd.models.torchvision_import import torchvision_models
+from kd.torchvision_import import torchvision_models
 
 # Smaller images are enlarged to this, because the networks halve them up to five times. Three want more.
 SMALLEST = 32

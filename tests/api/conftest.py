@@ -19,7 +19,7 @@ from jobs.leases import Claim, NewFile
 from jobs.models import FileKind
 from jobs.settings import Settings
 from jobs.states import State
-from kd.packed_facts import PackedFacts
+from kd.data.packed_facts import PackedFacts
 
 TTL = timedelta(seconds=30)
 

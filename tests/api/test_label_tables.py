@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from api.app import build_app
 from jobs.settings import Settings
-from kd import tables
+from kd.labels import table
 
 SHAPE = (40, 3, 10)
 FACTS = {
@@ -43,10 +43,10 @@ def id_of(number: int) -> str:
 
 def write(data: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
     path = data / "labels" / f"{id_of(number)}.npy"
-    with tables.writing(path):
-        table_NVC, _ = tables.open_draft(path, SHAPE)
+    with table.writing(path):
+        table_NVC, _ = table.open_draft(path, SHAPE)
         table_NVC[:] = number
-        tables.finish(path, table_NVC, FACTS, np.full((40, 3, 2), number, np.int32), ["top", "left"])
+        table.finish(path, table_NVC, FACTS, np.full((40, 3, 2), number, np.int32), ["top", "left"])
     used = time.time() - used_seconds_ago
     os.utime(path.with_suffix(".json"), (used, used))
     return path
@@ -54,8 +54,8 @@ def write(data: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
 
 def draft(data: Path, number: int) -> Path:
     path = data / "labels" / f"{id_of(number)}.npy"
-    with tables.writing(path):
-        tables.open_draft(path, SHAPE)
+    with table.writing(path):
+        table.open_draft(path, SHAPE)
     return path
 
 
@@ -134,7 +134,7 @@ def test_a_query_that_makes_no_sense_is_refused(client: TestClient, problem_in: 
 def test_a_deleted_table_is_gone_from_the_disk_and_whoever_reads_it_goes_on(
     client: TestClient, data: Path, problem_in: Any
 ) -> None:
-    read_by_a_run = tables.read(write(data, 7))
+    read_by_a_run = table.read(write(data, 7))
     url = f"/label-tables/{id_of(7)}"
 
     answer = client.delete(url)
@@ -153,7 +153,7 @@ def test_a_table_that_is_being_written_is_shown_but_neither_deleted_nor_download
     path = draft(data, 7)
     url = f"/label-tables/{id_of(7)}"
 
-    with tables.writing(path):
+    with table.writing(path):
         shown = client.get(url).json()
         problem_in(client.delete(url), 409, "label_table_busy")
         problem_in(client.get(f"{url}/download"), 409, "label_table_unfinished")

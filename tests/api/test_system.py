@@ -14,13 +14,14 @@ from starlette.testclient import TestClient
 from api.app import build_app
 from jobs import db, store
 from jobs.settings import Settings
-from kd import catalog, spec
+from kd import spec
+from kd.models.catalog import MODELS
 
 
 def test_every_model_is_listed_with_its_family(lone_client: TestClient) -> None:
     models = lone_client.get("/models").json()["data"]
 
-    assert [model["name"] for model in models] == list(catalog.MODELS)
+    assert [model["name"] for model in models] == list(MODELS)
     assert {model["family"] for model in models} == {"small", "cifar_resnet", "wide_resnet", "torchvision"}
 
 

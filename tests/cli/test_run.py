@@ -13,7 +13,7 @@ from served import KD
 from typer.testing import CliRunner
 
 from cli.main import app
-from kd.checkpoint import load_model
+from kd.models.weights import load_model
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 

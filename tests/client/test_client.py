@@ -12,7 +12,7 @@ from served import FAILURE, Worker
 from client import Client, ClientError
 from client.errors import BadUrl, NotAServer, Refused, StillRunning, Unreachable
 from jobs.states import State
-from kd import tables
+from kd.labels import table
 from kd.spec import TrainConfig, TrainSpec
 
 
@@ -202,11 +202,11 @@ def test_logs_are_text(client, worker):
 
 def test_label_tables_are_listed_and_deleted(client, server):
     path = server.data / "labels" / f"{'ab' * 16}.npy"
-    with tables.writing(path):
-        table_NVC, _ = tables.open_draft(path, (10, 2, 3))
+    with table.writing(path):
+        table_NVC, _ = table.open_draft(path, (10, 2, 3))
         table_NVC[:] = 0
         facts = {"teacher": "7e" * 32, "dataset": "da" * 32, "plan": {}, "precision": "torch.float32"}
-        tables.finish(path, table_NVC, facts, np.zeros((10, 2, 3), np.int32), ["top", "left", "flip"])
+        table.finish(path, table_NVC, facts, np.zeros((10, 2, 3), np.int32), ["top", "left", "flip"])
 
     [listed] = client.label_tables()
     assert client.label_table(path.stem) == listed

@@ -17,13 +17,13 @@ from faults.place import JOB, Place
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with images that load at once: scikit-learn's digits cost every trainer half a second."""
-    from kd import packed
+    from kd.data import packing
 
     folder, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     labels_N = np.arange(1_800) % 10
     centres_CHW = random.integers(60, 190, (10, 8, 8))
     images_NHWC = (centres_CHW[labels_N] + random.integers(-60, 60, (1_800, 8, 8))).astype(np.uint8)[..., None]
-    packed.pack(folder, JOB["dataset"], [packed.Chunk(images_NHWC, labels_N)])
+    packing.pack(folder, JOB["dataset"], [packing.Chunk(images_NHWC, labels_N)])
     return folder
 
 

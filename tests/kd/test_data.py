@@ -23,9 +23,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd import catalog, data, sources
+from kd.data import published, splits
+from kd.data.catalog import DATASETS
+from kd.data.dataset import load_dataset
 from kd.errors import DataError
-from kd.models.torchvision_import import torchvision_datasets
+from kd.torchvision_import import torchvision_datasets
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
 
@@ -55,7 +57,7 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def rows(split: data.Split) -> set[bytes]:
+def rows(split: splits.Split) -> set[bytes]:
     return {image.numpy().tobytes() for image in split.images}
 
 
@@ -68,8 +70,8 @@ def shares(labels: Tensor) -> list[float]:
 
 @pytest.mark.parametrize(("name", "sizes"), [("mnist5k", (3600, 400, 1000)), ("digits", (1295, 143, 359))])
 def test_bundled_data_is_there_without_a_download(name, sizes, folder):
-    dataset = data.load(name, folder, 0.1)
-    facts = catalog.DATASETS[name]
+    dataset = load_dataset(name, folder, 0.1)
+    facts = DATASETS[name]
 
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == sizes
     assert sum(sizes) == facts.train
@@ -82,18 +84,18 @@ def test_bundled_data_is_there_without_a_download(name, sizes, folder):
 
 @pytest.mark.parametrize("name", ["mnist5k", "digits"])
 def test_splits_share_no_image_lose_none_and_have_every_class_in_its_share(name, folder):
-    dataset = data.load(name, folder, 0.2)
+    dataset = load_dataset(name, folder, 0.2)
     train, validation, test = rows(dataset.train), rows(dataset.validation), rows(dataset.test)
 
     # Both data sets hold each image once, so that sets of pixels tell.
-    assert len(train) + len(validation) + len(test) == catalog.DATASETS[name].train
-    assert len(train | validation | test) == catalog.DATASETS[name].train
+    assert len(train) + len(validation) + len(test) == DATASETS[name].train
+    assert len(train | validation | test) == DATASETS[name].train
     for split in (dataset.validation, dataset.test):
         assert shares(split.labels) == pytest.approx(shares(dataset.train.labels), abs=0.01)
 
 
 def test_the_test_split_does_not_depend_on_the_size_of_the_validation_split(folder):
-    small, large = (data.load("digits", folder, fraction) for fraction in (0.05, 0.4))
+    small, large = (load_dataset("digits", folder, fraction) for fraction in (0.05, 0.4))
 
     assert torch.equal(small.test.images, large.test.images)
     assert rows(small.validation) < rows(large.validation)
@@ -104,19 +106,19 @@ def test_a_digest_is_the_same_in_every_process_and_another_for_another_cut(folde
 
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    digest = data.load("digits", folder, 0.1).digest
+    digest = load_dataset("digits", folder, 0.1).digest
     assert answer.stdout.strip() == digest
     assert digest == "375eb2bc150df529d2ed2135fd07dbbded74506dfa79b982e8439d8531ba3b52"
-    assert digest != data.load("digits", folder, 0.2).digest
+    assert digest != load_dataset("digits", folder, 0.2).digest
 
 
 # -- mnist5k is parsed once --------------------------------------------------------------------------------------
 
 
 def test_mnist5k_is_kept_in_the_folder_in_a_form_that_loads_at_once(folder):
-    first = data.load("mnist5k", folder, 0.1)
+    first = load_dataset("mnist5k", folder, 0.1)
     before = time.perf_counter()
-    second = data.load("mnist5k", folder, 0.1)
+    second = load_dataset("mnist5k", folder, 0.1)
 
     assert time.perf_counter() - before < 0.5  # a second or more when parsed
     assert first.digest == second.digest
@@ -125,18 +127,18 @@ def test_mnist5k_is_kept_in_the_folder_in_a_form_that_loads_at_once(folder):
 
 @pytest.mark.parametrize("harm", [lambda content: content[:9000], lambda _: pickle.dumps([1, 2, 3])])
 def test_a_damaged_copy_of_mnist5k_is_made_anew(harm, folder, tmp_path):
-    digest = data.load("mnist5k", folder, 0.1).digest
+    digest = load_dataset("mnist5k", folder, 0.1).digest
     content = (folder / "mnist5k.npz").read_bytes()
     (tmp_path / "mnist5k.npz").write_bytes(harm(content))
 
-    assert data.load("mnist5k", tmp_path, 0.1).digest == digest
+    assert load_dataset("mnist5k", tmp_path, 0.1).digest == digest
     assert len((tmp_path / "mnist5k.npz").read_bytes()) == len(content)
 
 
 def test_mnist5k_loads_where_nothing_can_be_written(tmp_path):
     (tmp_path / "a file").touch()
 
-    assert len(data.load("mnist5k", tmp_path / "a file", 0.1).test) == 1000
+    assert len(load_dataset("mnist5k", tmp_path / "a file", 0.1).test) == 1000
 
 
 # -- idx files put there by hand ---------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ def test_idx_files_are_read_packed_and_unpacked(name, place, tmp_path, offline):
     put(files, tmp_path / "packed" / place, packed=True)
     put(files, tmp_path / "unpacked" / place, packed=False)
 
-    packed, unpacked = (data.load(name, tmp_path / form, 0.1) for form in ("packed", "unpacked"))
+    packed, unpacked = (load_dataset(name, tmp_path / form, 0.1) for form in ("packed", "unpacked"))
 
     assert packed.digest == unpacked.digest
     assert set(files) < set(files_in(tmp_path / "packed"))
@@ -185,7 +187,7 @@ def test_a_missing_file_is_named_with_the_place_where_it_belongs(tmp_path, offli
     put(files, tmp_path / "MNIST/raw", packed=True)
 
     with pytest.raises(DataError, match=r"data set mnist .*refused") as caught:
-        data.load("mnist", tmp_path, 0.1)
+        load_dataset("mnist", tmp_path, 0.1)
 
     assert str(caught.value).endswith(f"Put t10k-labels-idx1-ubyte.gz into {tmp_path / 'MNIST/raw'} by hand.")
 
@@ -203,7 +205,7 @@ def test_without_files_and_network_a_data_set_says_what_to_put_where(name, wante
     before = time.perf_counter()
 
     with pytest.raises(DataError) as caught:
-        data.load(name, tmp_path / "data", 0.1)
+        load_dataset(name, tmp_path / "data", 0.1)
 
     assert str(caught.value).endswith(f"{wanted} into {tmp_path / 'data' / place} by hand.")
     assert time.perf_counter() - before < 5
@@ -229,7 +231,7 @@ def test_damaged_files_are_told_with_what_to_put_in_their_place(name, harm, tmp_
     put(files | {name: harm(files[name])}, tmp_path / "MNIST/raw", packed=False)
 
     with pytest.raises(DataError, match=rf"MNIST/raw are damaged .+Put {IMAGES}\.gz, .* there by hand"):
-        data.load("mnist", tmp_path, 0.1)
+        load_dataset("mnist", tmp_path, 0.1)
 
 
 def test_a_truncated_packed_file_is_named_and_not_unpacked(tmp_path):
@@ -238,7 +240,7 @@ def test_a_truncated_packed_file_is_named_and_not_unpacked(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
 
     with pytest.raises(DataError, match=rf"{IMAGES}\.gz cannot be unpacked \(Compressed file ended"):
-        data.load("mnist", tmp_path, 0.1)
+        load_dataset("mnist", tmp_path, 0.1)
 
     assert files_in(tmp_path) == sorted(f"{name}.gz" for name in idx_files())
 
@@ -247,7 +249,7 @@ def test_labels_beyond_the_classes_are_refused(tmp_path):
     put(idx_files() | {LABELS: idx(np.arange(200, dtype=np.uint8) % 11)}, tmp_path / "MNIST/raw", packed=False)
 
     with pytest.raises(DataError, match="a label 10, but only 10 classes"):
-        data.load("mnist", tmp_path, 0.1)
+        load_dataset("mnist", tmp_path, 0.1)
 
 
 # -- CIFAR -------------------------------------------------------------------------------------------------------
@@ -295,7 +297,7 @@ def test_cifar_is_read_from_its_archive_unless_it_was_unpacked_to_its_end(unpack
     if len(unpacked) < 3:
         (tmp_path / "cifar.tar.gz").write_bytes(SMALL_ARCHIVE)
 
-    source = sources.cifar("cifar100", small_cifar(NOWHERE), tmp_path)
+    source = published.cifar("cifar100", small_cifar(NOWHERE), tmp_path)
 
     assert source.images.shape == (5, 3, 32, 32)
     assert source.images.flags.c_contiguous
@@ -316,7 +318,7 @@ def test_a_pickle_that_was_not_published_is_never_opened(packed, tmp_path, offli
             (tmp_path / "cifar-100-python" / name).write_bytes(content)
 
     with pytest.raises(DataError, match=r"no whole copy .*Put cifar-100-python\.tar\.gz into"):
-        data.load("cifar100", tmp_path, 0.1)
+        load_dataset("cifar100", tmp_path, 0.1)
 
     assert not trap.exists()
     pickle.loads(content).close()
@@ -342,10 +344,10 @@ def served(tmp_path_factory, proxies) -> Iterator[tuple[str, Path]]:
 def load_from(url: str, name: str, folder: Path) -> int:
     """How many images there are in a small data set that was published at `url`."""
     if name == "cifar100":
-        return len(sources.cifar(name, small_cifar(f"{url}/cifar.tar.gz"), folder).labels)
+        return len(published.cifar(name, small_cifar(f"{url}/cifar.tar.gz"), folder).labels)
     resources = [(f"{name}.gz", md5(gzip.compress(content, mtime=0))) for name, content in idx_files().items()]
     kind = type("MNIST", (torchvision_datasets().MNIST,), {"mirrors": [f"{url}/"], "resources": resources})
-    return len(sources.idx(name, kind, folder).labels)
+    return len(published.idx(name, kind, folder).labels)
 
 
 @pytest.mark.parametrize(("name", "count"), [("mnist", 250), ("cifar100", 5)])
@@ -373,7 +375,7 @@ def test_a_download_that_is_not_what_was_published_leaves_nothing_behind(name, s
 @pytest.mark.parametrize("name", ["mnist", "cifar100"])
 def test_a_silent_server_is_not_waited_for(name, tmp_path, proxies):
     proxies.setenv("no_proxy", "127.0.0.1")
-    proxies.setattr(sources, "DOWNLOAD_TIMEOUT_SECONDS", 0.3)
+    proxies.setattr(published, "DOWNLOAD_TIMEOUT_SECONDS", 0.3)
 
     with (
         socket.create_server(("127.0.0.1", 0)) as mute,
@@ -387,4 +389,4 @@ def test_a_silent_server_is_not_waited_for(name, tmp_path, proxies):
 
 def test_an_unknown_name_is_refused_with_the_nearest_ones(tmp_path):
     with pytest.raises(DataError, match="the nearest are mnist"):
-        data.load("mnits", tmp_path, 0.1)
+        load_dataset("mnits", tmp_path, 0.1)

@@ -7,11 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kd import evaluate, models
-from kd.evaluate import agreement, latency, macs, parameters, predict, score
-from kd.models.torchvision_import import torchvision_models
-from kd.pixels import Resident
-from kd.views import Viewer, ViewPlan
+from kd.evaluation.cost import latency, macs, parameters
+from kd.evaluation.predict import predict
+from kd.evaluation.scores import agreement, calibration_error, score
+from kd.models.build import build
+from kd.torchvision_import import torchvision_models
+from kd.views.pixels import Resident
+from kd.views.plan import ViewPlan
+from kd.views.viewer import Viewer
 
 
 def logits_of(*rows: list[float]) -> Tensor:
@@ -50,8 +53,8 @@ def test_calibration_error_by_hand():
 
 
 def test_errors_within_a_bin_cancel_and_across_bins_do_not():
-    half_right = evaluate.calibration_error(torch.tensor([0.5, 0.5]), torch.tensor([True, False]))
-    apart = evaluate.calibration_error(torch.tensor([0.5, 0.9]), torch.tensor([True, False]))
+    half_right = calibration_error(torch.tensor([0.5, 0.5]), torch.tensor([True, False]))
+    apart = calibration_error(torch.tensor([0.5, 0.9]), torch.tensor([True, False]))
 
     assert half_right == 0
     assert apart == pytest.approx((0.5 + 0.9) / 2)
@@ -59,8 +62,8 @@ def test_errors_within_a_bin_cancel_and_across_bins_do_not():
 
 def test_the_edges_of_bins_belong_to_the_lower_one():
     # 3/15 = 0.2 lies in (2/15, 3/15] with 0.15, so that one's excess makes up for the other's want.
-    low = evaluate.calibration_error(torch.tensor([0.2, 0.15]), torch.tensor([True, False]))
-    zero_and_one = evaluate.calibration_error(torch.tensor([0.0, 1.0]), torch.tensor([False, True]))
+    low = calibration_error(torch.tensor([0.2, 0.15]), torch.tensor([True, False]))
+    zero_and_one = calibration_error(torch.tensor([0.0, 1.0]), torch.tensor([False, True]))
 
     assert low == pytest.approx((0.8 - 0.15) / 2)
     assert zero_and_one == 0
@@ -94,7 +97,7 @@ def test_agreement_is_the_share_of_equal_answers():
 
 def test_predictions_are_of_the_plain_images_in_their_order():
     shown = viewer(10)
-    model = models.build("cnn_small", 5, shown.shape)
+    model = build("cnn_small", 5, shown.shape)
 
     logits_NC = predict(model, shown)
 
@@ -107,7 +110,7 @@ def test_predictions_are_of_the_plain_images_in_their_order():
 
 def test_the_size_of_batches_does_not_change_predictions():
     shown = viewer(2_500)  # two batches
-    model = models.build("cnn_small", 5, (1, 8, 8)).eval()
+    model = build("cnn_small", 5, (1, 8, 8)).eval()
 
     with torch.no_grad():
         one_by_one = torch.cat([model(shown.plain(torch.tensor([number]))) for number in range(2_500)])
@@ -115,7 +118,7 @@ def test_the_size_of_batches_does_not_change_predictions():
 
 
 def test_prediction_leaves_every_part_of_a_model_in_its_mode_and_its_statistics_alone():
-    model = models.build("cnn", 5, (1, 8, 8)).train()
+    model = build("cnn", 5, (1, 8, 8)).train()
     model[1].eval()  # a normalisation that its owner has frozen
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
@@ -126,7 +129,7 @@ def test_prediction_leaves_every_part_of_a_model_in_its_mode_and_its_statistics_
 
 
 def test_a_model_is_put_back_even_when_it_fails():
-    model = models.build("cnn", 5, (3, 8, 8)).train()
+    model = build("cnn", 5, (3, 8, 8)).train()
 
     with pytest.raises(RuntimeError):
         predict(model, viewer(channels=1))
@@ -135,7 +138,7 @@ def test_a_model_is_put_back_even_when_it_fails():
 
 
 def test_predictions_in_half_precision_are_close_and_come_in_fp32():
-    model, shown = models.build("cnn_small", 5, (1, 8, 8)), viewer()
+    model, shown = build("cnn_small", 5, (1, 8, 8)), viewer()
 
     exact, half = predict(model, shown), predict(model, shown, torch.bfloat16)
 
@@ -145,7 +148,7 @@ def test_predictions_in_half_precision_are_close_and_come_in_fp32():
 
 
 def test_predictions_can_be_learned_from():
-    teacher_NC = predict(models.build("mlp", 5, (1, 8, 8)), viewer())
+    teacher_NC = predict(build("mlp", 5, (1, 8, 8)), viewer())
     student_NC = torch.zeros_like(teacher_NC, requires_grad=True)
 
     (student_NC * teacher_NC).sum().backward()  # an inference tensor could not be saved for this
@@ -201,7 +204,7 @@ def test_counts_are_those_that_torchvision_publishes(name):
 
 
 def test_counting_changes_nothing_of_the_model():
-    model = models.build("cnn", 5, (1, 8, 8)).train()
+    model = build("cnn", 5, (1, 8, 8)).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
     macs(model, (1, 8, 8))

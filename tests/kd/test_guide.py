@@ -8,17 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd import checkpoint, data, losses
+from kd import checkpoint
+from kd.data.dataset import load_dataset
 from kd.events import Noted, PhaseStarted, RoundEnded, Saved
-from kd.guides import Cotrain
-from kd.inference import for_inference
-from kd.pixels import place
+from kd.models import weights
+from kd.models.folding import for_inference
+from kd.objectives import objective
+from kd.randomness import derive, permutation
 from kd.run import run
-from kd.seeds import derive, permutation
 from kd.spec import parse
-from kd.training import learning_rate
-from kd.views import Viewer, ViewPlan
-from kd.workbench import Workbench
+from kd.teachers.cotrain import Cotrain
+from kd.training import position
+from kd.training.recipe import learning_rate
+from kd.training.run import Workbench
+from kd.views.pixels import place
+from kd.views.plan import ViewPlan
+from kd.views.viewer import Viewer
 
 TINY = {
     "dataset": "digits",
@@ -139,10 +144,10 @@ def test_with_fewer_views_it_is_not(folder, tmp_path):
 
 def online(folder: Path, out: Path, plan: ViewPlan) -> dict[str, torch.Tensor]:
     """A loop as in any tutorial: the teacher is asked about every batch, at the moment the student sees it."""
-    dataset = data.load("digits", folder, 0.1)
+    dataset = load_dataset("digits", folder, 0.1)
     config = parse(json.dumps({"mode": "guide", "config": TINY})).config
     viewer = Viewer(place(dataset.train, plan.crop_padding, torch.device("cpu")), plan, dataset.mean, dataset.std)
-    teacher, _ = checkpoint.load_model(out / "teacher.safetensors")
+    teacher, _ = weights.load_model(out / "teacher.safetensors")
     teacher = for_inference(teacher.to(memory_format=torch.channels_last))
     torch.manual_seed(derive(0, "weights", "student"))
     student = checkpoint.models.build("cnn_small", 10, dataset.shape).to(memory_format=torch.channels_last).train()
@@ -158,7 +163,7 @@ def online(folder: Path, out: Path, plan: ViewPlan) -> dict[str, torch.Tensor]:
             mix = mix and type(mix)(labels[mix.partner_B], mix.share_B)
             with torch.inference_mode():
                 said = teacher(pixels)
-            loss = losses.distillation(student(pixels), said.clone(), labels[image_B], config.objective, mix).total
+            loss = objective.distillation(student(pixels), said.clone(), labels[image_B], config.objective, mix).total
             optimizer.param_groups[0]["lr"] = learning_rate(config, epoch + number / batches)
             optimizer.zero_grad()
             loss.backward()
@@ -174,16 +179,16 @@ def test_a_teacher_that_is_taken_back_has_its_old_momentum_too(folder, tmp_path)
     rounds = {"epochs": 1, "views": 1, "teacher": "cotrain"}
     bench = Workbench(
         config=parse(json.dumps({"mode": "guide", "config": TINY | {"rounds": rounds}})).config,
-        dataset=data.load("digits", folder, 0.1),
+        dataset=load_dataset("digits", folder, 0.1),
         device=torch.device("cpu"),
         autocast=None,
-        position=checkpoint.Position(),
+        position=position.Position(),
         digest="",
         out=tmp_path,
         labels=tmp_path,
         teacher_arch="cnn_small",
     )
-    newborn = checkpoint.copy_of(bench.build("cnn_small", "teacher"))
+    newborn = weights.copy_of(bench.build("cnn_small", "teacher"))
     bench.position.finished["teacher"] = {"best": newborn, "validation": {"top1": 0.0}}
     guide, student = Cotrain(bench), bench.build("cnn_small", "student")
     list(guide.turn(1, 3, student, {}))

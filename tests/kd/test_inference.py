@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd import catalog, models
-from kd.inference import SMALLEST_BATCH, batch_size, for_inference
+from kd.evaluation.predict import SMALLEST_BATCH, batch_size
+from kd.models.build import build
+from kd.models.catalog import CIFAR_RESNETS, SMALL, WIDE_RESNETS
+from kd.models.folding import for_inference
 
 TORCHVISION = [
     f"torchvision/{name}"
@@ -25,14 +27,14 @@ TORCHVISION = [
         "inception_v3",
     )
 ]
-OWN = [*catalog.SMALL, *catalog.CIFAR_RESNETS, *catalog.WIDE_RESNETS]
+OWN = [*SMALL, *CIFAR_RESNETS, *WIDE_RESNETS]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 def born(arch: str, shape: tuple[int, int, int] = (3, 32, 32)) -> nn.Module:
     """A model as after a training: its normalisations have statistics, weights and biases that matter."""
     torch.manual_seed(0)
-    model = models.build(arch, 10, shape)
+    model = build(arch, 10, shape)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -87,7 +89,7 @@ def test_images_that_are_gray_or_small_are_still_fitted_to_the_network():
 
 def test_the_statistics_and_weights_that_training_leaves_are_folded():
     torch.manual_seed(0)
-    model = models.build("resnet8", 10, (3, 32, 32))
+    model = build("resnet8", 10, (3, 32, 32))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(3):
         F.cross_entropy(model(images(8) * 3 + 1), torch.arange(8)).backward()
@@ -136,7 +138,7 @@ def test_in_half_precision_the_folded_model_is_as_exact_as_the_plain_one(arch, d
     ],
 )
 def test_the_normalisations_that_remain_are_those_that_follow_no_convolution(arch, left):
-    assert normalisations(for_inference(models.build(arch, 10, (3, 32, 32)))) == left
+    assert normalisations(for_inference(build(arch, 10, (3, 32, 32)))) == left
 
 
 class Shortcut(nn.Module):

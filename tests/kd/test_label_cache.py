@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd import label_cache, tables
-from kd.label_cache import LabelCacheFull, NoSuchTable, State, TableBusy
+from kd.labels import cache, table
+from kd.labels.cache import LabelCacheFull, NoSuchTable, State, TableBusy
 
 SHAPE, COLUMNS = (10, 2, 3), ("top", "left", "flip")
 FACTS = {
@@ -30,11 +30,11 @@ def id_of(number: int) -> str:
 def write(folder: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
     """A finished table that holds this number."""
     path = folder / f"{id_of(number)}.npy"
-    with tables.writing(path) as alone:
+    with table.writing(path) as alone:
         assert alone
-        table_NVC, _ = tables.open_draft(path, SHAPE)
+        table_NVC, _ = table.open_draft(path, SHAPE)
         table_NVC[:] = number
-        tables.finish(path, table_NVC, FACTS, np.zeros((10, 2, 3), np.int32), COLUMNS)
+        table.finish(path, table_NVC, FACTS, np.zeros((10, 2, 3), np.int32), COLUMNS)
     age(folder, number, used_seconds_ago)
     return path
 
@@ -42,9 +42,9 @@ def write(folder: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
 def draft(folder: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
     """What a killed writer leaves."""
     path = folder / f"{id_of(number)}.npy"
-    with tables.writing(path):
-        table_NVC, _ = tables.open_draft(path, SHAPE)
-        tables.keep(path, table_NVC, 5)
+    with table.writing(path):
+        table_NVC, _ = table.open_draft(path, SHAPE)
+        table.keep(path, table_NVC, 5)
     (folder / f".{id_of(number)}.count.tmp").write_bytes(b"half")
     age(folder, number, used_seconds_ago)
     return path
@@ -56,11 +56,11 @@ def age(folder: Path, number: int, seconds: float) -> None:
 
 
 def ids(folder: Path) -> list[int]:
-    return [int(entry.id, 16) for entry in label_cache.entries(folder)]
+    return [int(entry.id, 16) for entry in cache.entries(folder)]
 
 
 def used(folder: Path) -> int:
-    return sum(entry.bytes for entry in label_cache.entries(folder))
+    return sum(entry.bytes for entry in cache.entries(folder))
 
 
 @pytest.fixture
@@ -74,12 +74,12 @@ def one(tmp_path: Path) -> int:
 def test_a_table_is_listed_with_what_its_manifest_says_and_all_that_it_takes(tmp_path):
     write(tmp_path, 7, used_seconds_ago=50)
 
-    entry = label_cache.entry(tmp_path, id_of(7))
+    entry = cache.entry(tmp_path, id_of(7))
 
-    assert [entry] == label_cache.entries(tmp_path)
+    assert [entry] == cache.entries(tmp_path)
     assert (entry.id, entry.state) == (id_of(7), State.COMPLETE)
     assert entry.bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
-    assert entry.bytes == pytest.approx(label_cache.table_bytes(SHAPE, len(COLUMNS)), abs=2_000)
+    assert entry.bytes == pytest.approx(cache.table_bytes(SHAPE, len(COLUMNS)), abs=2_000)
     assert time.time() - entry.used_at.timestamp() == pytest.approx(50, abs=5)
     assert entry.manifest is not None
     assert (entry.manifest.teacher_arch, entry.manifest.dataset_name) == ("cnn", "mnist5k")
@@ -92,20 +92,20 @@ def test_what_is_no_table_is_not_listed(tmp_path):
     (tmp_path / f"{id_of(1)}.npy").symlink_to(tmp_path / "notes.txt")
     (tmp_path / f"{id_of(2)}.lock").write_bytes(b"")
 
-    assert label_cache.entries(tmp_path) == []
-    assert label_cache.entries(tmp_path / "nowhere") == []
+    assert cache.entries(tmp_path) == []
+    assert cache.entries(tmp_path / "nowhere") == []
     for number in (1, 2, 3):
         with pytest.raises(NoSuchTable):
-            label_cache.entry(tmp_path, id_of(number))
+            cache.entry(tmp_path, id_of(number))
         with pytest.raises(NoSuchTable):
-            label_cache.remove(tmp_path, id_of(number))
+            cache.remove(tmp_path, id_of(number))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"shape": 3}', "\x00", '{"shape": [1, 2, 3], "teacher": 3}'])
 def test_a_table_without_a_manifest_of_ours_is_an_abandoned_draft(tmp_path, content):
     write(tmp_path, 1).with_suffix(".json").write_text(content)
 
-    [entry] = label_cache.entries(tmp_path)
+    [entry] = cache.entries(tmp_path)
 
     assert (entry.state, entry.manifest) == (State.ABANDONED, None)
 
@@ -113,9 +113,9 @@ def test_a_table_without_a_manifest_of_ours_is_an_abandoned_draft(tmp_path, cont
 def test_a_draft_is_being_written_while_its_lock_is_held_and_abandoned_after(tmp_path):
     path = draft(tmp_path, 1)
 
-    with tables.writing(path):
-        assert label_cache.entry(tmp_path, id_of(1)).state is State.BEING_WRITTEN
-    assert label_cache.entry(tmp_path, id_of(1)).state is State.ABANDONED
+    with table.writing(path):
+        assert cache.entry(tmp_path, id_of(1)).state is State.BEING_WRITTEN
+    assert cache.entry(tmp_path, id_of(1)).state is State.ABANDONED
 
 
 def test_the_table_used_last_comes_first_and_reading_is_a_use(tmp_path):
@@ -123,10 +123,10 @@ def test_the_table_used_last_comes_first_and_reading_is_a_use(tmp_path):
         write(tmp_path, number, used_seconds_ago=seconds)
     assert ids(tmp_path) == [2, 3, 1]
 
-    assert tables.read(tmp_path / f"{id_of(1)}.npy") is not None
+    assert table.read(tmp_path / f"{id_of(1)}.npy") is not None
 
     assert ids(tmp_path) == [1, 2, 3]
-    label_cache.touch(tmp_path / f"{id_of(4)}.npy")  # gone: nothing to remember
+    cache.touch(tmp_path / f"{id_of(4)}.npy")  # gone: nothing to remember
 
 
 def test_room_is_made_by_evicting_what_was_used_least_lately_and_no_more_than_needed(tmp_path, one):
@@ -134,9 +134,9 @@ def test_room_is_made_by_evicting_what_was_used_least_lately_and_no_more_than_ne
     for number, seconds in ((1, 300), (2, 100), (3, 200)):
         write(folder, number, used_seconds_ago=seconds)
 
-    assert label_cache.make_room(folder, id_of(4), one, limit_bytes=4 * one) == []
-    evicted = label_cache.make_room(folder, id_of(4), one, limit_bytes=3 * one)
-    more = label_cache.make_room(folder, id_of(4), 2 * one, limit_bytes=3 * one)
+    assert cache.make_room(folder, id_of(4), one, limit_bytes=4 * one) == []
+    evicted = cache.make_room(folder, id_of(4), one, limit_bytes=3 * one)
+    more = cache.make_room(folder, id_of(4), 2 * one, limit_bytes=3 * one)
 
     assert [int(entry.id, 16) for entry in evicted + more] == [1, 3]
     assert ids(folder) == [2]
@@ -148,8 +148,8 @@ def test_a_table_makes_no_room_by_evicting_itself_and_its_draft_is_not_counted_t
     draft(folder, 1, used_seconds_ago=10_000)
     write(folder, 2)
 
-    assert label_cache.make_room(folder, id_of(1), one, limit_bytes=2 * one) == []
-    assert [int(entry.id, 16) for entry in label_cache.make_room(folder, id_of(1), one, limit_bytes=one)] == [2]
+    assert cache.make_room(folder, id_of(1), one, limit_bytes=2 * one) == []
+    assert [int(entry.id, 16) for entry in cache.make_room(folder, id_of(1), one, limit_bytes=one)] == [2]
     assert ids(folder) == [1]
 
 
@@ -159,9 +159,9 @@ def test_what_is_being_written_is_never_evicted_and_a_young_draft_may_be_gone_on
     draft(folder, 2, used_seconds_ago=60)
     held = write(folder, 3, used_seconds_ago=10_000)
 
-    with tables.writing(path), tables.writing(held):
-        assert label_cache.make_room(folder, id_of(9), one, limit_bytes=one) == []
-    evicted = label_cache.make_room(folder, id_of(9), one, limit_bytes=one)
+    with table.writing(path), table.writing(held):
+        assert cache.make_room(folder, id_of(9), one, limit_bytes=one) == []
+    evicted = cache.make_room(folder, id_of(9), one, limit_bytes=one)
 
     assert {int(entry.id, 16) for entry in evicted} == {1, 3}
     assert ids(folder) == [2]
@@ -172,7 +172,7 @@ def test_a_table_that_can_never_fit_is_refused_before_anything_is_evicted(tmp_pa
     write(folder, 1)
 
     with pytest.raises(LabelCacheFull, match=r"1,234,567 bytes.*STILLHOUSE_LABEL_CACHE_BYTES"):
-        label_cache.make_room(folder, id_of(2), 1_234_567, limit_bytes=1_000_000)
+        cache.make_room(folder, id_of(2), 1_234_567, limit_bytes=1_000_000)
 
     assert ids(folder) == [1]
 
@@ -181,8 +181,8 @@ def test_a_table_that_can_never_fit_is_refused_before_anything_is_evicted(tmp_pa
 def test_without_a_limit_nothing_is_evicted(tmp_path, limit_bytes):
     write(tmp_path, 1)
 
-    label_cache.check_size(10**18, limit_bytes)
-    assert label_cache.make_room(tmp_path, id_of(2), 10**18, limit_bytes) == []
+    cache.check_size(10**18, limit_bytes)
+    assert cache.make_room(tmp_path, id_of(2), 10**18, limit_bytes) == []
     assert ids(tmp_path) == [1]
 
 
@@ -198,16 +198,16 @@ def test_drafts_that_nobody_goes_on_with_are_collected_and_tables_stay(tmp_path)
     (tmp_path / f"{id_of(6)}.npy").symlink_to(tmp_path / "notes.txt")
     before = used(tmp_path)
 
-    with tables.writing(held):
-        gone = label_cache.collect(tmp_path, older_than_seconds=100)
+    with table.writing(held):
+        gone = cache.collect(tmp_path, older_than_seconds=100)
 
     assert {name.lstrip(".")[:32] for name in gone} == {id_of(1)}
     assert used(tmp_path) == before - sum(gone.values())
     assert sorted(ids(tmp_path)) == [2, 3, 4, 5]
     assert not list(tmp_path.glob(f"*{id_of(1)}*")), "nor is its lock left"
     assert (tmp_path / f"{id_of(6)}.npy").read_text() == "mine"
-    assert {name.lstrip(".")[:32] for name in label_cache.collect(tmp_path, older_than_seconds=100)} == {id_of(3)}
-    assert label_cache.collect(tmp_path / "nowhere", older_than_seconds=0) == {}
+    assert {name.lstrip(".")[:32] for name in cache.collect(tmp_path, older_than_seconds=100)} == {id_of(3)}
+    assert cache.collect(tmp_path / "nowhere", older_than_seconds=0) == {}
 
 
 def test_what_a_killed_writer_left_beside_a_finished_table_is_collected(tmp_path):
@@ -215,35 +215,35 @@ def test_what_a_killed_writer_left_beside_a_finished_table_is_collected(tmp_path
     for stray in (f".{id_of(1)}.json.x1", f"{id_of(1)}.count"):
         (tmp_path / stray).write_bytes(b"half")
     (tmp_path / f"{id_of(2)}.lock").write_bytes(b"")
-    assert label_cache.collect(tmp_path, older_than_seconds=100) == {}
+    assert cache.collect(tmp_path, older_than_seconds=100) == {}
     age(tmp_path, 1, 500)
     age(tmp_path, 2, 500)
 
-    gone = label_cache.collect(tmp_path, older_than_seconds=100)
+    gone = cache.collect(tmp_path, older_than_seconds=100)
 
     assert gone == {f".{id_of(1)}.json.x1": 4, f"{id_of(1)}.count": 4, f"{id_of(2)}.lock": 0}
-    assert tables.read(path) is not None
+    assert table.read(path) is not None
 
 
 def test_whoever_reads_a_table_keeps_it_when_it_is_deleted(tmp_path):
     path = write(tmp_path, 5)
-    table_NVC = tables.read(path)
+    table_NVC = table.read(path)
 
-    label_cache.remove(tmp_path, id_of(5))
+    cache.remove(tmp_path, id_of(5))
 
     assert list(tmp_path.iterdir()) == []
     assert table_NVC is not None
     assert (table_NVC == 5).all()
-    assert tables.read(path) is None
+    assert table.read(path) is None
 
 
 def test_a_table_that_is_being_written_cannot_be_deleted(tmp_path):
     path = draft(tmp_path, 1)
 
-    with tables.writing(path), pytest.raises(TableBusy):
-        label_cache.remove(tmp_path, id_of(1))
-    assert tables.open_draft(path, SHAPE)[1] == 5
-    label_cache.remove(tmp_path, id_of(1))
+    with table.writing(path), pytest.raises(TableBusy):
+        cache.remove(tmp_path, id_of(1))
+    assert table.open_draft(path, SHAPE)[1] == 5
+    cache.remove(tmp_path, id_of(1))
 
     assert list(tmp_path.iterdir()) == []
 
@@ -295,7 +295,7 @@ def test_processes_that_write_read_evict_and_delete_at_once_never_see_a_wrong_ta
         """
 import numpy as np
 from kd import label_cache, tables
-from kd.label_cache import NoSuchTable, TableBusy
+from kd.labels.cache import NoSuchTable, TableBusy
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 label_cache.DRAFT_SECONDS = 0.05

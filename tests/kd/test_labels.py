@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from running import Run, wait_until
 
-from kd import tables
+from kd.labels.table import keep, open_draft
 
 SPEC = {
     "mode": "train",
@@ -147,9 +147,9 @@ def test_a_run_that_waits_takes_over_when_the_writer_dies(data, undisturbed, tmp
 
 def test_a_draft_of_another_shape_is_started_anew(tmp_path):
     path = tmp_path / "table.npy"
-    table, _ = tables.open_draft(path, (10, 2, 3))
-    tables.keep(path, table, 15)
+    table, _ = open_draft(path, (10, 2, 3))
+    keep(path, table, 15)
 
-    assert tables.open_draft(path, (10, 2, 3))[1] == 15
-    assert tables.open_draft(path, (10, 4, 3))[1] == 0
-    assert tables.open_draft(path, (10, 4, 3))[1] == 0, "what was started anew has nothing safe"
+    assert open_draft(path, (10, 2, 3))[1] == 15
+    assert open_draft(path, (10, 4, 3))[1] == 0
+    assert open_draft(path, (10, 4, 3))[1] == 0, "what was started anew has nothing safe"

@@ -7,16 +7,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd import lessons as preparing
-from kd import models
-from kd.anchors import Trail
-from kd.ema import Average
-from kd.lessons import batches_of, lessons
-from kd.pixels import Resident
-from kd.seeds import permutation
-from kd.team import Team
-from kd.views import Viewer, ViewPlan
-from kd.workbench import Shown
+from kd.models.build import build
+from kd.parallel.team import Team
+from kd.randomness import permutation
+from kd.training import batches as preparing
+from kd.training.anchors import Trail
+from kd.training.batches import batches_of, lessons
+from kd.training.ema import Average
+from kd.training.run import Shown
+from kd.views.pixels import Resident
+from kd.views.plan import ViewPlan
+from kd.views.viewer import Viewer
 
 COUNT = 203
 PLANS = {"plain": ViewPlan(2, True), "mixed": ViewPlan(2, True, strong=1, mixup=0.4, cutmix=1.0)}
@@ -103,7 +104,7 @@ def test_anchors_are_spread_over_the_training_up_to_its_best_moment(epochs, want
 
 def test_an_average_remembers_its_model_s_past_and_has_its_statistics():
     torch.manual_seed(0)
-    model = models.build("cnn_small", 5, (1, 8, 8))
+    model = build("cnn_small", 5, (1, 8, 8))
     average = Average(model, 0.9)
     weights, wanted = [], [parameter.detach().clone() for parameter in model.parameters()]
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd import losses
+from kd.objectives import objective as losses
+from kd.objectives.logits import kd
 from kd.spec import Objective
 
 # The golden input of the design: B=4, C=6.
@@ -35,7 +36,7 @@ def apart(gap: float, *, batch: int = 4, classes: int = 10) -> tuple[Tensor, Ten
 
 
 def test_kd_has_the_published_value():
-    value = losses.kd(STUDENT, TEACHER, LABELS, temperature=4)
+    value = kd(STUDENT, TEACHER, LABELS, temperature=4)
 
     assert value.item() == pytest.approx(2.439976679787, abs=1e-12)
 
@@ -48,7 +49,7 @@ def test_kd_is_the_sum_that_defines_it():
         p_BC[i, c].item() * math.log(p_BC[i, c] / q_BC[i, c]) for i in range(len(p_BC)) for c in range(p_BC.shape[1])
     )
 
-    value = losses.kd(STUDENT, TEACHER, LABELS, temperature=temperature)
+    value = kd(STUDENT, TEACHER, LABELS, temperature=temperature)
     assert value.item() == pytest.approx(temperature**2 * by_hand / len(p_BC), rel=1e-12)
 
 
@@ -66,8 +67,8 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name, seed, tempera
 def test_kd_is_never_negative_and_does_not_see_a_shift_of_all_logits(seed, temperature):
     student_BC, teacher_BC = logits(seed), logits(seed + 1)
 
-    value = losses.kd(student_BC, teacher_BC, LABELS, temperature=temperature)
-    shifted = losses.kd(student_BC + 5, teacher_BC - 7, LABELS, temperature=temperature)
+    value = kd(student_BC, teacher_BC, LABELS, temperature=temperature)
+    shifted = kd(student_BC + 5, teacher_BC - 7, LABELS, temperature=temperature)
 
     assert value >= 0
     torch.testing.assert_close(shifted, value)
@@ -88,7 +89,7 @@ def test_the_gradient_is_that_of_finite_differences(name):
 def test_the_gradient_of_kd_is_temperature_over_batch_times_the_difference(seed, batch, temperature):
     student_BC, teacher_BC = logits(seed, batch=batch).requires_grad_(), logits(seed + 1, batch=batch)
 
-    losses.kd(student_BC, teacher_BC, LABELS, temperature=temperature).backward()
+    kd(student_BC, teacher_BC, LABELS, temperature=temperature).backward()
 
     difference_BC = (student_BC.detach() / temperature).softmax(1) - (teacher_BC / temperature).softmax(1)
     torch.testing.assert_close(student_BC.grad, temperature / batch * difference_BC)
@@ -174,7 +175,7 @@ def test_the_total_is_the_weighted_sum_of_both_parts():
     parts = losses.distillation(STUDENT, TEACHER, LABELS, objective)
 
     assert parts.hard == F.cross_entropy(STUDENT, LABELS)
-    assert parts.soft == losses.kd(STUDENT, TEACHER, LABELS, temperature=4)
+    assert parts.soft == kd(STUDENT, TEACHER, LABELS, temperature=4)
     torch.testing.assert_close(parts.total, 0.25 * parts.hard + 2 * parts.soft)
 
 

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd.mixing import CUTMIX, MIXUP, NEITHER, RANKS, WHOLE, beta, blend, mixed
-from kd.pixels import Resident
-from kd.views import Viewer, ViewPlan, columns, parameters
+from kd.views.mixup import CUTMIX, MIXUP, NEITHER, RANKS, WHOLE, beta, blend, mixed
+from kd.views.pixels import Resident
+from kd.views.plan import ViewPlan, columns, parameters
+from kd.views.viewer import Viewer
 
 BOTH = ViewPlan(2, True, mixup=0.2, cutmix=1.0)
 

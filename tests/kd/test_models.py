@@ -8,12 +8,14 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from kd import catalog, models
-from kd.evaluate import macs, parameters
-from kd.models.torchvision_import import torchvision_models
+from kd import models
+from kd.evaluation.cost import macs, parameters
+from kd.models.build import build
+from kd.models.catalog import CIFAR_RESNETS, SMALL, TORCHVISION, WIDE_RESNETS
+from kd.torchvision_import import torchvision_models
 
 SHAPES = ((1, 28, 28), (1, 8, 8), (3, 32, 32))
-OWN = (*catalog.SMALL, *catalog.CIFAR_RESNETS, *catalog.WIDE_RESNETS)
+OWN = (*SMALL, *CIFAR_RESNETS, *WIDE_RESNETS)
 
 
 class Weightless(TorchFunctionMode):
@@ -28,7 +30,7 @@ class Weightless(TorchFunctionMode):
 
 def assert_it_sorts_images(arch, shape):
     with Weightless():
-        model = models.build(arch, 7, shape).to("meta").eval()
+        model = build(arch, 7, shape).to("meta").eval()
 
     logits_BC = model(torch.empty(2, *shape, device="meta"))
 
@@ -42,20 +44,20 @@ def test_our_own_networks_take_every_shape_of_image(arch):
 
 
 def test_every_network_of_torchvision_takes_a_small_image():
-    for number, arch in enumerate(catalog.TORCHVISION):
+    for number, arch in enumerate(TORCHVISION):
         assert_it_sorts_images(arch, SHAPES[number % len(SHAPES)])
 
 
 @pytest.mark.slow
 def test_every_network_of_torchvision_takes_every_shape_of_image():
-    for arch in catalog.TORCHVISION:
+    for arch in TORCHVISION:
         for shape in (*SHAPES, (3, 40, 33)):
             assert_it_sorts_images(arch, shape)
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "vit_b_16", "googlenet"])
 def test_networks_of_torchvision_learn_from_gray_images(arch):
-    model = models.build(f"torchvision/{arch}", 10, (1, 28, 28))
+    model = build(f"torchvision/{arch}", 10, (1, 28, 28))
 
     model(torch.rand(2, 1, 28, 28)).sum().backward()
 
@@ -65,7 +67,7 @@ def test_networks_of_torchvision_learn_from_gray_images(arch):
 def test_the_catalog_lists_exactly_the_classifiers_of_torchvision():
     offered = torchvision_models().list_models(module=torchvision_models())
 
-    assert sorted(catalog.TORCHVISION) == sorted(f"torchvision/{name}" for name in offered)
+    assert sorted(TORCHVISION) == sorted(f"torchvision/{name}" for name in offered)
 
 
 def test_our_own_networks_do_without_torchvision():
@@ -91,7 +93,7 @@ def test_our_own_networks_do_without_torchvision():
 )
 def test_the_networks_for_cifar_cost_what_the_literature_says(arch, millions):
     with Weightless():
-        model = models.build(arch, 100, (3, 32, 32))
+        model = build(arch, 100, (3, 32, 32))
 
     assert round(macs(model, (3, 32, 32)) / 1e6) == millions
 
@@ -109,22 +111,22 @@ def test_the_networks_for_cifar_cost_what_the_literature_says(arch, millions):
 )
 def test_the_networks_for_cifar_have_as_many_weights_as_those_in_the_literature(arch, thousands):
     with Weightless():
-        model = models.build(arch, 100, (3, 32, 32))
+        model = build(arch, 100, (3, 32, 32))
 
     assert round(parameters(model) / 1000) == thousands
 
 
 def test_the_students_are_much_smaller_than_the_teacher():
-    cost = {arch: macs(models.build(arch, 10, (1, 28, 28)), (1, 28, 28)) for arch in catalog.SMALL}
+    cost = {arch: macs(build(arch, 10, (1, 28, 28)), (1, 28, 28)) for arch in SMALL}
 
     assert max(cost["mlp"], cost["cnn_small"]) * 50 < cost["cnn"]
 
 
-@pytest.mark.parametrize("arch", [*catalog.SMALL, "resnet8", "wrn_16_1", "torchvision/mobilenet_v3_small"])
+@pytest.mark.parametrize("arch", [*SMALL, "resnet8", "wrn_16_1", "torchvision/mobilenet_v3_small"])
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(arch):
     def born(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        return nn.utils.parameters_to_vector(models.build(arch, 10, (1, 28, 28)).parameters())
+        return nn.utils.parameters_to_vector(build(arch, 10, (1, 28, 28)).parameters())
 
     assert torch.equal(born(1), born(1))
     assert not torch.equal(born(1), born(2))
@@ -143,9 +145,9 @@ def test_a_wide_residual_block_activates_before_the_shortcut_where_the_width_cha
 
 def test_an_unknown_name_is_refused_with_the_nearest_ones():
     with pytest.raises(ValueError, match=r"no model named 'resnet21'.*resnet20"):
-        models.build("resnet21", 10, (3, 32, 32))
+        build("resnet21", 10, (3, 32, 32))
 
 
 def test_networks_of_torchvision_refuse_images_that_are_neither_gray_nor_rgb():
     with pytest.raises(ValueError, match="1 or 3 channels, not 4"):
-        models.build("torchvision/resnet18", 10, (4, 32, 32))
+        build("torchvision/resnet18", 10, (4, 32, 32))

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from kd import data, npz, packed, packed_facts, sources, spec
+from kd import spec
+from kd.data import npz, packed_facts, packing, published
+from kd.data.dataset import load_dataset
+from kd.data.npz import BadNpz
+from kd.data.packing import CannotPack, Chunk
 from kd.errors import DataError
-from kd.npz import BadNpz
-from kd.packed import CannotPack, Chunk
 
 NAME = "packed/mine"
 RANDOM = np.random.default_rng(0)
@@ -35,7 +37,7 @@ def in_chunks(size: int = 7) -> Iterator[Chunk]:
 @pytest.fixture
 def place(tmp_path) -> Path:
     """The folder of a data set that was packed."""
-    packed.pack(tmp_path, NAME, in_chunks())
+    packing.pack(tmp_path, NAME, in_chunks())
     return tmp_path / NAME
 
 
@@ -43,7 +45,7 @@ def place(tmp_path) -> Path:
 
 
 def test_what_was_packed_is_read_again(tmp_path, place):
-    read = packed.read(tmp_path, NAME)
+    read = packing.read(tmp_path, NAME)
 
     assert np.array_equal(read.images, IMAGES)
     assert np.array_equal(read.labels, LABELS)
@@ -52,7 +54,7 @@ def test_what_was_packed_is_read_again(tmp_path, place):
     assert not read.images.flags.writeable
     assert (read.labels.dtype, read.facts.classes) == (np.int64, ("0", "1", "2", "3"))
     assert (read.facts.shape, read.facts.train, read.facts.test) == ((3, 6, 5), 40, 20)
-    assert packed.verify(tmp_path, NAME) == read.facts == packed_facts.read(tmp_path, NAME)
+    assert packing.verify(tmp_path, NAME) == read.facts == packed_facts.read(tmp_path, NAME)
     assert sorted(os.listdir(place)) == ["facts.json", "images.npy", "labels.npy", "split.npy"]
     assert np.array_equal(np.load(place / "images.npy"), IMAGES)  # the files are numpy's own
 
@@ -73,16 +75,16 @@ def test_facts_do_not_depend_on_the_chunks_but_on_every_pixel_label_and_split(tm
     split[7] = True
 
     others = [(pixel, LABELS, IS_TEST), (IMAGES, label, IS_TEST), (IMAGES, LABELS, split)]
-    digests = {packed.pack(tmp_path, f"packed/{k}", [Chunk(*other)]).digest for k, other in enumerate(others)}
-    named = packed.pack(tmp_path, "packed/named", in_chunks(), ["a", "b", "c", "d"])
+    digests = {packing.pack(tmp_path, f"packed/{k}", [Chunk(*other)]).digest for k, other in enumerate(others)}
+    named = packing.pack(tmp_path, "packed/named", in_chunks(), ["a", "b", "c", "d"])
 
-    assert packed.pack(tmp_path, "packed/one", in_chunks(60)) == facts
-    assert packed.pack(tmp_path, "packed/many", in_chunks(1)) == facts
+    assert packing.pack(tmp_path, "packed/one", in_chunks(60)) == facts
+    assert packing.pack(tmp_path, "packed/many", in_chunks(1)) == facts
     assert len({facts.digest, named.digest, *digests}) == 5
 
 
 def test_a_channel_that_never_changes_can_still_be_normalised(tmp_path):
-    facts = packed.pack(tmp_path, NAME, [Chunk(np.full((9, 2, 2, 1), 51, np.uint8), np.zeros(9, int))])
+    facts = packing.pack(tmp_path, NAME, [Chunk(np.full((9, 2, 2, 1), 51, np.uint8), np.zeros(9, int))])
 
     assert (facts.mean, facts.std) == ((0.2,), (1.0,))
 
@@ -111,7 +113,7 @@ def wrong_chunks(**change: object) -> list[Chunk]:
 )
 def test_what_makes_no_data_set_is_refused_in_words_and_leaves_nothing(tmp_path, chunks, classes, why):
     with pytest.raises(CannotPack, match=f"The data set {NAME} cannot be packed: .*{why}"):
-        packed.pack(tmp_path, NAME, chunks, classes)
+        packing.pack(tmp_path, NAME, chunks, classes)
 
     assert list((tmp_path / "packed").iterdir()) == []
 
@@ -119,7 +121,7 @@ def test_what_makes_no_data_set_is_refused_in_words_and_leaves_nothing(tmp_path,
 @pytest.mark.parametrize("name", ["mine", "packed/", "packed/Mine", "packed/../x", "packed/a/b", "packed/" + "x" * 65])
 def test_a_name_that_no_spec_could_say_is_refused(tmp_path, name):
     with pytest.raises(CannotPack, match="its name must be packed/ and 1 to 64 of a-z"):
-        packed.pack(tmp_path, name, in_chunks())
+        packing.pack(tmp_path, name, in_chunks())
 
     assert list(tmp_path.iterdir()) == []
 
@@ -128,7 +130,7 @@ def test_a_data_set_is_never_replaced(tmp_path, place):
     before = packed_facts.read(tmp_path, NAME)
 
     with pytest.raises(CannotPack, match="exists already; remove that folder, or choose another name"):
-        packed.pack(tmp_path, NAME, in_chunks(), ["a", "b", "c", "d"])
+        packing.pack(tmp_path, NAME, in_chunks(), ["a", "b", "c", "d"])
 
     assert packed_facts.read(tmp_path, NAME) == before
     assert os.listdir(tmp_path / "packed") == ["mine"]
@@ -149,7 +151,7 @@ def test_a_packer_that_is_killed_leaves_nothing_that_looks_like_a_data_set(tmp_p
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
 
     assert packed_facts.names(tmp_path) == ()
-    assert packed.pack(tmp_path, NAME, in_chunks()).count == 60  # what is left is in nobody's way
+    assert packing.pack(tmp_path, NAME, in_chunks()).count == 60  # what is left is in nobody's way
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -173,13 +175,13 @@ def test_a_missing_data_set_is_told_with_the_nearest_ones(tmp_path):
     with pytest.raises(
         DataError, match="no data set named 'packed/mime', and no packed one at all; `kd pack` makes one"
     ):
-        packed.read(tmp_path, "packed/mime")
+        packing.read(tmp_path, "packed/mime")
 
-    packed.pack(tmp_path, NAME, in_chunks())
-    packed.pack(tmp_path, "packed/zebras", in_chunks())
+    packing.pack(tmp_path, NAME, in_chunks())
+    packing.pack(tmp_path, "packed/zebras", in_chunks())
 
     with pytest.raises(DataError, match="no data set named 'packed/mime'; the nearest are packed/mine"):
-        packed.read(tmp_path, "packed/mime")
+        packing.read(tmp_path, "packed/mime")
     assert packed_facts.names(tmp_path) == ("packed/mine", "packed/zebras")
 
 
@@ -231,7 +233,7 @@ def test_a_damaged_data_set_is_refused_in_words(tmp_path, place, file, harm, why
         (place / file).write_bytes(harm((place / file).read_bytes()))
 
     with pytest.raises(DataError, match=f"The data set {NAME} cannot be read: .*{why}"):
-        packed.read(tmp_path, NAME)
+        packing.read(tmp_path, NAME)
 
 
 def test_one_wrong_pixel_is_found_by_verifying(tmp_path, place):
@@ -239,17 +241,17 @@ def test_one_wrong_pixel_is_found_by_verifying(tmp_path, place):
     content[-1] ^= 1
     (place / "images.npy").write_bytes(content)
 
-    packed.read(tmp_path, NAME)
+    packing.read(tmp_path, NAME)
 
     with pytest.raises(DataError, match=r"the images in .* are not those that were packed"):
-        packed.verify(tmp_path, NAME)
+        packing.verify(tmp_path, NAME)
 
 
 # -- as a data set -----------------------------------------------------------------------------------------------
 
 
 def test_a_packed_data_set_is_cut_as_it_was_told_without_copying_an_image(tmp_path, place):
-    dataset = data.load(NAME, tmp_path, 0.2)
+    dataset = load_dataset(NAME, tmp_path, 0.2)
 
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (32, 8, 20)
     assert dataset.shape == (3, 6, 5)
@@ -263,10 +265,10 @@ def test_a_packed_data_set_is_cut_as_it_was_told_without_copying_an_image(tmp_pa
 
 
 def test_one_without_a_test_split_is_cut_as_a_named_one_is(tmp_path):
-    digits, source = data.load("digits", tmp_path, 0.1), sources.digits()
-    packed.pack(tmp_path, NAME, [Chunk(source.images.transpose(0, 2, 3, 1), source.labels)])
+    digits, source = load_dataset("digits", tmp_path, 0.1), published.digits()
+    packing.pack(tmp_path, NAME, [Chunk(source.images.transpose(0, 2, 3, 1), source.labels)])
 
-    dataset = data.load(NAME, tmp_path, 0.1)
+    dataset = load_dataset(NAME, tmp_path, 0.1)
 
     assert dataset.mean == pytest.approx(digits.mean, abs=1e-3)
     assert dataset.std == pytest.approx(digits.std, abs=1e-3)
@@ -276,12 +278,12 @@ def test_one_without_a_test_split_is_cut_as_a_named_one_is(tmp_path):
 
 
 def test_its_digest_says_what_was_packed_and_how_it_was_cut(tmp_path, place):
-    dataset = data.load(NAME, tmp_path, 0.2)
-    packed.pack(tmp_path, "packed/other", in_chunks(), ["a", "b", "c", "d"])
+    dataset = load_dataset(NAME, tmp_path, 0.2)
+    packing.pack(tmp_path, "packed/other", in_chunks(), ["a", "b", "c", "d"])
 
-    assert data.load(NAME, tmp_path, 0.2).digest == dataset.digest
-    assert data.load(NAME, tmp_path, 0.5).digest != dataset.digest
-    assert data.load("packed/other", tmp_path, 0.2).digest != dataset.digest
+    assert load_dataset(NAME, tmp_path, 0.2).digest == dataset.digest
+    assert load_dataset(NAME, tmp_path, 0.5).digest != dataset.digest
+    assert load_dataset("packed/other", tmp_path, 0.2).digest != dataset.digest
 
 
 def test_a_spec_may_name_one_and_crops_nothing_unless_told():
@@ -305,10 +307,10 @@ def test_an_npz_is_packed_as_it_is(tmp_path, save):
     save(tmp_path / "a.npz", **ARRAYS, split=np.where(IS_TEST, 2, 0), classes=list("abcd"))
 
     found = npz.read(tmp_path / "a.npz")
-    facts = packed.pack(tmp_path, NAME, found.chunks(), found.classes)
+    facts = packing.pack(tmp_path, NAME, found.chunks(), found.classes)
 
     assert found.shape == (60, 6, 5, 3)
-    assert facts == packed.pack(tmp_path, "packed/other", in_chunks(), list("abcd"))
+    assert facts == packing.pack(tmp_path, "packed/other", in_chunks(), list("abcd"))
 
 
 def test_an_npz_is_read_a_chunk_at_a_time(tmp_path, monkeypatch):
@@ -365,7 +367,7 @@ def test_an_npz_that_breaks_off_is_refused_and_leaves_nothing(tmp_path):
             np.save(member, LABELS)
 
     with pytest.raises(BadNpz, match="`images` ends before its last image"):
-        packed.pack(tmp_path, NAME, npz.read(tmp_path / "a.npz").chunks())
+        packing.pack(tmp_path, NAME, npz.read(tmp_path / "a.npz").chunks())
 
     assert list((tmp_path / "packed").iterdir()) == []
 
@@ -376,4 +378,4 @@ def test_a_damaged_npz_is_refused(tmp_path, harm):
     (tmp_path / "a.npz").write_bytes(harm((tmp_path / "a.npz").read_bytes()))
 
     with pytest.raises(BadNpz, match=r"it is damaged, or no \.npz"):
-        packed.pack(tmp_path, NAME, npz.read(tmp_path / "a.npz").chunks())
+        packing.pack(tmp_path, NAME, npz.read(tmp_path / "a.npz").chunks())

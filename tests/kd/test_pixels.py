@@ -16,11 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd import data, memory, packed, pixels
-from kd.data import Split
+from kd.data import packing
+from kd.data.dataset import load_dataset
+from kd.data.packing import Chunk
+from kd.data.splits import Split
 from kd.errors import KdError
-from kd.packed import Chunk
-from kd.pixels import DEPTH, Resident, Streamed
+from kd.machine import memory
+from kd.views import pixels
+from kd.views.pixels import Resident, Streamed
+from kd.views.read_ahead import DEPTH
 
 CPU = torch.device("cpu")
 LAYOUTS = ["by plane", "by pixel", "some rows", "one channel"]
@@ -222,7 +226,7 @@ def test_what_is_forgotten_leaves_no_thread_behind():
 def test_a_thread_that_waits_does_not_keep_the_interpreter_from_ending():
     code = """
         import itertools, torch
-        from kd.pixels import Streamed
+        from kd.views.pixels import Streamed
         streamed = Streamed(torch.zeros(9, 3, 8, 8, dtype=torch.uint8), 1, "cpu")
         streamed.expect(itertools.repeat(torch.arange(9)))
         streamed.padded(torch.arange(9))
@@ -330,13 +334,13 @@ UNDER_A_CAP = """
 def large(tmp_path_factory) -> Iterator[tuple[Path, int]]:
     """A folder with a packed data set of 600 MB, and the sum of all pixels of its training split."""
     folder = tmp_path_factory.mktemp("large")
-    digits = data.load("digits", folder, 0.1)
+    digits = load_dataset("digits", folder, 0.1)
     splits = (digits.train, digits.validation, digits.test)
     images_NHW = torch.cat([split.images for split in splits])[:, 0].numpy()
     labels_N = torch.cat([split.labels for split in splits]).numpy()
     large_NHWC = np.tile(images_NHW, (1, SIDE // 8, SIDE // 8))[..., None].repeat(3, axis=-1)
-    packed.pack(folder, LARGE, (Chunk(large_NHWC, labels_N) for _ in range(COPIES)))
-    train = data.load(LARGE, folder, 0.1).train
+    packing.pack(folder, LARGE, (Chunk(large_NHWC, labels_N) for _ in range(COPIES)))
+    train = load_dataset(LARGE, folder, 0.1).train
     sums_N = torch.from_numpy(large_NHWC.sum(axis=(1, 2, 3), dtype=np.int64))
     yield folder, int(sums_N[train.rows % len(sums_N)].sum())
     for path in (folder / LARGE).iterdir():

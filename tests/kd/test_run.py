@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd import checkpoint, errors
+from kd import checkpoint, disk, errors
 from kd.events import Evaluated, Finished, Noted, PhaseStarted, Saved, Started, Step, Wrote
+from kd.models.weights import load_model
 from kd.run import run
 from kd.spec import parse
 
@@ -40,7 +41,7 @@ def whole(request, data, tmp_path_factory):
 def weights(out: Path, events: list) -> dict[str, torch.Tensor]:
     """The last student a run saved."""
     last = [event.student for event in events if isinstance(event, Saved) and event.student][-1]
-    model, _ = checkpoint.load_model(out / last.path)
+    model, _ = load_model(out / last.path)
     return model.state_dict()
 
 
@@ -91,17 +92,19 @@ def test_files_are_what_the_events_say_they_are(whole):
 
 
 def test_the_saved_student_scores_what_the_report_says(whole, data):
-    from kd.data import load
-    from kd.evaluate import predict, score
-    from kd.pixels import place
-    from kd.views import Viewer, ViewPlan
+    from kd.data.dataset import load_dataset
+    from kd.evaluation.predict import predict
+    from kd.evaluation.scores import score
+    from kd.views.pixels import place
+    from kd.views.plan import ViewPlan
+    from kd.views.viewer import Viewer
 
     spec, out, events = whole
     best = [event.student for event in events if isinstance(event, Saved) and event.best][-1]
 
-    model, facts = checkpoint.load_model(out / best.path)
+    model, facts = load_model(out / best.path)
 
-    test = load("digits", data, spec.config.validation_fraction).test
+    test = load_dataset("digits", data, spec.config.validation_fraction).test
     viewer = Viewer(place(test, 0, torch.device("cpu")), ViewPlan(0, False), facts.mean, facts.std)
     assert score(predict(model, viewer), test.labels)["top1"] == events[-1].metrics["student.test.top1"]
 
@@ -305,7 +308,7 @@ def test_writers_of_one_file_never_trip_over_each_other(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
     def write(number: int) -> None:
-        with checkpoint.atomic(tmp_path / "table") as file:
+        with disk.atomic(tmp_path / "table") as file:
             file.write(bytes([number]) * 100_000)
 
     with ThreadPoolExecutor(8) as writers:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd.strong import NUMBER, OPERATIONS, STRONGEST, apply
+from kd.views.randaugment import NUMBER, OPERATIONS, STRONGEST, apply
 
 MAGNITUDES = range(-STRONGEST, STRONGEST + 1)
 WHOLE = 65536

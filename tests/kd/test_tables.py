@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd import tables
-from kd.tables import Table
+from kd.labels import table
+from kd.labels.table import Table
 
 SHAPE, COLUMNS = (50, 4, 3), ("top", "left", "flip")
 LABELS_NVC = np.arange(600, dtype=np.float16).reshape(SHAPE)
@@ -20,9 +20,9 @@ VIEWS_NVP = np.arange(600, dtype=np.int32).reshape(SHAPE)
 
 
 def write(path: Path) -> None:
-    table_NVC, _ = tables.open_draft(path, SHAPE)
+    table_NVC, _ = table.open_draft(path, SHAPE)
     table_NVC[:] = LABELS_NVC
-    tables.finish(path, table_NVC, {"teacher": "t"}, VIEWS_NVP, COLUMNS)
+    table.finish(path, table_NVC, {"teacher": "t"}, VIEWS_NVP, COLUMNS)
 
 
 def is_right(table_NVC: Table | None) -> bool:
@@ -34,7 +34,7 @@ def test_a_finished_table_is_three_files_that_numpy_and_people_can_read(tmp_path
     write(path)
 
     assert sorted(file.name for file in tmp_path.iterdir()) == ["table.json", "table.npy", "table.views.npy"]
-    assert is_right(tables.read(path))
+    assert is_right(table.read(path))
     assert is_right(np.load(path))
     views_NVP = np.load(tmp_path / "table.views.npy")
     assert views_NVP.dtype == np.int32
@@ -52,11 +52,11 @@ def test_what_a_reader_writes_stays_with_it(tmp_path):
     path = tmp_path / "table.npy"
     write(path)
 
-    table_NVC = tables.read(path)
+    table_NVC = table.read(path)
     assert table_NVC is not None
     table_NVC[:] = 0
 
-    assert is_right(tables.read(path))
+    assert is_right(table.read(path))
 
 
 def flip_a_bit(path: Path) -> None:
@@ -83,11 +83,11 @@ def test_a_damaged_table_is_as_good_as_none_and_is_written_anew(tmp_path, damage
     write(path)
     damage(path)
 
-    assert tables.read(path) is None
-    assert tables.open_draft(path, SHAPE)[1] == 0
+    assert table.read(path) is None
+    assert table.open_draft(path, SHAPE)[1] == 0
     assert [file.name for file in tmp_path.iterdir()] == ["table.draft"]
     write(path)
-    assert is_right(tables.read(path))
+    assert is_right(table.read(path))
 
 
 def test_a_disk_that_is_full_is_an_error_and_not_a_draft(tmp_path):
@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_is_an_error_and_not_a_draft(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
         with pytest.raises(OSError, match="too large"):
-            tables.open_draft(tmp_path / "table.npy", (1000, 100, 10))
+            table.open_draft(tmp_path / "table.npy", (1000, 100, 10))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 

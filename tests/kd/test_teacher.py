@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd import checkpoint
-from kd.checkpoint import Facts
 from kd.errors import BadWeights, TeacherMissing, TeacherUnfit
 from kd.events import Evaluated, Finished, Noted, PhaseStarted, RoundEnded, Saved, Step
+from kd.models.weights import Facts, load_model, read_facts, save_weights
 from kd.run import run
 from kd.spec import parse
 
@@ -54,7 +53,7 @@ def second(first, teacher_file, data, tmp_path_factory):
 
 def student_of(out: Path, events: list) -> dict[str, torch.Tensor]:
     last = [event.student for event in events if isinstance(event, Saved) and event.student][-1]
-    return checkpoint.load_model(out / last.path)[0].state_dict()
+    return load_model(out / last.path)[0].state_dict()
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -91,7 +90,7 @@ def test_it_scores_as_it_did_where_it_was_trained_and_its_labels_are_there_alrea
 
 def test_the_same_student_comes_of_it_and_the_teacher_can_be_passed_on(first, second):
     assert same(student_of(*first), student_of(*second))
-    weights = [checkpoint.load_model(out / "teacher.safetensors")[0].state_dict() for out, _ in (first, second)]
+    weights = [load_model(out / "teacher.safetensors")[0].state_dict() for out, _ in (first, second)]
     assert same(*weights)
 
 
@@ -104,7 +103,7 @@ def test_a_student_teaches_the_next_one(first, data, tmp_path):
 
     assert isinstance(finished, Finished)
     assert finished.metrics["teacher.test.top1"] == events[-1].metrics["student.test.top1"]
-    assert checkpoint.read_facts(tmp_path / "teacher.safetensors").arch == "mlp"
+    assert read_facts(tmp_path / "teacher.safetensors").arch == "mlp"
 
 
 @pytest.mark.parametrize("guide", ["fixed", "cotrain"])
@@ -153,7 +152,7 @@ MISFITS = [
 
 @pytest.mark.parametrize(("change", "why"), MISFITS, ids=lambda value: str(value)[:30])
 def test_a_teacher_of_something_else_is_refused_in_words(change, why, teacher_file, data, tmp_path):
-    facts = dataclasses.replace(checkpoint.read_facts(teacher_file), **change)
+    facts = dataclasses.replace(read_facts(teacher_file), **change)
     file = weights_of(facts, tmp_path)
 
     with pytest.raises(TeacherUnfit) as refused:
@@ -163,10 +162,10 @@ def test_a_teacher_of_something_else_is_refused_in_words(change, why, teacher_fi
 
 
 def weights_of(facts: Facts, folder: Path) -> Path:
-    from kd import models
+    from kd.models.build import build
 
-    state = models.build(facts.arch, len(facts.classes), facts.shape).state_dict()
-    return folder / checkpoint.save_weights(state, facts, folder, Path("other.safetensors")).path
+    state = build(facts.arch, len(facts.classes), facts.shape).state_dict()
+    return folder / save_weights(state, facts, folder, Path("other.safetensors")).path
 
 
 def test_a_run_that_is_not_given_its_teacher_says_so(data, tmp_path):

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd.pixels import Resident, Streamed
-from kd.splitmix import below, splitmix64
-from kd.strong import OPERATIONS
-from kd.views import ENDLESS, Viewer, ViewPlan, columns, parameters
+from kd.randomness import below, splitmix64
+from kd.views.pixels import Resident, Streamed
+from kd.views.plan import ENDLESS, ViewPlan, columns, parameters
+from kd.views.randaugment import OPERATIONS
+from kd.views.viewer import Viewer
 
 PLANS = st.builds(ViewPlan, st.integers(0, 4), st.booleans(), st.integers(0, 2**63 - 1))
 ANY_PLANS = st.builds(

@@ -14,7 +14,7 @@ from databases import ON_ONE_DATABASE
 
 from jobs import requests
 from jobs.states import State
-from kd import cgroups
+from kd.machine import cgroups
 from worker import kin
 from worker.children import Child, Order, Trainers
 from worker.loop import work

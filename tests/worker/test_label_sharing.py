@@ -14,7 +14,7 @@ from databases import ON_ONE_DATABASE
 
 from jobs import store
 from jobs.states import FINAL, State
-from kd.labels import CHUNK_SECONDS
+from kd.labels.labelling import CHUNK_SECONDS
 from worker.children import Trainers
 from worker.loop import work
 from worker.supervisor import Worker

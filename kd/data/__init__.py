@@ -1,0 +1,1 @@
+"""Data sets: what there is by name, how it is read and packed, and how it is split."""

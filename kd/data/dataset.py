@@ -1,0 +1,79 @@
+"""Data sets by name: uint8 images, labels, and three splits."""
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kd import nearest
+from kd.data import packed_facts, packing, published
+from kd.data.catalog import DATASETS
+from kd.data.splits import Split
+from kd.data.splits import cut as _cut
+from kd.errors import DataError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    name: str
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    digest: str  # sha256 of all that a model can see of it
+    train: Split
+    validation: Split
+    test: Split
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)"""
+        return self.train.shape
+
+
+def load_dataset(name: str, folder: Path, validation_fraction: float) -> Dataset:
+    """The data set `name`, read from `folder` or from a package, else downloaded to `folder`.
+
+    Of a packed one only the labels are read. Raises `DataError` when there is none, or when it is damaged.
+    """
+    if packed_facts.is_packed(name):
+        return _load_packed(name, folder, validation_fraction)
+    facts = DATASETS.get(name)
+    if facts is None:
+        raise DataError(name, nearest.unknown("data set", name, DATASETS) + ".")
+    source = published.read(name, folder)
+    images, labels_N = torch.from_numpy(source.images), torch.from_numpy(source.labels)
+    is_test_N = torch.arange(len(labels_N)) >= source.first_test
+    cut = _cut(name, labels_N, is_test_N, source.classes, validation_fraction)
+    train, validation, test = (Split(images[is_in_N], labels_N[is_in_N]) for is_in_N in cut)
+    digest = _digest((source.classes, facts.mean, facts.std), (train, validation, test))
+    return Dataset(name, source.classes, facts.mean, facts.std, digest, train, validation, test)
+
+
+def _load_packed(name: str, folder: Path, validation_fraction: float) -> Dataset:
+    source = packing.read(folder, name)
+    facts = source.facts
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the map cannot be written to: nobody does
+        images = torch.from_numpy(source.images).permute(0, 3, 1, 2)
+    labels_N, is_test_N = torch.from_numpy(source.labels), torch.from_numpy(source.is_test)
+    cut = _cut(name, labels_N, is_test_N, facts.classes, validation_fraction)
+    digest = hashlib.sha256(facts.digest.encode())
+    splits = []
+    for is_in_N in cut:
+        row_N = torch.nonzero(is_in_N).flatten()
+        digest.update(json.dumps(len(row_N)).encode())
+        digest.update(row_N.numpy().data)
+        splits.append(Split(images, labels_N[row_N], row_N))
+    return Dataset(name, facts.classes, facts.mean, facts.std, digest.hexdigest(), *splits)
+
+
+def _digest(facts: object, splits: tuple[Split, ...]) -> str:
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for split in splits:
+        digest.update(json.dumps(split.images.shape).encode())
+        digest.update(split.images.numpy().data)
+        digest.update(split.labels.numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,265 @@
+"""Packed data sets: images in one file that is mapped, never loaded, so they may be larger than memory.
+
+A folder `packed/<name>` in the data folder holds `images.npy` (uint8 [N, H, W, C]), `labels.npy` (int64 [N]),
+`split.npy` (uint8 [N]: 0 train, 2 test) and `facts.json`.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from uuid import uuid4
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from kd.data import packed_facts
+from kd.data.packed_facts import PackedFacts
+from kd.disk import sync_folder
+from kd.errors import DataError, KdError
+
+TRAIN, TEST = 0, 2
+# How much `verify` reads at a time.
+BLOCK_BYTES = 1 << 24
+
+# Shapes: N = images, B = a chunk's, H, W = height and width, C = channels.
+
+
+class CannotPack(KdError):
+    """Images and labels that make no data set."""
+
+    def __init__(self, name: str, why: str):
+        super().__init__(f"The data set {name} cannot be packed: {why}.")
+        self.name = name
+
+
+class Chunk(NamedTuple):
+    """Some images of a data set on their way into it."""
+
+    images: NDArray[np.uint8]  # [B, H, W, C]
+    labels: NDArray[np.int64]  # [B]
+    is_test: NDArray[np.bool_] | bool = False
+
+
+@dataclass(frozen=True)
+class Packed:
+    facts: PackedFacts
+    images: NDArray[np.uint8]  # [N, H, W, C], mapped, read-only
+    labels: NDArray[np.int64]  # [N]
+    is_test: NDArray[np.bool_]  # [N]
+
+
+# -- writing -----------------------------------------------------------------------------------------------------
+
+
+def pack(folder: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[str] | None = None) -> PackedFacts:
+    """Write the data set `packed/<name>` into a data folder: whole, or not at all.
+
+    Holds one chunk in memory, and 9 bytes an image. Without `classes` these are the labels' own numbers.
+    Raises `CannotPack` when the chunks make no data set, or when there is one of that name.
+    """
+    if not packed_facts.is_packed(name):
+        raise CannotPack(name, f"its name must be {packed_facts.NAMES_ARE}")
+    place = folder / name
+    _refuse_to_replace(place, name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f".{place.name}.{uuid4().hex}")
+    draft.mkdir()
+    try:
+        facts = _write(draft, name, chunks, classes)
+        _refuse_to_replace(place, name)
+        os.replace(draft, place)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    sync_folder(place.parent)
+    return facts
+
+
+def _refuse_to_replace(place: Path, name: str) -> None:
+    if place.exists():
+        raise CannotPack(name, f"{place} exists already; remove that folder, or choose another name")
+
+
+def _write(draft: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[str] | None) -> PackedFacts:
+    labels: list[NDArray[np.int64]] = []
+    split: list[NDArray[np.uint8]] = []
+    shape: tuple[int, ...] | None = None
+    count, digest, statistics = 0, hashlib.sha256(), Statistics()
+    with open(draft / "images.npy", "wb") as file:
+        for chunk in chunks:
+            if shape is None:
+                shape = chunk.images.shape[1:]
+                _header(file, (0, *shape))
+            _check_chunk(name, chunk, shape, first=count)
+            images = np.ascontiguousarray(chunk.images)
+            count += len(images)
+            file.write(images.data)
+            digest.update(images.data)
+            is_test_B = np.broadcast_to(np.asarray(chunk.is_test, bool), len(images))
+            statistics.add(images[~is_test_B] if is_test_B.any() else images)
+            labels.append(chunk.labels.astype(np.int64))
+            split.append(np.where(is_test_B, np.uint8(TEST), np.uint8(TRAIN)))
+        if shape is None or count == 0:
+            raise CannotPack(name, "there are no images")
+        labels_N, split_N = np.concatenate(labels), np.concatenate(split)
+        # Only now is their number known; numpy leaves room for it in the header.
+        end = file.tell()
+        file.seek(0)
+        _header(file, (count, *shape))
+        assert end == file.tell() + count * math.prod(shape)
+        _sync(file)
+    for file_name, array in (("labels.npy", labels_N), ("split.npy", split_N)):
+        with open(draft / file_name, "wb") as file:
+            np.save(file, array)
+            _sync(file)
+
+    known = _classes(name, labels_N, split_N, classes)
+    height, width, channels = shape
+    train = int((split_N == TRAIN).sum())
+    facts = PackedFacts(
+        classes=known,
+        shape=(channels, height, width),
+        train=train,
+        test=count - train,
+        mean=statistics.mean,
+        std=statistics.std,
+        images_sha256=digest.hexdigest(),
+        labels_sha256=_labels_sha256(labels_N, split_N),
+    )
+    with open(draft / "facts.json", "wb") as file:
+        file.write(json.dumps(facts.model_dump(), indent=2).encode())
+        _sync(file)
+    sync_folder(draft)
+    return facts
+
+
+class Statistics:
+    """Mean and std of each channel, over sums in whole numbers: the size of the chunks does not matter."""
+
+    def __init__(self) -> None:
+        self._pixels = 0
+        self._sums_C, self._squares_C = np.zeros((2, 1), np.uint64)
+
+    def add(self, images_BHWC: NDArray[np.uint8]) -> None:
+        self._pixels += math.prod(images_BHWC.shape[:3])
+        # Over the images first: numpy is ten times faster along such long rows than along three channels.
+        self._sums_C = self._sums_C + images_BHWC.sum(axis=0, dtype=np.uint64).sum(axis=(0, 1))
+        squares_BHWC = np.square(images_BHWC, dtype=np.uint16)
+        self._squares_C = self._squares_C + squares_BHWC.sum(axis=0, dtype=np.uint64).sum(axis=(0, 1))
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """In 0..1, as is the std."""
+        return tuple(int(total) / self._pixels / 255 for total in self._sums_C)
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """1 for a channel that is the same everywhere, so that one can divide by it."""
+        pairs = [(int(total), int(squares)) for total, squares in zip(self._sums_C, self._squares_C, strict=True)]
+        numerators = (self._pixels * squares - total**2 for total, squares in pairs)
+        return tuple(math.sqrt(numerator) / self._pixels / 255 or 1.0 for numerator in numerators)
+
+
+def _check_chunk(name: str, chunk: Chunk, shape: tuple[int, ...], first: int) -> None:
+    images, labels = chunk.images, chunk.labels
+    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
+        given = f"{images.dtype} of shape {images.shape}"
+        raise CannotPack(name, f"images must be uint8 of shape N×H×W×C, these are {given}")
+    if images.shape[1:] != shape:
+        raise CannotPack(name, f"image {first} is of shape {images.shape[1:]}, those before it are of {shape}")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        given = f"{labels.dtype} of shape {labels.shape}"
+        raise CannotPack(name, f"labels must be an integer for each of {len(images)} images, these are {given}")
+
+
+def _classes(
+    name: str, labels_N: NDArray[np.int64], split_N: NDArray[np.uint8], given: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Their names, when every one has the images that its splits need."""
+    lowest, highest = int(labels_N.min()), int(labels_N.max())
+    if lowest < 0:
+        raise CannotPack(name, f"there is a label {lowest}; labels count from 0")
+    if highest >= len(labels_N):
+        raise CannotPack(name, f"there is a label {highest}, but only {len(labels_N)} images; labels count from 0")
+    classes = tuple(given) if given is not None else tuple(map(str, range(highest + 1)))
+    if highest >= len(classes):
+        raise CannotPack(name, f"there is a label {highest}, but only {len(classes)} classes")
+    if len(set(classes)) < len(classes):
+        raise CannotPack(name, "two classes have the same name")
+    for_training = np.bincount(labels_N[split_N == TRAIN], minlength=len(classes))
+    needed = 2 if (split_N == TEST).any() else 3
+    if (for_training < needed).any():
+        label = int(np.argmax(for_training < needed))
+        why = "training and validation" if needed == 2 else "training, validation and test"
+        raise CannotPack(
+            name,
+            f"class {classes[label]!r} has {for_training[label]} images to learn from; {why} need one each",
+        )
+    return classes
+
+
+def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:
+    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def read(folder: Path, name: str) -> Packed:
+    """The data set `packed/<name>` in a data folder, its images mapped. Everything but their pixels is checked."""
+    facts = packed_facts.read(folder, name)
+    channels, height, width = facts.shape
+    images = _mapped(folder, name, "images.npy", (facts.count, height, width, channels), np.uint8)
+    labels_N = np.array(_mapped(folder, name, "labels.npy", (facts.count,), np.int64))
+    split_N = np.array(_mapped(folder, name, "split.npy", (facts.count,), np.uint8))
+    if _labels_sha256(labels_N, split_N) != facts.labels_sha256:
+        raise DataError(name, f"the labels in {folder / name} are not those that were packed. Pack it again.")
+    if labels_N.min() < 0 or labels_N.max() >= len(facts.classes):
+        given = f"its labels go from {labels_N.min()} to {labels_N.max()}"
+        raise DataError(name, f"{given}, but there are {len(facts.classes)} classes. Pack it again.")
+    return Packed(facts, images, labels_N, split_N == TEST)
+
+
+def verify(folder: Path, name: str) -> PackedFacts:
+    """Read every pixel; `DataError` when they are not those that were packed."""
+    packed = read(folder, name)
+    digest = hashlib.sha256()
+    step = max(1, BLOCK_BYTES // math.prod(packed.facts.shape))
+    for first in range(0, packed.facts.count, step):
+        digest.update(packed.images[first : first + step].data)
+    if digest.hexdigest() != packed.facts.images_sha256:
+        raise DataError(name, f"the images in {folder / name} are not those that were packed. Pack it again.")
+    return packed.facts
+
+
+def _mapped(folder: Path, name: str, file_name: str, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    path = folder / name / file_name
+    try:
+        mapped = npy.open_memmap(path, mode="r")
+        size = path.stat().st_size
+    except (OSError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split()).rstrip(".") or "it is empty"
+        raise DataError(name, f"{path} is damaged ({reason}). Pack it again.") from error
+    if not mapped.flags.c_contiguous:
+        raise DataError(name, f"{path} is in Fortran's order. Pack it again.")
+    if mapped.shape != shape or mapped.dtype != kind:
+        given = f"{mapped.dtype} of shape {mapped.shape}"
+        raise DataError(name, f"{path} holds {given}, where its facts promise {np.dtype(kind)} of shape {shape}.")
+    if size != mapped.offset + mapped.nbytes:
+        raise DataError(name, f"{path} has {size} bytes, not the {mapped.offset + mapped.nbytes} of its header.")
+    return mapped
+
+
+def _labels_sha256(labels_N: NDArray[np.int64], split_N: NDArray[np.uint8]) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(labels_N, "<i8").data)
+    digest.update(split_N.data)
+    return digest.hexdigest()

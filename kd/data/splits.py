@@ -1,0 +1,73 @@
+"""Which images are for training, validation and test: never a matter of a run's seed."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kd.errors import DataError
+from kd.randomness import splitmix64
+
+# Shapes: N = images, C = channels, H, W = height and width.
+
+# Of the data sets that come without a test split, this share of each class becomes one.
+TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of a source and their labels. A part of a packed data set names its rows and copies no image."""
+
+    source: Tensor  # uint8 [M, C, H, W]; mapped, where it may be larger than memory
+    labels: Tensor  # int64 [N]
+    rows: Tensor | None = None  # int64 [N], which of the source's images; None: all of them
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)"""
+        _, channels, height, width = self.source.shape
+        return channels, height, width
+
+    @property
+    def images(self) -> Tensor:
+        """All of them at once, uint8 [N, C, H, W]: those of a packed data set are read into memory for it."""
+        return self.source if self.rows is None else self.source[self.rows]
+
+
+def cut(
+    name: str, labels_N: Tensor, is_test_N: Tensor, classes: tuple[str, ...], validation_fraction: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which images are for training, validation and test: bool [N] each. Where none is for test, some become so."""
+    _check(name, labels_N, classes)
+    if not is_test_N.any():
+        is_test_N = drawn(labels_N, torch.ones_like(is_test_N), TEST_FRACTION, "test")
+    is_validation_N = drawn(labels_N, ~is_test_N, validation_fraction, "validation")
+    return ~is_test_N & ~is_validation_N, is_validation_N, is_test_N
+
+
+def drawn(labels_N: Tensor, among_N: Tensor, fraction: float, purpose: str) -> Tensor:
+    """Which images to take as a share of each class among those allowed: bool [N], always the same ones.
+
+    A smaller fraction takes a part of what a larger one takes.
+    """
+    salt = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big", signed=True)
+    lot_N = splitmix64(splitmix64(torch.arange(len(labels_N))) ^ salt)
+    taken_N = torch.zeros(len(labels_N), dtype=torch.bool)
+    for label in range(int(labels_N.max()) + 1):
+        candidates = torch.nonzero(among_N & (labels_N == label)).flatten()
+        count = max(1, round(fraction * len(candidates)))
+        taken_N[candidates[lot_N[candidates].argsort()][:count]] = True
+    return taken_N
+
+
+def _check(name: str, labels_N: Tensor, classes: tuple[str, ...]) -> None:
+    counts = torch.bincount(labels_N, minlength=len(classes)).tolist()
+    if len(counts) > len(classes):
+        raise DataError(name, f"it has a label {len(counts) - 1}, but only {len(classes)} classes.")
+    for label, count in enumerate(counts):
+        if count < 3:
+            raise DataError(name, f"class {classes[label]!r} has {count} images; each split needs one at least.")

@@ -1,0 +1,1 @@
+"""What a model says, how good that is, and what it costs."""

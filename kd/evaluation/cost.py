@@ -1,0 +1,53 @@
+"""What a model costs to run."""
+
+import time
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from kd.evaluation.predict import evaluating
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers training can change."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Multiply-accumulates of convolutions, linear layers and attention for one image; nothing is computed."""
+    # On the meta device tensors have shapes but no content. They are parameters because attention, when nothing
+    # wants a gradient, runs as one fused kernel that the counter does not know.
+    state: dict[str, Tensor] = {
+        name: nn.Parameter(torch.empty_like(tensor, device="meta")) for name, tensor in model.named_parameters()
+    }
+    state |= {name: torch.empty_like(tensor, device="meta") for name, tensor in model.named_buffers()}
+    with evaluating(model), FlopCounterMode(display=False) as counter:
+        torch.func.functional_call(model, state, torch.empty(1, *shape, device="meta"))
+    return int(counter.get_total_flops()) // 2
+
+
+def latency(
+    model: nn.Module, shape: tuple[int, int, int], device: torch.device | str, batch: int, *, seconds: float = 0.5
+) -> float:
+    """The median time of a forward, in seconds, measured for about `seconds`. The model is on the device already."""
+    device = torch.device(device)
+    inputs = torch.zeros(batch, *shape, device=device).contiguous(memory_format=torch.channels_last)
+    times: list[float] = []
+    with evaluating(model), torch.inference_mode():
+        for _ in range(3):  # the first forwards also choose kernels and allocate
+            model(inputs)
+        until = time.perf_counter() + seconds
+        while len(times) < 5 or (time.perf_counter() < until and len(times) < 1000):
+            _wait_for(device)
+            began = time.perf_counter()
+            model(inputs)
+            _wait_for(device)
+            times.append(time.perf_counter() - began)
+    return median(times)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,299 @@
+"""The folder of label tables as a cache: what is in it, who may touch what, and how it stays within its limit.
+
+A table is `<id>.npy`, its view parameters `<id>.views.npy` and its manifest `<id>.json`; it is there once all three
+are. While it is being written there are a draft and a count instead, and its writer holds `<id>.lock`, as does
+whoever removes it. The manifest's time tells when the table was last used.
+
+Only the standard library: the API lists, serves and deletes tables without loading numpy.
+"""
+
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any
+
+from kd.errors import KdError
+from kd.labels.manifest import Manifest, read_manifest
+
+if sys.platform != "win32":
+    import fcntl
+
+ARRAY, PARAMETERS, MANIFEST, DRAFT, COUNT, LOCK = ".npy", ".views.npy", ".json", ".draft", ".count", ".lock"
+
+DEFAULT_BYTES = 50_000_000_000
+# For so long a draft is left to whoever may go on with it.
+DRAFT_SECONDS = 3600.0
+
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+# With a dot in front: a file that `kd.disk.atomic` had not finished when its process was killed.
+_FILE = re.compile(rf"\.?({_ID.pattern})\..+", re.ASCII)
+
+
+class State(StrEnum):
+    """A draft that nobody writes is abandoned, until somebody goes on with it."""
+
+    COMPLETE = "complete"
+    BEING_WRITTEN = "being_written"
+    ABANDONED = "abandoned"
+
+
+class NoSuchTable(KdError):
+    def __init__(self, table_id: str):
+        super().__init__(f"There is no label table {table_id!r}.")
+        self.table_id = table_id
+
+
+class TableBusy(KdError):
+    """A run writes or verifies the table at this moment."""
+
+    def __init__(self, table_id: str):
+        super().__init__(f"A run is writing or checking label table {table_id}; try again when it has finished.")
+        self.table_id = table_id
+
+
+class TableUnfinished(KdError):
+    """There is no more than a draft of the table."""
+
+    def __init__(self, table_id: str):
+        super().__init__(f"Label table {table_id} is not finished; it can be downloaded once its status is complete.")
+        self.table_id = table_id
+
+
+class LabelCacheFull(KdError):
+    """A table that would not fit even if it were the only one."""
+
+    def __init__(self, needed_bytes: int, limit_bytes: int):
+        super().__init__(
+            f"The label table of this run takes {needed_bytes:,} bytes, but all of them together may take "
+            f"{limit_bytes:,}. Use fewer config.views, or raise STILLHOUSE_LABEL_CACHE_BYTES (0: no limit)."
+        )
+        self.needed_bytes, self.limit_bytes = needed_bytes, limit_bytes
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A table in the cache, or what is there of it. `manifest` is there exactly if it is complete."""
+
+    id: str
+    state: State
+    sizes: Mapping[str, int]  # each file's, by its name
+    created_at: datetime  # when its labelling began
+    used_at: datetime
+    manifest: Manifest | None
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.sizes.values())
+
+    @property
+    def array(self) -> str:
+        """The name of its file of labels."""
+        return self.id + ARRAY
+
+    @property
+    def parameters(self) -> str:
+        """The name of its file of view parameters."""
+        return self.id + PARAMETERS
+
+
+def is_id(given: str) -> bool:
+    """Whether a table may have this id."""
+    return _ID.fullmatch(given) is not None
+
+
+def entries(folder: Path) -> list[Entry]:
+    """Every table in the folder, the one used last first."""
+    found = [
+        _entry(folder, table_id, files) for table_id, files in _files(folder).items() if _is_more_than_a_lock(files)
+    ]
+    return sorted(found, key=lambda entry: (entry.used_at, entry.id), reverse=True)
+
+
+def entry(folder: Path, table_id: str) -> Entry:
+    """One of them; raises `NoSuchTable`."""
+    files = _files(folder).get(table_id, {})
+    if not _is_more_than_a_lock(files):
+        raise NoSuchTable(table_id)
+    return _entry(folder, table_id, files)
+
+
+def touch(path: Path) -> None:
+    """Remember that the table at this path has just been used."""
+    with suppress(OSError):  # removed a moment ago, or not ours to change
+        os.utime(path.with_suffix(MANIFEST))
+
+
+def table_bytes(shape: tuple[int, int, int], columns: int) -> int:
+    """What a table of this shape takes on disk, with so many view parameters; to within a kilobyte."""
+    images, views, classes = shape
+    return images * views * (2 * classes + 4 * columns)
+
+
+def check_size(needed_bytes: int, limit_bytes: int | None) -> None:
+    """Raise `LabelCacheFull` for a table that can never fit. A limit of 0 or None is no limit."""
+    if limit_bytes and needed_bytes > limit_bytes:
+        raise LabelCacheFull(needed_bytes, limit_bytes)
+
+
+def make_room(folder: Path, table_id: str, needed_bytes: int, limit_bytes: int | None) -> list[Entry]:
+    """Evict what was used least lately, until this table, which takes so much in all, fits under the limit.
+
+    Answers with what was evicted. What is being written stays, and so do drafts that were written lately: while those
+    are there the cache may be larger than its limit. Raises `LabelCacheFull` for a table that can never fit.
+    """
+    if not limit_bytes:
+        return []
+    check_size(needed_bytes, limit_bytes)
+    others = [found for found in entries(folder) if found.id != table_id]
+    total, evicted = needed_bytes + sum(other.bytes for other in others), []
+    for other in reversed(others):
+        if total <= limit_bytes:
+            break
+        if not _may_go(other):
+            continue
+        try:
+            remove(folder, other.id)
+        except TableBusy:
+            continue
+        except NoSuchTable:
+            pass  # somebody was faster: it takes no room any more
+        else:
+            evicted.append(other)
+        total -= other.bytes
+    return evicted
+
+
+def remove(folder: Path, table_id: str) -> None:
+    """Delete a table or an abandoned draft. Whoever has it mapped goes on unharmed.
+
+    Raises `NoSuchTable`, and `TableBusy` while somebody holds its lock.
+    """
+    entry(folder, table_id)
+    with alone(folder / f"{table_id}{ARRAY}") as mine:
+        if not mine:
+            raise TableBusy(table_id)
+        _delete(folder, table_id, _files(folder).get(table_id, {}))
+
+
+def collect(folder: Path, older_than_seconds: float) -> dict[str, int]:
+    """Delete drafts that nobody has written to for so long, and what killed writers left beside finished tables.
+
+    Answers with the size of each file that is gone, by name. Tables that are whole stay, and so does all that somebody
+    holds the lock of; under the lock nobody can go on with a draft while we look at its age.
+    """
+    before = time.time() - older_than_seconds
+    gone: dict[str, int] = {}
+    for table_id, files in _files(folder).items():
+        if not _unused(table_id, files, before):
+            continue
+        with alone(folder / f"{table_id}{ARRAY}") as mine:
+            if mine:
+                now = _files(folder).get(table_id, {})
+                unused = _unused(table_id, now, before)
+                _delete(folder, table_id, unused)
+                gone |= {name: now[name].st_size for name in unused}
+    return gone
+
+
+def _unused(table_id: str, files: Mapping[str, os.stat_result], before: float) -> list[str]:
+    """Names of what nobody has use for. A damaged table counts as whole: the next run that wants it replaces it."""
+    old = {name for name, facts in files.items() if facts.st_mtime < before}
+    if {table_id + suffix for suffix in (ARRAY, PARAMETERS, MANIFEST)} <= files.keys():
+        return [name for name in old if name.startswith(".") or name in (table_id + COUNT, table_id + DRAFT)]
+    # The age of a lock says nothing, unless there is nothing else.
+    content = [name for name in files if not name.endswith(LOCK)] or list(files)
+    return list(files) if old.issuperset(content) else []
+
+
+def _delete(folder: Path, table_id: str, names: Iterable[str]) -> None:
+    # The manifest first, so that nobody finds half a table; the lock last, so that nobody comes in.
+    order = {table_id + MANIFEST: 0, table_id + LOCK: 2}
+    for name in sorted(names, key=lambda name: order.get(name, 1)):
+        (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Whether we hold the lock of the table at this path, until the end of the block. It goes when its holder dies."""
+    while True:
+        with open(path.with_suffix(LOCK), "a") as lock:
+            mine = _hold(lock)
+            # Who held it before us may have deleted the file after we opened it; then the lock is another file.
+            if mine and not _is_there(lock):
+                continue
+            yield mine
+            return
+
+
+def _is_held(path: Path) -> bool:
+    """Whether somebody holds this lock. Those who ask do not get into each other's way."""
+    try:
+        with open(path, "rb") as lock:
+            return not _hold(lock, shared=True)
+    except FileNotFoundError:
+        return False
+
+
+def _hold(lock: IO[Any], *, shared: bool = False) -> bool:
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _is_there(lock: IO[Any]) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name))
+    return False
+
+
+def _may_go(entry: Entry) -> bool:
+    if entry.state is State.ABANDONED:
+        return time.time() - entry.used_at.timestamp() > DRAFT_SECONDS
+    return entry.state is State.COMPLETE
+
+
+def _files(folder: Path) -> dict[str, dict[str, os.stat_result]]:
+    """The files of each table, by name. Others may be at work: what is gone in between is not there."""
+    tables: dict[str, dict[str, os.stat_result]] = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as files:
+        for file in files:
+            ours = _FILE.fullmatch(file.name)
+            with suppress(FileNotFoundError):
+                if ours and stat.S_ISREG((facts := file.stat(follow_symlinks=False)).st_mode):
+                    tables.setdefault(ours[1], {})[file.name] = facts
+    return tables
+
+
+def _is_more_than_a_lock(files: Mapping[str, os.stat_result]) -> bool:
+    return any(not name.endswith(LOCK) for name in files)
+
+
+def _entry(folder: Path, table_id: str, files: Mapping[str, os.stat_result]) -> Entry:
+    times = [facts.st_mtime for facts in files.values()]
+    created, used = min(times), max(times)
+    manifest, state = None, State.COMPLETE
+    if {table_id + suffix for suffix in (ARRAY, PARAMETERS, MANIFEST)} <= files.keys():
+        manifest = read_manifest(folder / (table_id + MANIFEST))
+        used = files[table_id + MANIFEST].st_mtime
+    if manifest is None:
+        state = State.BEING_WRITTEN if _is_held(folder / (table_id + LOCK)) else State.ABANDONED
+    return Entry(
+        id=table_id,
+        state=state,
+        sizes={name: facts.st_size for name, facts in files.items()},
+        created_at=datetime.fromtimestamp(created, UTC),
+        used_at=datetime.fromtimestamp(used, UTC),
+        manifest=manifest,
+    )

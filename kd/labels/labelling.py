@@ -1,0 +1,220 @@
+"""What a teacher says of every view of every image: labelled once, shared by all runs with this teacher and data."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kd.errors import BadLabels
+from kd.evaluation.predict import batch_size
+from kd.events import Event, LabelsKept, Noted, PhaseStarted, Step, Waiting
+from kd.labels import cache, table
+from kd.labels.table import Table
+from kd.models.weights import State
+from kd.training.batches import in_blocks
+from kd.training.run import Workbench, autocast, weights_of
+from kd.views.plan import columns
+from kd.views.viewer import Viewer
+
+# A kill loses at most this much labelling.
+CHUNK_SECONDS = 2.0
+CHUNK_BATCHES = 64
+# How often a run that waits for another one's labels looks for them.
+WAIT_SECONDS = 0.2
+
+# Shapes: N = images, V = views of each, R = N·V rows, C = classes, B = batch, P = a view's parameters.
+
+
+def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event, None, Tensor]:
+    """The table of this teacher's labels: fp16 [N, V, C] on the device; read if it exists, else written.
+
+    `views` counts per image and is at most `bench.plan.count`. The table's name is the digest of everything it
+    depends on, so a table that is there is the right one. While another run writes it, this one waits, and goes on
+    with it if the other one dies.
+    """
+    count, classes = len(bench.train), len(bench.dataset.classes)
+    bench.enter("labelling")
+    depends_on = {
+        "format": 2,
+        "teacher": digest(bench.teacher_arch, weights_of(bench, "teacher")),
+        "dataset": bench.dataset.digest,
+        "plan": asdict(bench.plan),
+        "views": views,
+        "precision": str(bench.autocast or torch.float32),
+    }
+    name = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
+    path = bench.team.agreed(bench.labels / f"{name}.npy")
+    yield PhaseStarted(phase="labelling", facts={"images": count, "views": views, "bytes": 2 * count * views * classes})
+
+    with ExitStack() as lock:
+        table_NVC, start = None, None
+        if bench.team.leads:
+            table_NVC, start = yield from secure(bench, path, views, lock)
+        start = bench.team.agreed(start)
+        if start is None and table_NVC is None:
+            table_NVC = table.read(path)
+            assert table_NVC is not None, "the leader has read it, and nobody else may touch it"
+        elif start is not None:
+            if table_NVC is None:
+                table_NVC = table.join_draft(path)
+            written = label_views(bench, teacher, range(views), torch.from_numpy(table_NVC), start=start)
+            safely = kept(bench, path, table_NVC, written, start=start)
+            yield from told(bench, safely, start=start, planned=count * views)
+            bench.team.wait()
+            if bench.team.leads:
+                if not all(np.isfinite(table_NVC[first : first + 4096]).all() for first in range(0, count, 4096)):
+                    raise BadLabels(bench.teacher_arch)
+                facts = depends_on | {"teacher_arch": bench.teacher_arch, "dataset_name": bench.config.dataset}
+                table.finish(path, table_NVC, facts, view_parameters(bench, views), columns(bench.plan))
+        bench.team.wait()
+    assert table_NVC is not None
+    return at_home(torch.from_numpy(table_NVC), bench.device)
+
+
+def check_size(bench: Workbench, views: int) -> int:
+    """The bytes that a run's table takes on disk. Raises `LabelCacheFull` when the cache can never hold it."""
+    shape = (len(bench.train), views, len(bench.dataset.classes))
+    needed = cache.table_bytes(shape, len(columns(bench.plan)))
+    cache.check_size(needed, bench.label_cache_bytes)
+    return needed
+
+
+def secure(
+    bench: Workbench, path: Path, views: int, lock: ExitStack
+) -> Generator[Event, None, tuple[Table, int | None]]:
+    """The table and None if there is one; else, once nobody else writes it, its draft and how many labels are safe."""
+    waited = False
+    while True:
+        alone = lock.enter_context(table.writing(path))
+        table_NVC = table.read(path)
+        # In a team others read it after us, so it must not go meanwhile.
+        if table_NVC is not None and (alone or bench.team.size == 1):
+            message = f"These labels exist already (table {path.stem}); the teacher stays idle."
+            yield Noted(code="labels_reused", message=message)
+            return table_NVC, None
+        if alone:
+            needed = check_size(bench, views)
+            evicted = cache.make_room(path.parent, path.stem, needed, bench.label_cache_bytes)
+            if evicted:
+                names = ", ".join(entry.id for entry in evicted)
+                yield Noted(code="labels_evicted", message=f"To make room, label tables used long ago went: {names}.")
+            return table.open_draft(path, (len(bench.train), views, len(bench.dataset.classes)))
+        lock.close()
+        if not waited:
+            waited = True
+            yield Noted(code="labels_awaited", message=f"Another run is writing these labels (table {path.stem}).")
+        time.sleep(WAIT_SECONDS)
+        yield Waiting()
+
+
+def view_parameters(bench: Workbench, views: int) -> NDArray[np.int32]:
+    """What each view of the table shows, as `kd.views.plan.columns` names it: int32 [N, V, P]."""
+    viewer, image_N = bench.train.viewer, torch.arange(len(bench.train))
+    parameters_NVP = np.empty((len(image_N), views, len(columns(bench.plan))), np.int32)
+    for view in range(views):
+        parameters_NVP[:, view] = viewer.parameters(image_N, torch.full_like(image_N, view)).cpu().numpy()
+    return parameters_NVP
+
+
+def at_home(table_NVC: Tensor, device: torch.device) -> Tensor:
+    """The table where it will be read: on the device, unless it would fill more than half of what is free there."""
+    if device.type == "cuda" and table_NVC.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+        return table_NVC
+    return table_NVC.to(device)
+
+
+def label_views(
+    bench: Workbench, teacher: nn.Module, views: range, table_NVC: Tensor, *, start: int = 0
+) -> Iterator[int]:
+    """Fill a table with the teacher's logits for these view numbers of every training image, image after image.
+
+    Goes on after the first `start` labels; yields after every batch how many are written. In a team every process
+    fills in its share of the batches.
+    """
+    team, viewer, V = bench.team, bench.train.viewer, len(views)
+    # In the order in which they lie in the file, so that the disk gets every page once.
+    table_RC = table_NVC.view(-1, table_NVC.shape[2])
+    size = batch_size(viewer.device, viewer.shape)
+    firsts = range(start // size * size, len(table_RC), size)
+
+    def rows_of(first: int) -> Tensor:
+        return torch.arange(first, min(first + size, len(table_RC)))
+
+    ours = firsts[team.rank :: team.size]
+    shown = _shown(viewer, [rows_of(first) for first in ours], V, views.start)
+    for turn in range(math.ceil(len(firsts) / team.size)):
+        if turn < len(ours):
+            row_B, pixels_BCHW = next(shown)
+            with torch.inference_mode(), autocast(bench):
+                table_RC[row_B[0] : row_B[-1] + 1] = teacher(pixels_BCHW).to(table_RC)
+        bench.position.step += 1
+        yield min(firsts[min((turn + 1) * team.size, len(firsts)) - 1] + size, len(table_RC))
+
+
+def _shown(viewer: Viewer, batches: list[Tensor], V: int, first_view: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of a table's rows, and the views they are of: cut for many batches at once, see `kd.training.batches`."""
+    blocks = list(in_blocks(batches, viewer))
+    viewer.pixels.expect(torch.cat(block) // V for block in blocks)
+    for block in blocks:
+        row_K = torch.cat(block)
+        pixels_KCHW = viewer.show(row_K // V, row_K % V + first_view)
+        start = 0
+        for row_B in block:
+            yield row_B, pixels_KCHW[start : start + len(row_B)]
+            start += len(row_B)
+
+
+def told(
+    bench: Workbench, written: Iterator[int | LabelsKept], *, start: int = 0, before: int = 0, planned: int
+) -> Iterator[Step | LabelsKept]:
+    """Say how labelling goes. Of the run's `planned` labels, `before` belong to earlier tables."""
+    bench.begin_counting()
+    said, now = start, start
+    for news in written:
+        if isinstance(news, LabelsKept):
+            yield news
+            continue
+        now = news
+        if bench.time_to_speak() or bench.is_asked_to_save:
+            yield bench.step("labelling", (before + now) / planned, now - said, {})
+            bench.begin_counting()
+            said = now
+    if now > said:
+        yield bench.step("labelling", (before + now) / planned, now - said, {})
+
+
+def kept(
+    bench: Workbench, path: Path, table_NVC: Table, written: Iterator[int], *, start: int
+) -> Iterator[int | LabelsKept]:
+    """Make what is written safe, every few seconds, and then say so if there is more than the `start` labels found."""
+    began = time.monotonic()
+    for number, now in enumerate(written, 1):
+        # In a team, where no clock is the same for all, by count.
+        alone = bench.team.size == 1
+        due = time.monotonic() - began >= CHUNK_SECONDS or bench.is_asked_to_save
+        if due if alone else number % CHUNK_BATCHES == 0:
+            bench.team.wait()
+            if bench.team.leads:
+                table.keep(path, table_NVC, now)
+                if now > start:  # the last batch of a whole draft is labelled again, which gets nobody further
+                    yield LabelsKept(count=now)
+            began = time.monotonic()
+        yield now
+
+
+def digest(arch: str, state: State) -> str:
+    """What a model is, as a sha256: its architecture and every weight."""
+    content = hashlib.sha256(arch.encode())
+    for name, tensor in state.items():
+        content.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()

@@ -1,0 +1,126 @@
+"""Label tables on disk: written in chunks that survive a kill, by one process at a time, verified when read.
+
+A table is one fp16 array [N, V, C]. Beside it lie the parameters of its views, and a manifest with both digests; while
+it is being written there are a draft and a count of the labels in it that are safe. A lock that the system drops when
+its holder dies keeps a second writer waiting, who then takes over where the first one stopped. `kd.labels.cache` knows
+all of these files by name.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from kd.disk import atomic, sync_folder
+from kd.labels import cache
+from kd.labels.cache import COUNT, DRAFT, MANIFEST, PARAMETERS
+
+Table = NDArray[np.float16]
+
+# Shapes: N = images, V = views of each, C = classes, P = parameters of a view.
+
+
+def read(path: Path) -> Table | None:
+    """The table, mapped into memory; None when it is not there, not finished, or not what its manifest says."""
+    try:
+        manifest = json.loads(path.with_suffix(MANIFEST).read_text())
+        with open(path, "rb") as file:  # once, so that what is mapped is what was hashed, whoever removes it meanwhile
+            if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"]:
+                return None
+            file.seek(0)
+            npy.read_magic(file)
+            shape, _, dtype = npy.read_array_header_1_0(file)
+            # Copy on write: torch wants a writable array.
+            table_NVC: Table = np.memmap(file, dtype, "c", file.tell(), shape)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # damaged in one of many ways
+    cache.touch(path)
+    return table_NVC
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[bool]:
+    """Whether this is the only writer of the table, until the end of the block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with cache.alone(path) as alone:
+        yield alone
+
+
+def open_draft(path: Path, shape: tuple[int, int, int]) -> tuple[Table, int]:
+    """The table as far as it was written, mapped for writing, and how many labels of it are safe.
+
+    Only for who is alone and could not read the table: what is left of another one is removed.
+    """
+    for part in path.parent.glob(f".{path.stem}.*"):  # of a file that a killed writer had not finished
+        part.unlink(missing_ok=True)
+    draft = path.with_suffix(DRAFT)
+    with contextlib.suppress(OSError, ValueError):
+        safe = int(path.with_suffix(COUNT).read_text())
+        table_NVC = npy.open_memmap(draft, mode="r+")
+        if table_NVC.shape == shape and table_NVC.dtype == np.float16:
+            return table_NVC, safe
+    for damaged in (COUNT, MANIFEST, PARAMETERS, path.suffix):
+        path.with_suffix(damaged).unlink(missing_ok=True)
+    # Should the power fail now, the old count must not come back beside the new draft.
+    sync_folder(path.parent)
+    try:
+        table_NVC = npy.open_memmap(draft, mode="w+", dtype=np.float16, shape=shape)
+        # A full disk is an error here; at a page of the map it would be a signal that kills the process.
+        with open(draft, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, draft.stat().st_size)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    return table_NVC, 0
+
+
+def join_draft(path: Path) -> Table:
+    """The draft that another process of the same run has opened."""
+    table_NVC: Table = npy.open_memmap(path.with_suffix(DRAFT), mode="r+")
+    return table_NVC
+
+
+def keep(path: Path, table_NVC: Table, written: int) -> None:
+    """From now on this many labels are safe."""
+    table_NVC.flush()  # type: ignore[attr-defined]  # a memmap's; only what has changed goes to the disk
+    with atomic(path.with_suffix(COUNT)) as file:
+        file.write(str(written).encode())
+
+
+def finish(
+    path: Path,
+    table_NVC: Table,
+    facts: Mapping[str, object],
+    parameters_NVP: NDArray[np.int32],
+    columns: Sequence[str],
+) -> None:
+    """The draft becomes the table, with these facts in its manifest, and its view parameters, named by `columns`.
+
+    The array goes last: killed before that, the draft is still there, and whole.
+    """
+    images, views, _ = table_NVC.shape
+    keep(path, table_NVC, images * views)
+    draft, parameters = path.with_suffix(DRAFT), path.with_suffix(PARAMETERS)
+    manifest = {**facts, "shape": list(table_NVC.shape), "dtype": "float16", "sha256": _sha256(draft)}
+    assert parameters_NVP.shape == (images, views, len(columns))
+    assert parameters_NVP.dtype == np.int32
+    with atomic(parameters) as file:
+        np.save(file, parameters_NVP)
+    manifest["view_parameters"] = {"columns": list(columns), "dtype": "int32", "sha256": _sha256(parameters)}
+    with atomic(path.with_suffix(MANIFEST)) as file:
+        file.write(json.dumps(manifest, indent=2).encode())
+    os.replace(draft, path)
+    sync_folder(path.parent)
+    path.with_suffix(COUNT).unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

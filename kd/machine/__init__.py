@@ -1,0 +1,1 @@
+"""The machine a run is on: its memory, its containers, its devices."""

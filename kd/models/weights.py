@@ -1,0 +1,72 @@
+"""Weights files: a model's tensors, with what one must know to use them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from kd.disk import write
+from kd.errors import BadWeights
+from kd.events import SavedFile
+from kd.models.build import build
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a weights file says of itself, so that nobody has to remember it."""
+
+    arch: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]  # channels, height, width
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def save_weights(state: State, facts: Facts, out: Path, path: Path) -> SavedFile:
+    """Write weights as safetensors to `out / path`."""
+    # One entry, because safetensors writes several in any order: the same weights shall be the same file.
+    metadata = {"stillhouse": json.dumps(asdict(facts))}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    return write(out, path, lambda file: file.write(safetensors.torch.save(tensors, metadata)))
+
+
+def load_model(path: Path) -> tuple[nn.Module, Facts]:
+    """The model in a weights file, in eval mode, and its facts. Inputs are (pixels / 255 - mean) / std."""
+    with _opened(path) as file:
+        facts = _facts(file)
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+        model = build(facts.arch, len(facts.classes), facts.shape)
+        model.load_state_dict(state)
+    return model.eval(), facts
+
+
+def read_facts(path: Path) -> Facts:
+    """What a weights file says of itself."""
+    with _opened(path) as file:
+        return _facts(file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            yield file
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise BadWeights(path, str(error).splitlines()[0]) from error
+
+
+def _facts(file: Any) -> Facts:
+    return TypeAdapter(Facts).validate_json(file.metadata()["stillhouse"])
+
+
+def copy_of(model: nn.Module) -> State:
+    """The model's weights as they are now, on the CPU, not shared with it."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}

@@ -1,0 +1,31 @@
+"""Objectives on logits.
+
+Everything is computed in fp32 with autocast off (float64 stays float64), and the teacher is never trained here.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Shapes: B = batch, C = classes.
+
+
+def kd(student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, *, temperature: float) -> Tensor:
+    """KL from the softened teacher to the softened student (Hinton et al., 2015); needs no labels.
+
+    Multiplied by T², so its gradient keeps its size when the temperature changes: (T/B)(q − p).
+    """
+    with autocast_off(student_BC):
+        log_student_BC = F.log_softmax(exact(student_BC) / temperature, dim=1)
+        log_teacher_BC = F.log_softmax(exact(teacher_BC.detach()) / temperature, dim=1)
+        # "batchmean" is the KL; "mean" would also divide by the number of classes.
+        kl = F.kl_div(log_student_BC, log_teacher_BC, log_target=True, reduction="batchmean")
+        return kl * temperature**2
+
+
+def exact(logits_BC: Tensor) -> Tensor:
+    return logits_BC if logits_BC.dtype == torch.float64 else logits_BC.float()
+
+
+def autocast_off(tensor: Tensor) -> torch.autocast:
+    return torch.autocast(tensor.device.type, enabled=False)

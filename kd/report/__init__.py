@@ -1,0 +1,1 @@
+"""Was distillation worth it: the numbers, and the answer in words."""

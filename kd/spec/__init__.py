@@ -1,0 +1,25 @@
+"""What a run is: a `mode` and its `config`, with every default visible and every number bounded.
+
+Pydantic and the standard library only. The API validates with these classes, the database stores what
+they print, and `kd.run.run` takes them as they are.
+"""
+
+from kd.spec.config import Config as Config
+from kd.spec.config import GuideConfig as GuideConfig
+from kd.spec.config import GuideSpec as GuideSpec
+from kd.spec.config import Spec as Spec
+from kd.spec.config import Student as Student
+from kd.spec.config import TrainConfig as TrainConfig
+from kd.spec.config import TrainSpec as TrainSpec
+from kd.spec.config import parse as parse
+from kd.spec.objective import Objective as Objective
+from kd.spec.part import Part as Part
+from kd.spec.recipe import Augmentation as Augmentation
+from kd.spec.recipe import Optimizer as Optimizer
+from kd.spec.recipe import Schedule as Schedule
+from kd.spec.resources import Resources as Resources
+from kd.spec.rounds import Cotrain as Cotrain
+from kd.spec.rounds import Rounds as Rounds
+from kd.spec.rounds import Route as Route
+from kd.spec.teacher import Teacher as Teacher
+from kd.spec.teacher import TeacherOfJob as TeacherOfJob

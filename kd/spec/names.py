@@ -1,0 +1,45 @@
+"""Names in a spec, checked against what there is: data sets, architectures, jobs."""
+
+import re
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.functional_validators import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from kd import nearest
+from kd.data import packed_facts
+from kd.data.catalog import DATASETS
+from kd.models.catalog import MODELS
+
+
+def _known_dataset(name: str) -> str:
+    if packed_facts.is_packed(name):
+        return name  # whether it is there is for those to say who see the data folder
+    if name.startswith(packed_facts.PREFIX):
+        raise PydanticCustomError("dataset_name", "a packed data set is named {so}", {"so": packed_facts.NAMES_ARE})
+    if name not in DATASETS:
+        raise PydanticCustomError("unknown_dataset", "{why}", {"why": nearest.unknown("data set", name, DATASETS)})
+    return name
+
+
+def _known_model(name: str) -> str:
+    if name not in MODELS:
+        raise PydanticCustomError("unknown_model", "{why}", {"why": nearest.unknown("model", name, MODELS)})
+    return name
+
+
+JOB_ID = r"^job_[0-7][0-9A-HJKMNP-TV-Z]{25}$"
+
+
+def _id_of_a_job(text: str) -> str:
+    if not re.fullmatch(JOB_ID, text):
+        raise PydanticCustomError("job_id", "is no id of a job; they look like job_01JZ3V6M8Q4T2B7XK9D5FHNCRW")
+    return text
+
+
+DatasetName = Annotated[str, Field(max_length=200), AfterValidator(_known_dataset)]
+Arch = Annotated[str, Field(max_length=200), AfterValidator(_known_model)]
+
+# The pattern is for readers of the schema; the validator says in words what is wrong.
+JobId = Annotated[str, Field(max_length=30, json_schema_extra={"pattern": JOB_ID}), AfterValidator(_id_of_a_job)]

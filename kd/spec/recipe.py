@@ -1,0 +1,70 @@
+"""How a model learns: optimizer, schedule, augmentation."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from kd.spec.part import Part
+
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+
+BatchSize = Annotated[int, Field(ge=2, le=65_536)]  # batch normalisation has no variance of a single image
+
+EmaDecay = Annotated[float, Field(gt=0, lt=1)]
+EMA_SAYS = (
+    "decay of an exponential moving average of the weights, which is what is evaluated and kept; none: no average"
+)
+
+
+class Optimizer(Part):
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(default=0.05, gt=0, le=10)
+    weight_decay: float = Field(default=5e-4, ge=0, le=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="SGD only")
+    nesterov: bool = Field(default=False, description="SGD only")
+    clip_norm: float | None = Field(default=None, gt=0, le=1e6, description="clip the gradient's norm to this")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.name == "sgd" and self.nesterov and self.momentum == 0:
+            raise PydanticCustomError("nesterov", "nesterov needs a momentum above 0")
+        return self
+
+
+class Schedule(Part):
+    """The learning rate over the run: a linear warm-up, then `name`."""
+
+    name: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_epochs: float = Field(default=0, ge=0, le=1_000)
+    milestones: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
+        default=(),
+        strict=False,  # JSON has lists, no tuples
+        max_length=20,
+        description="step only: epochs after which the rate is multiplied by gamma",
+    )
+    gamma: float = Field(default=0.1, gt=0, le=1, description="step only")
+
+    @model_validator(mode="after")
+    def _step_needs_milestones(self) -> Self:
+        if self.name == "step" and not self.milestones:
+            raise PydanticCustomError("milestones", "a step schedule needs milestones, such as [150, 180, 210]")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise PydanticCustomError("milestones", "milestones must rise, each epoch once")
+        return self
+
+
+class Augmentation(Part):
+    """What a view may change: a random crop after zero padding, a mirror image, strong operations, a second image."""
+
+    crop_padding: int = Field(ge=0, le=16, description="pixels of padding on each side before the crop")
+    flip: bool = Field(description="mirror half of the views")
+    strong: int = Field(default=0, ge=0, le=8, description="RandAugment operations on each view")
+    magnitude: int = Field(default=9, ge=0, le=30, description="how much a strong operation changes; 30 is most")
+    mixup: float = Field(default=0, ge=0, le=100, description="α of Beta(α, α); 0: no mixup")
+    cutmix: float = Field(default=0, ge=0, le=100, description="α of Beta(α, α); 0: no cutmix; with mixup half each")
+
+    @property
+    def endless(self) -> bool:
+        """Whether there are more views of an image than anybody could label."""
+        return bool(self.strong or self.mixup or self.cutmix)

@@ -1,0 +1,1 @@
+"""Teachers: where they come from, how they answer, who of them guides."""

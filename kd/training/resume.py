@@ -1,0 +1,60 @@
+"""Resume states: what a run goes on from."""
+
+from pathlib import Path
+
+import torch
+
+from kd.disk import write
+from kd.errors import BadResume, DamagedResume
+from kd.events import SavedFile
+from kd.models.weights import Facts, State, save_weights
+from kd.training.position import Position
+
+# Of resume states: one of another version is set aside, and the run starts afresh.
+RESUME_FORMAT = 2
+
+
+def save_position(position: Position, run_digest: str, out: Path) -> SavedFile:
+    """Write a resume state under `out`."""
+    content = {"format": RESUME_FORMAT, "run": run_digest, "position": vars(position)}
+    return write(out, folder_of(position.step) / "resume.pt", lambda file: torch.save(content, file))
+
+
+def load_position(path: Path, run_digest: str) -> Position:
+    """Read a resume state.
+
+    Raises `DamagedResume` when the file is no resume state (any more), and `BadResume` when it may well be one, but
+    cannot be read from here and now, or belongs to another version or spec.
+    """
+    _ask_the_disk_for(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        saved_as, position, of = content.get("format"), Position(**content["position"]), content["run"]
+    except Exception as error:  # torch.load raises half a dozen kinds for a file that is no checkpoint
+        raise DamagedResume(path, f"it cannot be read ({type(error).__name__})") from error
+    if saved_as != RESUME_FORMAT:
+        raise BadResume(path, "it was saved by another version of Stillhouse")
+    if of != run_digest:
+        raise BadResume(path, "it was saved by a run with another spec")
+    return position
+
+
+def _ask_the_disk_for(path: Path) -> None:
+    """Read the file once: torch.load says of a damaged one, too, that its disk failed (it seeks before its start)."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            while file.read(2**20):
+                pass
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and path.parent.exists():
+            raise DamagedResume(path, "it is gone") from error
+        raise BadResume(path, f"the disk does not give it ({error.strerror})") from error
+
+
+def save_student(state: State, facts: Facts, step: int, out: Path) -> SavedFile:
+    """Write a student's weights, with what one must know to use them."""
+    return save_weights(state, facts, out, folder_of(step) / "student.safetensors")
+
+
+def folder_of(step: int) -> Path:
+    return Path("checkpoints") / f"step-{step:09d}"

@@ -1,0 +1,29 @@
+"""How a model does on the validation split, by which the best epoch is chosen."""
+
+from torch import nn
+
+from kd.evaluation.predict import predict
+from kd.evaluation.scores import agreement, score
+from kd.models.folding import for_inference
+from kd.objectives import logits
+from kd.training.guidance import Guidance
+from kd.training.run import Workbench
+
+Scores = dict[str, float]
+
+
+def validate(bench: Workbench, model: nn.Module, guidance: Guidance | None) -> Scores:
+    """Scores on the validation split; beside a teacher also how far the two agree."""
+    logits_NC = predict(for_inference(model), bench.validation.viewer, bench.autocast, team=bench.team)
+    scores = score(logits_NC, bench.dataset.validation.labels)
+    if guidance is not None:
+        scores["agreement"] = agreement(logits_NC, guidance.validation_NC)
+        scores["kl"] = logits.kd(
+            logits_NC, guidance.validation_NC, bench.dataset.validation.labels, temperature=1
+        ).item()
+    return scores
+
+
+def is_better(scores: Scores, than: Scores) -> bool:
+    """Higher accuracy, or the same with less surprise: on a small split ties are common."""
+    return (scores["top1"], -scores["nll"]) > (than["top1"], -than["nll"])

@@ -1,0 +1,1 @@
+"""Augmentation that is explicit: which views there are, and how they are shown."""

@@ -1,0 +1,125 @@
+"""Augmentation as explicit integers: what a view of an image does to it.
+
+A view is a pure function of (seed, image, view number), never hidden random state, so the very view that a
+teacher labelled can be shown again.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from kd.randomness import below, splitmix64
+from kd.views import mixup, randaugment
+
+# Shapes: B = batch; P = parameters of a view.
+
+# As many views as anyone can ask for.
+ENDLESS = 2**31
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """Which views there are: every crop after zero padding, mirrored or not, then perhaps strong or mixed ones."""
+
+    crop_padding: int
+    flip: bool
+    seed: int = 0
+    strong: int = 0  # operations of RandAugment on every view
+    magnitude: int = 9  # of each, 0..30
+    mixup: float = 0.0  # α of the Beta distribution of shares; 0: no view is mixed so
+    cutmix: float = 0.0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether a view shows a second image too."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def endless(self) -> bool:
+        """Whether there are more views than can be counted."""
+        return self.strong > 0 or self.mixes
+
+    @property
+    def count(self) -> int:
+        """How many distinct views an image has."""
+        return ENDLESS if self.endless else self.crops
+
+    @property
+    def crops(self) -> int:
+        """How many crops there are, mirrored ones included."""
+        return (2 * self.crop_padding + 1) ** 2 * (2 if self.flip else 1)
+
+    def plain(self) -> "ViewPlan":
+        """The same crops and flips, and nothing more."""
+        return replace(self, strong=0, mixup=0.0, cutmix=0.0)
+
+    def unmixed(self) -> "ViewPlan":
+        """The same crops, flips and strong operations of one image alone."""
+        return replace(self, mixup=0.0, cutmix=0.0)
+
+
+def columns(plan: ViewPlan) -> tuple[str, ...]:
+    """The names of a view's parameters."""
+    own = ["top", "left", "flip"]
+    for number in range(1, plan.strong + 1):
+        own += [f"operation_{number}", f"magnitude_{number}"]
+    return (*own, *mixup.COLUMNS, *(f"partner_{name}" for name in own)) if plan.mixes else tuple(own)
+
+
+def parameters(
+    plan: ViewPlan, image_B: Tensor, view_B: Tensor, images: int = 0, size: tuple[int, int] = (0, 0)
+) -> Tensor:
+    """The views as int64 [B, P], named by `columns`: whole numbers that say all about them, and fit into int32.
+
+    Top and left of the crop in the padded image, and 1 where it is mirrored. Then for each strong operation its
+    number and its signed magnitude. Then how the view is mixed (see `mixing.draw`), and the partner's own crop and
+    operations: those of its view of the same number. Only a plan that mixes asks how many images there are to choose
+    a partner from, and for their height and width.
+
+    View numbers 0..crops-1 of an image are all its crops, each once, in an order of the image's own; then they
+    repeat. With flips, every other view is mirrored.
+    """
+    own_BP = _unmixed(plan, image_B, view_B)
+    if not plan.mixes:
+        return own_BP
+    key_B = _key(plan, image_B, view_B)
+    drawn_BP = mixup.draw(image_B, key_B, mixup=plan.mixup, cutmix=plan.cutmix, images=images, size=size)
+    return torch.cat([own_BP, drawn_BP, _unmixed(plan, drawn_BP[:, -1], view_B)], dim=1)
+
+
+def _unmixed(plan: ViewPlan, image_B: Tensor, view_B: Tensor) -> Tensor:
+    mixed_B = _of_image(plan, image_B)
+    strides = _strides(plan.crops, image_B.device)
+    start_B = below(plan.crops, mixed_B)
+    stride_B = strides[below(len(strides), splitmix64(mixed_B))]
+    index_B = (start_B + stride_B * (view_B % plan.crops)) % plan.crops
+    crop_B3 = _crops(plan.crop_padding, plan.flip, image_B.device)[index_B]
+    if not plan.strong:
+        return crop_B3
+    key_B = _key(plan, image_B, view_B)
+    return torch.cat([crop_B3, *(randaugment.draw(key_B + k, plan.magnitude) for k in range(plan.strong))], dim=1)
+
+
+def _of_image(plan: ViewPlan, image_B: Tensor) -> Tensor:
+    return splitmix64(splitmix64(image_B) ^ plan.seed)
+
+
+def _key(plan: ViewPlan, image_B: Tensor, view_B: Tensor) -> Tensor:
+    """What the draws of a view start from: the numbers after it are for its strong operations, those before to mix."""
+    return _of_image(plan, image_B) ^ splitmix64(view_B)
+
+
+@lru_cache(maxsize=64)  # so that a CUDA device gets them once, not at every batch
+def _strides(count: int, device: torch.device) -> Tensor:
+    """The steps that visit all of 0..count-1: those coprime to count."""
+    return torch.tensor([step for step in range(count) if math.gcd(step, count) == 1], device=device)
+
+
+@lru_cache(maxsize=64)
+def _crops(padding: int, flip: bool, device: torch.device) -> Tensor:
+    """Top, left and flip of every crop: int64 [crops, 3]."""
+    side, flips = range(2 * padding + 1), range(2 if flip else 1)
+    return torch.tensor([(top, left, flip) for top in side for left in side for flip in flips], device=device)
