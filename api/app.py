@@ -17,8 +17,9 @@ from api.public_addresses import Allowed
 from api.request_id import RequestId
 from api.routes import artifacts, jobs, label_tables, system, webhooks, workers
 from api.webhook_sender import WebhookSender
-from jobs import db
-from jobs.notifier import Notifier
+from jobs.database import migrate
+from jobs.database.engine import connect, sessions
+from jobs.doorbell.notifier import Notifier
 from jobs.settings import Settings
 from jobs.upkeep import Upkeep
 
@@ -56,12 +57,12 @@ def build_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    engine = db.connect(settings.url)
+    engine = connect(settings.url)
     if engine.dialect.name == "sqlite":
         # Nobody else manages the file of a single machine. PostgreSQL's tables change when its operator says so;
         # until then /readyz tells.
-        db.upgrade(engine)
-    app.state.database = db.sessions(engine)
+        migrate.upgrade(engine)
+    app.state.database = sessions(engine)
     app.state.notifier = Notifier(settings.broker_url)
     upkeep = Upkeep(app.state.database, app.state.notifier, settings)
     upkeep.start()

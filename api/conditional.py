@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from api import views
 from api.errors import PreconditionFailed
-from jobs import queue, store
-from jobs.models import Job
+from jobs.job import get_job, lock_job
+from jobs.queue import place
+from jobs.tables import Job
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def represent(view: BaseModel) -> Representation:
 
 def shown(session: Session, job: Job) -> views.Job:
     """A job as everybody is shown it, its place in the queue included."""
-    return views.job(job, queue.waiting(session, [job]).get(job.id))
+    return views.job(job, place.waiting(session, [job]).get(job.id))
 
 
 def answer(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -65,14 +66,14 @@ class IfMatch:
         Until the transaction ends it stays as it is.
         """
         if self._condition is not None:
-            store.lock_job(session, job_id)
+            lock_job(session, job_id)
             self.look(session, job_id)
 
     def look(self, session: Session, job_id: str) -> None:
         """The same, as it is at this moment."""
         if self._condition is None:
             return
-        now = represent(shown(session, store.get_job(session, job_id)))
+        now = represent(shown(session, get_job(session, job_id)))
         if not _names(self._condition, now.etag, weak=False):
             raise PreconditionFailed(now.etag)
 

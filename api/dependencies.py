@@ -7,8 +7,9 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 
 from api import errors, lanes, lookout
-from jobs import ids, notifier, settings
-from jobs.db import Sessions
+from jobs import ids, settings
+from jobs.database.engine import Sessions
+from jobs.doorbell import notifier
 from jobs.errors import JobNotFound
 from kd.spec.faults import Fault
 

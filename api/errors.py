@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from jobs import errors as jobs_errors
-from jobs import webhooks
+from jobs.webhooks import subscriptions
 from kd.labels import cache
 from kd.spec import faults
 from kd.spec.faults import Fault, Place
@@ -108,8 +108,8 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     NoSuchMode: (404, "mode_not_found"),
     jobs_errors.InUse: (409, "in_use"),
     jobs_errors.NotAllowed: (409, "not_allowed"),
-    webhooks.WebhookDisabled: (409, "webhook_disabled"),
-    webhooks.TooManyWebhooks: (409, "too_many_webhooks"),
+    subscriptions.WebhookDisabled: (409, "webhook_disabled"),
+    subscriptions.TooManyWebhooks: (409, "too_many_webhooks"),
     cache.TableBusy: (409, "label_table_busy"),
     cache.TableUnfinished: (409, "label_table_unfinished"),
     jobs_errors.FileGone: (410, "file_gone", "The file is no longer there; a newer checkpoint may have replaced it."),

@@ -11,10 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
-from jobs import store
-from jobs.db import Sessions
-from jobs.models import Job
-from jobs.store import Idempotency
+from jobs.database.engine import Sessions
+from jobs.queue import submit
+from jobs.queue.submit import Idempotency
+from jobs.tables import Job
 from kd.spec.faults import Fault
 
 HEADER = "Idempotency-Key"
@@ -47,7 +47,7 @@ def replayed(db: Sessions, request: Idempotency | None) -> Job | None:
     if request is None:
         return None
     with db.read() as session:
-        return store.made_before(session, request)
+        return submit.made_before(session, request)
 
 
 def once(db: Sessions, request: Idempotency | None, make: Callable[[Session], Job]) -> tuple[Job, bool]:

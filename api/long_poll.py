@@ -13,7 +13,7 @@ from fastapi import Depends, Header, Request
 from api import conditional
 from api.conditional import Representation
 from api.lookout import Lookout
-from jobs.marks import Mark
+from jobs.log.marks import Mark
 
 MOST_SECONDS = 60
 # So often those who wait look whether their client is still there.

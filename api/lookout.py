@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import structlog
 from starlette.concurrency import run_in_threadpool
 
-from jobs import marks
-from jobs.db import UNREACHABLE, Sessions
-from jobs.marks import Mark
+from jobs.database.engine import UNREACHABLE, Sessions
+from jobs.log import marks
+from jobs.log.marks import Mark
 
 LOOK_SECONDS = 0.25
 LONG_POLLS = 500

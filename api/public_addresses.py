@@ -15,7 +15,8 @@ from typing import Any, Self
 import httpcore2
 import httpx2
 
-from jobs.settings import HOST_NAME, Settings
+from jobs.settings import Settings
+from jobs.webhooks.hosts import HOST_NAME
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from api import json_body
 from api.errors import Invalid
 from api.submission import LabelKey, LabelValue, Limits, Name, Submission, understand
-from jobs import store
 from jobs.errors import NotAllowed
-from jobs.models import Job
+from jobs.job import get_job
 from jobs.states import ACTIONS, FINAL
+from jobs.tables import Job
 from kd import spec
 from kd.spec import faults
 from kd.spec.faults import Fault
@@ -64,7 +64,7 @@ Wanted = Annotated[Wish, Depends(_wish)]
 
 def submission(session: Session, job_id: str, wish: Wish) -> Submission:
     """The job's own submission with what is wished otherwise. Raises `NotAllowed` while the job has not ended."""
-    job = store.get_job(session, job_id)
+    job = get_job(session, job_id)
     if job.state not in FINAL:
         raise NotAllowed(job_id, job.state, "retry", ACTIONS[job.state])
     return understand(_envelope(job) | _other(wish) | _spec(job, wish.retry))

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from api import views
 from api.errors import Invalid, TooManyStreams
 from api.lookout import Lookout
-from jobs.db import UNREACHABLE
+from jobs.database.engine import UNREACHABLE
 from jobs.errors import JobNotFound
 from kd.spec.faults import Fault
 

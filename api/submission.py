@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from api import json_body
 from api.dependencies import Settings
 from api.errors import Invalid
-from jobs import store, teachers
 from jobs.errors import NoTeacher
+from jobs.queue import submit
+from jobs.teachers import lending
 from kd import spec
 from kd.data import packed_facts
 from kd.errors import DataError
@@ -102,7 +103,7 @@ class Submission:
     name: str | None
     labels: dict[str, str]
     priority: int
-    limits: store.Limits
+    limits: submit.Limits
     keep_last: int
 
 
@@ -131,7 +132,7 @@ def understand(given: Any) -> Submission:
         name=found.name,
         labels=found.labels,
         priority=found.priority,
-        limits=store.Limits(**found.limits.model_dump()),
+        limits=submit.Limits(**found.limits.model_dump()),
         keep_last=found.keep_last,
     )
 
@@ -145,7 +146,7 @@ def check_data(submission: Submission, settings: Settings) -> None:
 def check_teacher(session: Session, submission: Submission) -> None:
     """Refuse a teacher of another job that is not to be had; until the transaction ends it stays."""
     try:
-        teachers.check(session, submission.spec)
+        lending.check(session, submission.spec)
     except NoTeacher as error:
         raise Invalid([Fault("/config/teacher/job", error.why)]) from None
 

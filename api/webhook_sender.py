@@ -1,7 +1,7 @@
 """Sends deliveries to webhooks, signed as the Standard Webhooks specification says. Servers share the work.
 
-The database says what is due and keeps the outcome (`jobs/deliveries.py`): what a server that dies was sending, another
-one sends again.
+The database says what is due and keeps the outcome (`jobs/webhooks/deliveries.py`): what a server that dies was
+sending, another one sends again.
 """
 
 import base64
@@ -19,9 +19,10 @@ import structlog
 
 from api import views
 from api.public_addresses import Allowed, PublicNetwork
-from jobs import deliveries, plain
-from jobs.db import Sessions
-from jobs.deliveries import DELAYS, GONE, Claim
+from jobs.database import storable
+from jobs.database.engine import Sessions
+from jobs.webhooks import deliveries
+from jobs.webhooks.deliveries import DELAYS, GONE, Claim
 
 log = structlog.get_logger()
 
@@ -144,7 +145,7 @@ def send(claim: Claim, allowed: Allowed, tls: ssl.SSLContext) -> tuple[int | Non
     except httpcore2.TimeoutException:
         return None, f"no answer within {TOTAL_SECONDS:g} seconds"
     except Exception as error:  # whatever it was: the log of deliveries says it, and it is tried again
-        return None, plain.clean(str(error) or type(error).__name__)
+        return None, storable.clean(str(error) or type(error).__name__)
     if 200 <= status < 300:
         return status, None
     said = f": {text[:SHOWN_CHARACTERS]}" if text else ""
@@ -184,7 +185,7 @@ def _beginning(answer: httpcore2.Response) -> str:
             read += part
             if len(read) >= ANSWER_BYTES:
                 break
-    return plain.clean(read[:ANSWER_BYTES].decode("utf-8", "replace")).strip()
+    return storable.clean(read[:ANSWER_BYTES].decode("utf-8", "replace")).strip()
 
 
 def message(claim: Claim) -> bytes:

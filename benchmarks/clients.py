@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 # Forked from a small server that has imported what they all need: 64 of them are there within a second.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["client", "jobs.leases"])
+processes.set_forkserver_preload(["client", "jobs.queue.leases"])
 
 
 def at_once(work: Callable[..., T], arguments: Sequence[tuple[Any, ...]], timeout_seconds: float = 600) -> list[T]:

@@ -6,7 +6,7 @@ of 0.5 s on average between them, as long as that of a client that cannot wait f
 is measured is not the queue for two cores. All things are as likely: submit a job, get one, list the newest 20, all
 events of one, all metrics of one. Half of the jobs asked for are running, the others are any of those that have ended.
 
-The 4 workers are simulated: processes that hold real claims and write to the database, through jobs.leases, what
+The 4 workers are simulated: processes that hold real claims and write to the database, through jobs.queue.leases, what
 workers write, without any training: 4 times a second 20 points, progress and an event, a heartbeat every 2 s, a
 checkpoint every 5 s.
 
@@ -27,11 +27,12 @@ from servers import server, site
 from sqlalchemy import delete, select
 
 from client import Client
-from jobs import db, leases, workers
-from jobs.models import FileKind, Job
-from jobs.resources import Offer
-from jobs.retention import NewFile
+from jobs.files.retention import NewFile
+from jobs.queue import fence, leases, recording
 from jobs.states import FINAL, State
+from jobs.tables import FileKind, Job
+from jobs.workers import roster
+from jobs.workers.needs import Offer
 
 PAUSE_SECONDS = 0.5
 WORKERS = 4
@@ -74,7 +75,7 @@ def measure(kind: str, sizes: Sequence[int], clients: Sequence[int], seconds: fl
 
 
 def _under_load(url: str, database: str, clients: int, seconds: float) -> Seconds:
-    sessions = db.sessions(db.connect(database))
+    sessions = database.sessions(database.connect(database))
     with sessions.read() as session:
         ended = list(session.execute(select(Job.id).where(Job.state.in_(FINAL))).scalars())
     with reporting(database) as running:
@@ -129,10 +130,10 @@ def reporting(database: str) -> Iterator[list[str]]:
 
 def report(database: str, number: int, claimed: Any, over: Any) -> None:
     """What one worker writes."""
-    sessions, ttl, name = db.sessions(db.connect(database)), timedelta(seconds=30), f"reporter-{number}"
-    me = workers.Self(name, "localhost", 1, "0", Offer(gpus=0, memory_bytes=2**34))
+    sessions, ttl, name = database.sessions(database.connect(database)), timedelta(seconds=30), f"reporter-{number}"
+    me = roster.Self(name, "localhost", 1, "0", Offer(gpus=0, memory_bytes=2**34))
     with sessions.begin() as session:
-        workers.beat(session, me)
+        roster.beat(session, me)
         claim = leases.claim(session, worker=name, ttl=ttl)
     assert claim is not None, "some jobs of the seed wait"
     claimed.put(claim.job_id)
@@ -141,7 +142,7 @@ def report(database: str, number: int, claimed: Any, over: Any) -> None:
         write += 1
         step = write * POINTS_A_WRITE
         with sessions.begin() as session:
-            leases.record(
+            recording.record(
                 session,
                 claim,
                 events=[{"type": "evaluated", "data": {"phase": "student", "step": step}}],
@@ -154,21 +155,21 @@ def report(database: str, number: int, claimed: Any, over: Any) -> None:
             with sessions.begin() as session:
                 leases.renew(session, claim, ttl=ttl)
             with sessions.begin() as session:
-                workers.beat(session, me)
+                roster.beat(session, me)
         if write % (5 * WRITES_A_SECOND) == 0:
             with sessions.begin() as session:
                 _publish(session, claim, step)
     with sessions.begin() as session:  # for the next measurement
         leases.requeue(session, claim, keep_stall=False, max_stalls=3)
-        workers.leave(session, name)
+        roster.leave(session, name)
 
 
-def _publish(session: Any, claim: leases.Claim, step: int) -> None:
+def _publish(session: Any, claim: fence.Claim, step: int) -> None:
     files = [
         NewFile(kind=kind, name=f"{kind}.bin", path=f"jobs/{claim.job_id}/{step}-{kind}", size=1_000, sha256="0" * 64)
         for kind in (FileKind.STUDENT, FileKind.RESUME)
     ]
-    leases.publish(session, claim, phase="student", step=step, epoch=step, best=False, metrics={}, files=files)
+    recording.publish(session, claim, phase="student", step=step, epoch=step, best=False, metrics={}, files=files)
 
 
 # -- the table --------------------------------------------------------------------------------------------

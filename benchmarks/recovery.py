@@ -29,7 +29,8 @@ from clients import p50_and_p99
 from servers import Environment, server, site, worker
 
 from client import Client
-from jobs import db, workers
+from jobs.database.engine import connect, sessions
+from jobs.workers import roster
 
 T = TypeVar("T")
 
@@ -85,7 +86,7 @@ class Bench:
 
     def __init__(self, kind: str, environment: Environment, client: Client, running: contextlib.ExitStack):
         self.kind, self.environment, self.client, self.running = kind, environment, client, running
-        self.db = db.sessions(db.connect(environment["STILLHOUSE_DATABASE_URL"]))
+        self.db = sessions(connect(environment["STILLHOUSE_DATABASE_URL"]))
         self.workers: list[Started] = []
         self.teacher = ""
 
@@ -97,7 +98,7 @@ class Bench:
 
     def _listed(self) -> list[int]:
         with self.db.read() as session:
-            return [one.pid for one in workers.all_now(session)]
+            return [one.pid for one in roster.all_now(session)]
 
     # -- the figures ---------------------------------------------------------------------------------------------
 

@@ -26,9 +26,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 
-from jobs import db, ids
-from jobs.models import Checkpoint, Event, File, FileKind, Job, MetricPoint
+from jobs import ids
+from jobs.database import migrate
 from jobs.states import FINAL, State
+from jobs.tables import Checkpoint, Event, File, FileKind, Job, MetricPoint
 from kd.spec import parse
 
 SPEC = {"mode": "train", "config": {"dataset": "digits", "student": {"arch": "mlp"}, "teacher": {"arch": "cnn_small"}}}
@@ -44,7 +45,7 @@ NUMBER: ColumnElement[int] = literal_column("numbers.number", Integer())
 
 def seed(url: str, count: int) -> None:
     """Make the tables and fill them with `count` jobs."""
-    db.upgrade(url)
+    migrate.upgrade(url)
     queued = min(count // 10, 500)
     points = -(-POINTS * count // (count - queued))
     jobs = list(_jobs(count, queued))

@@ -77,14 +77,15 @@ def prepared_settings() -> "Settings":
     from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
 
-    from jobs import db
+    from jobs.database import migrate
+    from jobs.database.engine import connect
     from jobs.settings import Settings
 
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    engine = db.connect(settings.url)
+    engine = connect(settings.url)
     try:
-        db.upgrade(engine)
+        migrate.upgrade(engine)
     except DBAPIError as error:
         raise Trouble(f"The database at {engine.url!r} cannot be used: {error.orig}") from error
     except CommandError as error:  # its tables are of a version that this code has never heard of

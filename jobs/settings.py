@@ -1,7 +1,7 @@
 """Every environment variable, its default, and why one would change it."""
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,13 +12,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from jobs.errors import BadSettings
+from jobs.webhooks.hosts import HOST_NAME, name_or_network, parts
 from kd.labels.cache import DEFAULT_BYTES
 
 PREFIX = "STILLHOUSE_"
 
 DATABASES = ("sqlite", "sqlite+pysqlite", "postgres", "postgresql", "postgresql+psycopg")
 BROKERS = ("redis", "rediss", "redis+socket", "sentinel")
-HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
 class Settings(BaseSettings):
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     @field_validator("webhook_hosts")
     @classmethod
     def _names_and_networks(cls, given: str) -> str:
-        names = [part for part in map(_name_or_network, _parts(given)) if isinstance(part, str)]
+        names = [part for part in map(name_or_network, parts(given)) if isinstance(part, str)]
         # A name without a letter is an address or a network with a slip in it.
         wrong = [name for name in names if not HOST_NAME.fullmatch(name) or not re.search("[A-Za-z]", name)]
         if wrong:
@@ -148,25 +148,14 @@ class Settings(BaseSettings):
     @property
     def webhook_names(self) -> frozenset[str]:
         """The names of `webhook_hosts`, in lower case."""
-        found = map(_name_or_network, _parts(self.webhook_hosts))
+        found = map(name_or_network, parts(self.webhook_hosts))
         return frozenset(part.lower().rstrip(".") for part in found if isinstance(part, str))
 
     @property
     def webhook_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks of `webhook_hosts`; a single address is a small one."""
-        found = map(_name_or_network, _parts(self.webhook_hosts))
+        found = map(name_or_network, parts(self.webhook_hosts))
         return tuple(part for part in found if not isinstance(part, str))
-
-
-def _parts(given: str) -> list[str]:
-    return [part.strip() for part in given.split(",") if part.strip()]
-
-
-def _name_or_network(part: str) -> str | IPv4Network | IPv6Network:
-    try:
-        return ip_network(part.strip("[]"))
-    except ValueError:
-        return part
 
 
 def _sentence(problem: Any) -> str:

@@ -8,12 +8,16 @@ import threading
 
 import structlog
 
-from jobs import deliveries, garbage, leftovers, queue, rescuing, workers
-from jobs.db import Sessions
-from jobs.notifier import Notifier
+from jobs.database.engine import Sessions
+from jobs.doorbell.notifier import Notifier
+from jobs.files import garbage
+from jobs.log import purge
+from jobs.queue import place, rescue
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.workers import Status
+from jobs.webhooks import deliveries
+from jobs.workers import roster
+from jobs.workers.roster import Status
 
 log = structlog.get_logger()
 
@@ -49,9 +53,9 @@ class Upkeep:
 
     def once(self) -> None:
         with self._database.begin() as session:
-            rescued = rescuing.rescue_expired(session, max_stalls=self._settings.max_stalls)
-            expired = rescuing.expire_waiting(session)
-            workers.forget_lost(session)
+            rescued = rescue.rescue_expired(session, max_stalls=self._settings.max_stalls)
+            expired = rescue.expire_waiting(session)
+            roster.forget_lost(session)
         for job_id, state in rescued:
             log.warning("job_rescued", job=job_id, state=state)
             if state is State.QUEUED:
@@ -59,8 +63,8 @@ class Upkeep:
         for job_id in expired:
             log.warning("job_waited_too_long", job=job_id)
         with self._database.read() as session:
-            waiting = queue.first(session)
-            idle = waiting and any(worker.status is Status.IDLE for worker in workers.all_now(session))
+            waiting = place.first(session)
+            idle = waiting and any(worker.status is Status.IDLE for worker in roster.all_now(session))
         # One ring wakes one idle worker, which then takes all there is: no need to ring for every job. Where all are
         # busy for days, rings would pile up in the broker.
         if waiting and idle:
@@ -84,7 +88,7 @@ class Upkeep:
         if found.unknown:
             log.warning("folders_of_unknown_jobs", count=found.unknown, kept_in=str(self._settings.data_dir / "jobs"))
         # Last: where these take too long, files must go all the same.
-        if cleared := leftovers.purge(self._database, self._stop):
+        if cleared := purge.purge(self._database, self._stop):
             log.info("deleted_jobs_purged", jobs=cleared)
         while not self._stop.is_set():
             with self._database.begin() as session:

@@ -1,1 +1,1 @@
-"""The tables' history, told by Alembic; `jobs.db.upgrade` runs it."""
+"""The tables' history, told by Alembic; `jobs.database.migrate.upgrade` runs it."""

@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: on the connection that `jobs.db` locked, or on one made from the settings."""
+"""How Alembic reaches the database: on the connection that `jobs.database.migrate` locked, or on one of its own."""
 
 from typing import Any, Literal
 
@@ -6,9 +6,10 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.types import TypeDecorator
 
-from jobs import db
-from jobs.models import Base
+from jobs.database import migrate
+from jobs.database.engine import connect
 from jobs.settings import Settings
+from jobs.tables import Base
 
 
 def run(connection: Connection) -> None:
@@ -36,8 +37,8 @@ elif context.is_offline_mode():
     with context.begin_transaction():
         context.run_migrations()
 else:  # the `alembic` command
-    engine = db.connect(Settings().url)
+    engine = connect(Settings().url)
     with engine.begin() as connection:
-        db.lock_out_other_migrations(connection)
+        migrate.lock_out_other_migrations(connection)
         run(connection)
     engine.dispose()

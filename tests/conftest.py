@@ -15,8 +15,9 @@ import pytest
 from databases import DATABASES
 from sqlalchemy import Engine, create_engine, make_url
 
-from jobs import db as database
-from jobs.models import Base
+from jobs.database import migrate
+from jobs.database.engine import Sessions, connect, sessions
+from jobs.tables import Base
 
 # Tests run side by side, and so do the processes that they start: one thread each, that sleeps while it waits.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
@@ -67,7 +68,7 @@ def postgres_databases(postgres_server: str) -> list[str]:
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    database.upgrade(f"sqlite:///{path}")
+    migrate.upgrade(f"sqlite:///{path}")
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
@@ -109,7 +110,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server, unused = request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_databases")
     if not unused:
         unused.append(_create(server))
-        database.upgrade(unused[0])
+        migrate.upgrade(unused[0])
     url = unused.pop()
     yield url
     _empty(url)
@@ -118,15 +119,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    engine = database.connect(database_url)
+    engine = connect(database_url)
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def db(engine: Engine) -> database.Sessions:
+def db(engine: Engine) -> Sessions:
     """Sessions on a migrated, empty database."""
-    return database.sessions(engine)
+    return sessions(engine)
 
 
 @pytest.fixture(scope="session")

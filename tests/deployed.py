@@ -27,8 +27,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from client import Client, ClientError
-from jobs import db, retention, store
-from jobs.models import Job
+from jobs.database.engine import connect, sessions
+from jobs.files import retention
+from jobs.job import get_job
+from jobs.tables import Job
 
 KINDS = ("embedded", "production")
 
@@ -96,7 +98,7 @@ if TRAP and "worker.trainer" in sys.orig_argv:
 SERVE_UNTIL_IT_RINGS = """
 import os, signal
 from cli.main import app
-from jobs.notifier import Notifier
+from jobs.doorbell.notifier import Notifier
 
 Notifier.job_queued = lambda notifier, job_id: os.kill(os.getpid(), signal.SIGKILL)
 app()
@@ -408,16 +410,16 @@ class Deployment:
     def database(self) -> Iterator[Session]:
         """A look past the API, at the rows."""
         url = self.environment.get("STILLHOUSE_DATABASE_URL", f"sqlite:///{self.data / 'stillhouse.db'}")
-        engine = db.connect(url)
+        engine = connect(url)
         try:
-            with db.sessions(engine).read() as session:
+            with sessions(engine).read() as session:
                 yield session
         finally:
             engine.dispose()
 
     def row(self, job_id: str) -> Job:
         with self.database() as session:
-            return store.get_job(session, job_id)
+            return get_job(session, job_id)
 
     def newest_resume(self, job_id: str) -> Path:
         """The file that the job would go on from; its trainer should sleep."""

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from client import Client
-from jobs import db, files, leases
-from jobs.db import Sessions
-from jobs.leases import Claim, NewFile
-from jobs.models import FileKind
+from jobs.database.engine import Sessions, connect, sessions
+from jobs.files import layout
+from jobs.files.retention import NewFile
+from jobs.queue import leases, recording
+from jobs.queue.fence import Claim
 from jobs.states import State
+from jobs.tables import FileKind
 
 KD = [sys.executable, "-m", "cli.main"]
 
@@ -59,7 +61,7 @@ class Server:
             )
         self.url = self.wait_for(self.out, r"listens on (http://\S+)")[1]
         self.port = int(self.url.rpartition(":")[2])
-        self.db: Sessions = db.sessions(db.connect(f"sqlite:///{self.data / 'stillhouse.db'}"))
+        self.db: Sessions = sessions(connect(f"sqlite:///{self.data / 'stillhouse.db'}"))
 
     def wait_for(self, file: Path, pattern: str, seconds: float = 30) -> re.Match[str]:
         """Wait until it has said this."""
@@ -89,14 +91,14 @@ class Worker:
 
     def say(self, claim: Claim, kind: str, **said: Any) -> None:
         with self.server.db.begin() as session:
-            leases.record(session, claim, events=[{"type": kind, "data": said}])
+            recording.record(session, claim, events=[{"type": kind, "data": said}])
 
     def record(self, claim: Claim, **facts: Any) -> None:
         with self.server.db.begin() as session:
-            leases.record(session, claim, **{"events": [], **facts})
+            recording.record(session, claim, **{"events": [], **facts})
 
     def write(self, claim: Claim, kind: FileKind, name: str, content: bytes, folder: str = "") -> NewFile:
-        path = files.attempt_folder(self.server.data, claim.job_id, claim.attempt) / folder / name
+        path = layout.attempt_folder(self.server.data, claim.job_id, claim.attempt) / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         stored = path.relative_to(self.server.data).as_posix()
@@ -106,7 +108,7 @@ class Worker:
         """A checkpoint with this student, the best so far; where its file is."""
         file = self.write(claim, FileKind.STUDENT, "student.safetensors", student, f"step-{step}")
         with self.server.db.begin() as session:
-            leases.publish(
+            recording.publish(
                 session, claim, phase="student", step=step, epoch=1, best=True, metrics={"top1": 0.9}, files=[file]
             )
         return self.server.data / file.path
@@ -114,7 +116,7 @@ class Worker:
     def publish_artifact(self, claim: Claim, name: str, content: bytes) -> None:
         file = self.write(claim, FileKind.ARTIFACT, name, content)
         with self.server.db.begin() as session:
-            leases.publish_file(session, claim, file)
+            recording.publish_file(session, claim, file)
 
     def release(self, claim: Claim, state: State, **outcome: Any) -> None:
         with self.server.db.begin() as session:

@@ -15,7 +15,8 @@ import structlog
 from celery import bootsteps, signals
 from kombu.asynchronous import get_event_loop, set_event_loop
 
-from jobs import broker, logs
+from jobs import logs
+from jobs.doorbell import celery
 from jobs.settings import Settings
 from worker.loop import make_worker, work
 from worker.presence import at_work
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 settings = Settings()
 if settings.broker_url is None:
     raise SystemExit("Set STILLHOUSE_BROKER_URL, as in redis://localhost:6379/0. Without a broker, use `kd work`.")
-app = broker.make_celery(settings.broker_url)
+app = celery.make_celery(settings.broker_url)
 
 # One job at a time in this process, whether the doorbell or the poll found it.
 slot = threading.Lock()
@@ -44,7 +45,7 @@ RECONNECT_SECONDS = 2.0
 CELERY_LEAVES_SECONDS = 5.0
 
 
-@app.task(name=broker.TASK)  # type: ignore[untyped-decorator]
+@app.task(name=celery.TASK)  # type: ignore[untyped-decorator]
 def run_job(job_id: str) -> None:
     """Somebody queued a job: take the next one by priority, which need not be this one, until none waits."""
     assert worker is not None, "the worker process is set up before its first task"

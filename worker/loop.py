@@ -13,7 +13,9 @@ from types import FrameType
 
 import structlog
 
-from jobs import db, logs, queue
+from jobs import logs
+from jobs.database import engine as database
+from jobs.queue import place
 from jobs.settings import Settings
 from worker.children import Trainers
 from worker.presence import at_work, offer_of
@@ -25,7 +27,7 @@ log = structlog.get_logger()
 
 def make_worker(settings: Settings) -> Worker:
     """A worker with a name nobody else has."""
-    sessions = db.sessions(db.connect(settings.url))
+    sessions = database.sessions(database.connect(settings.url))
     worker = Worker(
         name=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}",
         db=sessions,
@@ -50,7 +52,7 @@ def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
                     slot.release()
             if not found and not slot.locked():
                 worker.trainers.warm_up()
-        except db.UNREACHABLE as error:
+        except database.UNREACHABLE as error:
             log.warning("database_unreachable", error=str(error))
         except Exception:  # tables that are not there yet, say: this thread is all that looks for work
             log.exception("looking_for_work_failed")
@@ -61,7 +63,7 @@ def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
 def waits(worker: Worker) -> bool:
     """Whether there is a job that this worker could take: cheaper to ask than to try to claim one."""
     with worker.db.read() as session:
-        return queue.first(session, worker.offer) is not None
+        return place.first(session, worker.offer) is not None
 
 
 def main(arguments: list[str] | None = None) -> int:

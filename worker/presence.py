@@ -10,19 +10,20 @@ from importlib.metadata import PackageNotFoundError, version
 import psutil
 import structlog
 
-from jobs import room, workers
-from jobs.db import UNREACHABLE
-from jobs.notifier import Notifier
-from jobs.resources import Offer
+from jobs.database.engine import UNREACHABLE
+from jobs.doorbell.notifier import Notifier
+from jobs.files import quota
 from jobs.settings import Settings
 from jobs.upkeep import Upkeep
+from jobs.workers import roster
+from jobs.workers.needs import Offer
 from kd.machine import cgroups
 from worker import gpus
 from worker.supervisor import Worker
 
 log = structlog.get_logger()
 
-# At most, so that `jobs.workers.LOST_AFTER` is several beats whatever the leases' heartbeat is.
+# At most, so that `jobs.workers.roster.LOST_AFTER` is several beats whatever the leases' heartbeat is.
 BEAT_SECONDS = 4.0
 
 
@@ -55,7 +56,7 @@ class Presence:
     def __init__(self, worker: Worker):
         assert worker.offer is not None, "a worker that is listed says what it offers"
         self._worker = worker
-        self._me = workers.Self(worker.name, socket.gethostname(), os.getpid(), _version(), worker.offer)
+        self._me = roster.Self(worker.name, socket.gethostname(), os.getpid(), _version(), worker.offer)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="presence", daemon=True)
 
@@ -76,14 +77,14 @@ class Presence:
             self._over.wait(min(self._worker.settings.heartbeat_seconds, BEAT_SECONDS))
         # Here, where no beat can come after it, and list us once more.
         with suppress(*UNREACHABLE), self._worker.db.begin() as session:
-            workers.leave(session, self._me.name)
+            roster.leave(session, self._me.name)
 
     def beat(self) -> None:
         """One heartbeat."""
         worker = self._worker
         self._look_at_the_disk()
         with worker.db.begin() as session:
-            drain = workers.beat(session, self._me, trouble=worker.trouble)
+            drain = roster.beat(session, self._me, trouble=worker.trouble)
         if drain and not worker.draining.is_set():
             log.info("worker_draining", worker=worker.name)
             worker.draining.set()
@@ -93,7 +94,7 @@ class Presence:
 
     def _look_at_the_disk(self) -> None:
         """A worker whose disk is low takes no job until there is room again."""
-        worker, low_disk = self._worker, room.trouble(self._worker.settings)
+        worker, low_disk = self._worker, quota.trouble(self._worker.settings)
         if low_disk is not None and worker.low_disk is None:
             log.warning("worker_in_trouble", worker=worker.name, trouble=low_disk)
         elif low_disk is None and worker.low_disk is not None:

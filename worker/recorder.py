@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs import files, leases
-from jobs.db import Sessions
+from jobs.database.engine import Sessions
 from jobs.errors import AlreadyWritten
-from jobs.leases import Claim
-from jobs.models import FileKind
-from jobs.retention import NewFile
+from jobs.files import safely
+from jobs.files.retention import NewFile
+from jobs.queue import recording
+from jobs.queue.fence import Claim
+from jobs.tables import FileKind
 from kd import events
 from kd.events import (
     Evaluated,
@@ -122,7 +123,7 @@ class Recorder:
             if isinstance(event, Step):
                 progress = event.model_dump(mode="json", exclude={"event", "metrics"})
         with self.db.begin() as session:
-            leases.record(
+            recording.record(
                 session,
                 self.claim,
                 events=said,
@@ -138,12 +139,12 @@ class Recorder:
         with self.db.begin() as session:
             if isinstance(event, Wrote):
                 file = self._new_file(FileKind.ARTIFACT, event.file)
-                superseded = leases.publish_file(session, self.claim, file, messages=messages)
+                superseded = recording.publish_file(session, self.claim, file, messages=messages)
             else:
                 new = [self._new_file(FileKind.RESUME, event.resume)]
                 if event.student is not None:
                     new.append(self._new_file(FileKind.STUDENT, event.student))
-                superseded = leases.publish(
+                superseded = recording.publish(
                     session,
                     self.claim,
                     phase=event.phase,
@@ -154,7 +155,7 @@ class Recorder:
                     files=new,
                     messages=messages,
                 ).superseded
-        files.remove(self.data_dir, superseded)
+        safely.remove(self.data_dir, superseded)
 
     def _new_file(self, kind: FileKind, file: SavedFile) -> NewFile:
         path = (self.folder / file.path).relative_to(self.data_dir)

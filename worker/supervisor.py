@@ -18,13 +18,16 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from jobs import files, leases, retention, store, teachers
-from jobs.db import UNREACHABLE, Sessions
+from jobs.database.engine import UNREACHABLE, Sessions
 from jobs.errors import FileGone, LeaseLost, NoTeacher
-from jobs.leases import Claim, Requests
-from jobs.resources import Offer
+from jobs.files import find, layout, retention, safely
+from jobs.queue import leases, recording
+from jobs.queue.fence import Claim
+from jobs.queue.leases import Requests
 from jobs.settings import Settings
 from jobs.states import FINAL, State
+from jobs.teachers import lending
+from jobs.workers.needs import Offer
 from kd.machine import cgroups
 from worker import endings, remedies
 from worker.children import Child, Order, Trainers, last_words, log_path
@@ -58,7 +61,7 @@ class Worker:
     stopping: threading.Event
     offer: Offer | None = None  # None: takes any job
     draining: threading.Event = field(default_factory=threading.Event)
-    low_disk: str | None = None  # what `jobs.room` says of it
+    low_disk: str | None = None  # what `jobs.files.quota` says of it
     unanswered: bool = False  # the database may have given it a job, and the answer was lost
 
     @property
@@ -120,7 +123,7 @@ class Attempt:
         self.stop_asked_at: float | None = None
         self.memory_limit = memory_limit(worker, claim)
         self.oom_kills = cgroups.oom_kills()
-        self.folder = files.attempt_folder(worker.settings.data_dir, claim.job_id, claim.attempt)
+        self.folder = layout.attempt_folder(worker.settings.data_dir, claim.job_id, claim.attempt)
         self.recorder = Recorder(worker.db, claim, worker.settings.data_dir, self.folder)
         self.child: Child | None = None
 
@@ -172,7 +175,7 @@ class Attempt:
         """Whatever happened: nothing of the trainer is left."""
         if self.child is not None:
             self.child.kill()
-        files.let_go(self.folder)
+        safely.let_go(self.folder)
 
     def _listen(self, child: Child) -> None:
         """Until the trainer has ended: take what it says, write it down, renew the lease, mind requests and limits."""
@@ -255,12 +258,12 @@ class Attempt:
 
     def _teacher_file(self) -> str | None:
         """The weights of the teacher if another job has it; None if it is trained in this one. Raises `NoTeacher`."""
-        wanted = teachers.wanted(self.claim.spec)
+        wanted = lending.wanted(self.claim.spec)
         if wanted is None:
             return None
         for path in self._teacher_paths():
             with contextlib.suppress(FileGone):
-                return str(files.hold(self.worker.settings.data_dir, path, self.folder))
+                return str(safely.hold(self.worker.settings.data_dir, path, self.folder))
         raise NoTeacher(wanted.job, f"no longer has the weights of its {wanted.role}, which was to teach here")
 
     def _teacher_paths(self) -> Iterator[str]:
@@ -269,7 +272,7 @@ class Attempt:
         if self.claim.teacher is not None:
             yield self.claim.teacher
         with self.worker.db.read() as session:
-            path = teachers.path(session, self.claim.job_id, self.claim.spec)
+            path = lending.path(session, self.claim.job_id, self.claim.spec)
         if path is not None:
             yield path
 
@@ -301,9 +304,9 @@ class Attempt:
         with self.worker.db.begin() as session:
             state, unused = self._end(session, child)
             named = retention.named(session, job_id)
-        files.remove(data, unused)
+        safely.remove(data, unused)
         if state in FINAL:
-            files.sweep(data, job_id, keep=named)  # what a killed trainer had written but not yet published
+            safely.sweep(data, job_id, keep=named)  # what a killed trainer had written but not yet published
         log.info("job_released", job=job_id, attempt=self.claim.attempt, state=state)
 
     def _end(self, session: Session, child: Child) -> tuple[State, list[str]]:
@@ -322,14 +325,14 @@ class Attempt:
             )
 
         if finished is not None:
-            best = store.checkpoint(session, claim.job_id, "best")
+            best = find.checkpoint(session, claim.job_id, "best")
             result = {"metrics": finished.metrics, "best_checkpoint": best.id, "seconds": finished.seconds}
             return ends(State.SUCCEEDED, result=result)
         if self.requests.cancel:
             return ends(State.CANCELLED)
         if failure is not None and failure["code"] == "bad_checkpoint" and claim.resume is not None:
             # Damaged on disk: the one before it serves, or the start does.
-            return goes_back(leases.discard_resume(session, claim), failure), [claim.resume]
+            return goes_back(recording.discard_resume(session, claim), failure), [claim.resume]
         if failure is not None and failure["code"] == "unfit_checkpoint":
             return goes_back(claim, failure), []  # nothing is known to be wrong with the file: another worker may do
         if failure is not None:

@@ -11,8 +11,10 @@ from pydantic import Field, ValidationError
 from api import download, json_body, views
 from api.dependencies import Database, JobId, Query, Settings
 from api.errors import Invalid
-from jobs import files, ids, retention, store
+from jobs import ids
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, FileGone
+from jobs.files import find, layout, retention, safely
+from jobs.job import get_job
 from kd import spec
 from kd.spec import faults
 
@@ -33,7 +35,7 @@ BINARY: dict[int | str, dict[str, Any]] = {
 def list_checkpoints(job_id: JobId, db: Database) -> views.Page[views.Checkpoint]:
     """The students to download: the best on the validation split, the newest, and those that are pinned."""
     with db.read() as session:
-        found = store.checkpoints(session, job_id)
+        found = find.checkpoints(session, job_id)
     return views.page([views.checkpoint(row) for row in found])
 
 
@@ -42,7 +44,7 @@ def get_checkpoint(job_id: JobId, checkpoint: str, db: Database) -> views.Checkp
     """One checkpoint, by its id, or `best` or `last`."""
     _check_reference(job_id, checkpoint)
     with db.read() as session:
-        found = store.checkpoint(session, job_id, checkpoint)
+        found = find.checkpoint(session, job_id, checkpoint)
     return views.checkpoint(found)
 
 
@@ -80,9 +82,9 @@ def change_checkpoint(
     """Pin a checkpoint, so that no newer one takes its place; or let it go, and with it what would be gone by now."""
     _check_reference(job_id, checkpoint)
     with db.begin() as session:
-        found = store.checkpoint(session, job_id, checkpoint)
+        found = find.checkpoint(session, job_id, checkpoint)
         changed, superseded = retention.pin(session, job_id, found.id, change.pinned)
-    files.remove(settings.data_dir, superseded)
+    safely.remove(settings.data_dir, superseded)
     return views.checkpoint(changed)
 
 
@@ -92,8 +94,8 @@ def download_checkpoint(job_id: JobId, checkpoint: str, request: Request, db: Da
     """The student's weights. The ETag is their SHA-256; `Range` resumes a download that broke off."""
     _check_reference(job_id, checkpoint)
     with db.read() as session:
-        student = views.student(store.checkpoint(session, job_id, checkpoint))
-    path, _ = files.open_for_download(settings.data_dir, student.path)
+        student = views.student(find.checkpoint(session, job_id, checkpoint))
+    path, _ = safely.open_for_download(settings.data_dir, student.path)
     return download.serve(request, path, name=student.name, size=student.size, sha256=student.sha256)
 
 
@@ -101,7 +103,7 @@ def download_checkpoint(job_id: JobId, checkpoint: str, request: Request, db: Da
 def list_artifacts(job_id: JobId, db: Database) -> views.Page[views.Artifact]:
     """Files besides the checkpoints: the report, the teacher's weights."""
     with db.read() as session:
-        found = store.files(session, job_id)
+        found = find.artifacts(session, job_id)
     return views.page([views.artifact(row) for row in found])
 
 
@@ -109,11 +111,11 @@ def list_artifacts(job_id: JobId, db: Database) -> views.Page[views.Artifact]:
 @router.get("/artifacts/{name}", response_class=Response, responses=BINARY)
 def download_artifact(job_id: JobId, name: str, request: Request, db: Database, settings: Settings) -> Response:
     """One of these files."""
-    if not files.is_name(name):
+    if not layout.is_name(name):
         raise ArtifactNotFound(job_id, name[:100])
     with db.read() as session:
-        found = store.file(session, job_id, name)
-    path, _ = files.open_for_download(settings.data_dir, found.path)
+        found = find.artifact(session, job_id, name)
+    path, _ = safely.open_for_download(settings.data_dir, found.path)
     return download.serve(request, path, name=found.name, size=found.size, sha256=found.sha256)
 
 
@@ -128,16 +130,16 @@ def read_log(
 ) -> PlainTextResponse:
     """What the trainer printed; at most the last megabyte of it."""
     with db.read() as session:
-        attempt = store.get_job(session, job_id).attempt
+        attempt = get_job(session, job_id).attempt
     return PlainTextResponse(_tail(settings.data_dir, job_id, wanted.attempt or attempt, wanted.tail))
 
 
 def _tail(data_dir: Path, job_id: str, attempt: int, lines: int) -> str:
     if attempt == 0:
         return ""
-    log = files.attempt_folder(data_dir, job_id, attempt) / "trainer.log"
+    log = layout.attempt_folder(data_dir, job_id, attempt) / "trainer.log"
     try:
-        path, size = files.open_for_download(data_dir, str(log.relative_to(data_dir)))
+        path, size = safely.open_for_download(data_dir, str(log.relative_to(data_dir)))
     except FileGone:  # it printed nothing, or nothing yet
         return ""
     with path.open("rb") as file:

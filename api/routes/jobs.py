@@ -19,9 +19,14 @@ from api.errors import Invalid
 from api.long_poll import Look, Wait, look_when_changed
 from api.openapi import CHANGE_BODY, RETRY_BODY, SUBMISSION_BODY
 from api.submission import Changed, Submission, Submitted, check_data, check_teacher, printable
-from jobs import files, ids, marks, queue, requests, room, store
-from jobs.models import Job
+from jobs import ids
+from jobs.files import quota, safely
+from jobs.job import get_job as read_job
+from jobs.log import curves, marks
+from jobs.log.events import events_after
+from jobs.queue import delete, find, place, requests, submit
 from jobs.states import FINAL, State
+from jobs.tables import Job
 from kd.spec.faults import Fault
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -60,8 +65,8 @@ class JobFilter(Query):
     created_after: Annotated[AwareDatetime, AfterValidator(_of_our_time)] | None = None
 
     @property
-    def which(self) -> store.Filter:
-        return store.Filter(self.status, self.mode, self.label, self.q, self.created_after)
+    def which(self) -> find.Filter:
+        return find.Filter(self.status, self.mode, self.label, self.q, self.created_after)
 
 
 class JobPage(JobFilter):
@@ -75,7 +80,7 @@ class Many(JobFilter):
     all: bool = Field(default=False, description="yes, every job: without a filter this must be said")
 
     @property
-    def which(self) -> store.Filter:
+    def which(self) -> find.Filter:
         if super().which.is_empty and not self.all:
             raise Invalid([Fault("", "needs a filter, such as status=queued; all=true means every job", "query")])
         return super().which
@@ -144,8 +149,8 @@ async def retry_job(
     return await lanes.write(partial(_made, db, notifier, settings, ask, understand, job_id, unchanged))
 
 
-def _add(session: Session, submission: Submission, request: store.Idempotency | None, parent: str | None) -> Job:
-    return store.add_job(
+def _add(session: Session, submission: Submission, request: submit.Idempotency | None, parent: str | None) -> Job:
+    return submit.add_job(
         session,
         submission.spec,
         given=submission.given,
@@ -163,7 +168,7 @@ def _made(
     db: Database,
     notifier: Notifier,
     settings: Settings,
-    ask: Callable[[], store.Idempotency | None],
+    ask: Callable[[], submit.Idempotency | None],
     understand: Callable[[Session], Submission],
     parent: str | None = None,
     unchanged: IfMatch | None = None,
@@ -177,7 +182,7 @@ def _made(
     job, is_new = idempotency.replayed(db, request), False
     if job is None:
         with db.read() as session:
-            room.check(session, settings)
+            quota.check(session, settings)
             submission = understand(session)
         check_data(submission, settings)  # a slow disk holds up nobody who writes
 
@@ -204,8 +209,8 @@ def _made(
 def list_jobs(wanted: Annotated[JobPage, InQuery()], db: Database) -> views.Page[views.Job]:
     """Jobs, the newest first."""
     with db.read() as session:
-        found = store.list_jobs(session, limit=wanted.limit, after=wanted.after, which=wanted.which)
-        waiting = queue.waiting(session, found.items)
+        found = find.list_jobs(session, limit=wanted.limit, after=wanted.after, which=wanted.which)
+        waiting = place.waiting(session, found.items)
     jobs = [views.job(job, waiting.get(job.id)) for job in found.items]
     return views.page(jobs, jobs[-1].id if found.has_more else None)
 
@@ -237,7 +242,7 @@ async def get_job(
 
 def _look(db: Database, job_id: str) -> Look:
     with db.read() as session:
-        job = store.get_job(session, job_id)
+        job = read_job(session, job_id)
         return Look(job_id, represent(shown(session, job)), marks.of(job), job.state in FINAL)
 
 
@@ -287,23 +292,23 @@ def delete_job(job_id: JobId, unchanged: Unchanged, db: Database, settings: Sett
     """Forget a job that has ended, and delete its files."""
     with db.begin() as session:
         unchanged.check(session, job_id)
-        store.delete_job(session, job_id)
-    files.remove_jobs(settings.data_dir, [job_id])
+        delete.delete_job(session, job_id)
+    safely.remove_jobs(settings.data_dir, [job_id])
 
 
 @router.post("/cancel")
 def cancel_jobs(wanted: Annotated[Many, InQuery()], db: Database) -> views.Bulk:
     """Cancel every job that matches and has not ended: all of them, or none if something goes wrong."""
     with db.begin() as session:
-        return views.bulk(requests.cancel_all(session, store.matching(session, wanted.which)))
+        return views.bulk(requests.cancel_all(session, find.matching(session, wanted.which)))
 
 
 @router.delete("")
 def delete_jobs(wanted: Annotated[Many, InQuery()], db: Database, settings: Settings) -> views.Bulk:
     """Delete every job that matches, has ended, and lends its teacher to none that has not."""
     with db.begin() as session:
-        deleted = store.delete_all(session, store.matching(session, wanted.which))
-    files.remove_jobs(settings.data_dir, deleted)
+        deleted = delete.delete_all(session, find.matching(session, wanted.which))
+    safely.remove_jobs(settings.data_dir, deleted)
     return views.bulk(deleted)
 
 
@@ -348,8 +353,8 @@ def list_events(
 
 def _events(db: Database, job_id: str, after: int, limit: int) -> stream.Part:
     with db.read() as session:
-        job = store.get_job(session, job_id)
-        found = store.events_after(session, job_id, after, limit + 1)
+        job = read_job(session, job_id)
+        found = events_after(session, job_id, after, limit + 1)
     events = [views.event(row) for row in found[:limit]]
     return stream.Part(events, len(found) <= limit, job.state in FINAL, job.events_seq)
 
@@ -358,5 +363,5 @@ def _events(db: Database, job_id: str, after: int, limit: int) -> stream.Part:
 def get_metrics(job_id: JobId, wanted: Annotated[Curves, InQuery()], db: Database) -> views.Metrics:
     """Every curve of a job, column by column."""
     with db.read() as session:
-        series = store.metric_series(session, job_id, wanted.names or None)
+        series = curves.metric_series(session, job_id, wanted.names or None)
     return views.metrics(job_id, series)

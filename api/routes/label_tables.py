@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from api import download, views
 from api.dependencies import Query, Settings
 from api.routes.artifacts import BINARY
-from jobs import files
+from jobs.files import safely
 from kd.labels import cache
 from kd.labels.cache import Entry, NoSuchTable, TableUnfinished
 from kd.labels.manifest import Manifest
@@ -104,5 +104,5 @@ def _complete(folder: Path, table_id: str) -> tuple[Entry, Manifest]:
 
 
 def _serve(request: Request, settings: Settings, entry: Entry, name: str, sha256: str) -> Response:
-    path, _ = files.open_for_download(settings.data_dir, f"{FOLDER}/{name}")
+    path, _ = safely.open_for_download(settings.data_dir, f"{FOLDER}/{name}")
     return download.serve(request, path, name=name, size=entry.sizes[name], sha256=sha256)

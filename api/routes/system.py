@@ -7,7 +7,7 @@ from api import views
 from api.dependencies import Database
 from api.errors import NoSuchMode, NotReady
 from api.submission import SUBMISSIONS
-from jobs import db
+from jobs.database import migrate
 from kd.models.catalog import MODELS
 
 router = APIRouter(tags=["system"])
@@ -39,6 +39,6 @@ def is_alive() -> views.Health:
 @router.get("/readyz", responses={503: {"description": "the database is away or its tables are of another version"}})
 def is_ready(database: Database) -> views.Health:
     """Whether jobs can be taken: the database answers and has the tables of this version."""
-    if not db.is_current(database):
+    if not migrate.is_current(database):
         raise NotReady("The database's tables are not those of this version: run `alembic upgrade head`.")
     return views.Health(status="ready")

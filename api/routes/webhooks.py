@@ -14,10 +14,12 @@ from api.errors import Invalid
 from api.public_addresses import Allowed, Refused
 from api.submission import label_key, printable
 from api.webhook_sender import WebhookSender
-from jobs import ids, webhooks
+from jobs import ids
 from jobs.errors import DeliveryNotFound, WebhookNotFound
-from jobs.models import DeliveryState
-from jobs.webhooks import UnknownEvent
+from jobs.log.events import EVENTS
+from jobs.tables import DeliveryState
+from jobs.webhooks import subscriptions
+from jobs.webhooks.subscriptions import UnknownEvent
 from kd import spec
 from kd.spec import faults
 from kd.spec.faults import Fault
@@ -27,7 +29,7 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 def _event(word: str) -> str:
     try:
-        webhooks.refuse_unknown(word)
+        subscriptions.refuse_unknown(word)
     except UnknownEvent as error:
         raise PydanticCustomError("event", "{why}", {"why": str(error)}) from None
     return word
@@ -46,9 +48,9 @@ class NewWebhook(spec.Part):
     )
     events: list[Annotated[str, AfterValidator(_event)]] = Field(
         default=[],
-        max_length=len(webhooks.EVENTS),
+        max_length=len(EVENTS),
         description="types of events, or changes of state such as state.succeeded; none: every change of state",
-        json_schema_extra={"items": {"type": "string", "enum": list(webhooks.EVENTS)}},
+        json_schema_extra={"items": {"type": "string", "enum": list(EVENTS)}},
     )
     label: Annotated[str, Field(max_length=330), AfterValidator(_label)] | None = Field(
         default=None, description="only of jobs with this label: `key=value`, or `key` for any value"
@@ -132,7 +134,7 @@ LOCATION = {"Location": {"description": "where the webhook is", "schema": {"type
 def add_webhook(wanted: Wanted, db: Database, response: Response) -> views.NewWebhook:
     """Be told of events from now on. The answer holds the secret that signs them; it is shown this once."""
     with db.begin() as session:
-        row, secret = webhooks.add(session, wanted.url, wanted.events, wanted.label)
+        row, secret = subscriptions.add(session, wanted.url, wanted.events, wanted.label)
     response.headers["Location"] = views.webhook_url(row.id)
     response.headers["Cache-Control"] = "no-store"
     return views.new_webhook(row, secret)
@@ -142,7 +144,7 @@ def add_webhook(wanted: Wanted, db: Database, response: Response) -> views.NewWe
 def list_webhooks(wanted: Annotated[WebhookPage, InQuery()], db: Database) -> views.Page[views.Webhook]:
     """Webhooks, the newest first."""
     with db.read() as session:
-        found = webhooks.page(session, limit=wanted.limit, after=wanted.after)
+        found = subscriptions.page(session, limit=wanted.limit, after=wanted.after)
     return views.page([views.webhook(row) for row in found.items], found.items[-1].id if found.has_more else None)
 
 
@@ -150,7 +152,7 @@ def list_webhooks(wanted: Annotated[WebhookPage, InQuery()], db: Database) -> vi
 def get_webhook(webhook_id: WebhookId, db: Database) -> views.Webhook:
     """A webhook, without its secret."""
     with db.read() as session:
-        row = webhooks.get(session, webhook_id)
+        row = subscriptions.get(session, webhook_id)
     return views.webhook(row)
 
 
@@ -158,14 +160,14 @@ def get_webhook(webhook_id: WebhookId, db: Database) -> views.Webhook:
 def delete_webhook(webhook_id: WebhookId, db: Database) -> None:
     """Tell it nothing more, and forget what it was told."""
     with db.begin() as session:
-        webhooks.remove(session, webhook_id)
+        subscriptions.remove(session, webhook_id)
 
 
 @router.post("/{webhook_id}/enable")
 def enable_webhook(webhook_id: WebhookId, db: Database) -> views.Webhook:
     """Tell a webhook again that was disabled by answering 410 Gone; of what happens from now on."""
     with db.begin() as session:
-        row = webhooks.enable(session, webhook_id)
+        row = subscriptions.enable(session, webhook_id)
     return views.webhook(row)
 
 
@@ -175,7 +177,9 @@ def list_deliveries(
 ) -> views.Page[views.Delivery]:
     """What was sent, or waits to be, and how that went; the newest first."""
     with db.read() as session:
-        found = webhooks.deliveries(session, webhook_id, state=wanted.state, limit=wanted.limit, after=wanted.after)
+        found = subscriptions.deliveries(
+            session, webhook_id, state=wanted.state, limit=wanted.limit, after=wanted.after
+        )
     return views.page([views.delivery(row) for row in found.items], found.items[-1].id if found.has_more else None)
 
 
@@ -189,7 +193,7 @@ def redeliver(
 ) -> views.Delivery:
     """Send it once more, under the id that it had. 200 if it waits to be sent anyway."""
     with db.begin() as session:
-        row, changed = webhooks.redeliver(session, webhook_id, delivery_id)
+        row, changed = subscriptions.redeliver(session, webhook_id, delivery_id)
     sender.wake()
     response.status_code = 202 if changed else 200
     return views.delivery(row)

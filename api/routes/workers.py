@@ -6,8 +6,9 @@ from fastapi import APIRouter, Depends, Response
 
 from api import views
 from api.dependencies import Database
-from jobs import plain, workers
+from jobs.database import storable
 from jobs.errors import WorkerNotFound
+from jobs.workers import roster
 
 router = APIRouter(prefix="/workers", tags=["workers"])
 
@@ -16,8 +17,8 @@ ASKED: dict[int | str, dict[str, Any]] = {200: {"model": views.Worker, "descript
 
 async def _name(name: str) -> str:
     """A name that a worker could have; anything else never reaches the database."""
-    if len(name) > 200 or not plain.is_storable(name):
-        raise WorkerNotFound(plain.clean(name[:100]))
+    if len(name) > 200 or not storable.is_storable(name):
+        raise WorkerNotFound(storable.clean(name[:100]))
     return name
 
 
@@ -28,7 +29,7 @@ Name = Annotated[str, Depends(_name)]
 def list_workers(db: Database) -> views.Page[views.Worker]:
     """Every worker that was heard of in the last day, the one that started last first; all on one page."""
     with db.read() as session:
-        found = workers.all_now(session)
+        found = roster.all_now(session)
     return views.page([views.worker(now) for now in found])
 
 
@@ -36,7 +37,7 @@ def list_workers(db: Database) -> views.Page[views.Worker]:
 def get_worker(name: Name, db: Database) -> views.Worker:
     """One of them."""
     with db.read() as session:
-        found = workers.one_now(session, name)
+        found = roster.one_now(session, name)
     return views.worker(found)
 
 
@@ -54,7 +55,7 @@ def undrain_worker(name: Name, db: Database, response: Response) -> views.Worker
 
 def _ask(db: Database, name: str, response: Response, *, drain: bool) -> views.Worker:
     with db.begin() as session:
-        changed = workers.request_drain(session, name, drain=drain)
-        found = workers.one_now(session, name)
+        changed = roster.request_drain(session, name, drain=drain)
+        found = roster.one_now(session, name)
     response.status_code = 202 if changed else 200
     return views.worker(found)

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from api.views.jobs import job_url
 from api.views.numbers import Numbers
-from jobs import models
+from jobs import tables as module
 
 
 class CheckpointUrls(BaseModel):
@@ -47,12 +47,12 @@ class Artifact(BaseModel):
     urls: ArtifactUrls
 
 
-def student(row: models.Checkpoint) -> models.File:
+def student(row: module.Checkpoint) -> module.File:
     assert row.student, "only checkpoints with a student are shown"
     return row.student
 
 
-def checkpoint(row: models.Checkpoint) -> Checkpoint:
+def checkpoint(row: module.Checkpoint) -> Checkpoint:
     weights = student(row)
     here = f"{job_url(row.job_id)}/checkpoints/{row.id}"
     return Checkpoint(
@@ -74,7 +74,7 @@ def checkpoint(row: models.Checkpoint) -> Checkpoint:
     )
 
 
-def artifact(row: models.File) -> Artifact:
+def artifact(row: module.File) -> Artifact:
     return Artifact(
         object="artifact",
         job_id=row.job_id,

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from jobs import models
+from jobs import tables as module
 
 
 class Event(BaseModel):
@@ -16,5 +16,5 @@ class Event(BaseModel):
     data: dict[str, Any]
 
 
-def event(row: models.Event) -> Event:
+def event(row: module.Event) -> Event:
     return Event(seq=row.seq, type=row.type, attempt=row.attempt, at=row.at, data=row.data)

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from api.views.numbers import Number, Numbers
-from jobs import models
-from jobs.queue import Waiting as QueuePlace
+from jobs import tables as module
+from jobs.queue.place import Waiting as QueuePlace
 from jobs.states import FINAL, State
 
 SHOWN_OF_MANY = 1_000
@@ -107,7 +107,7 @@ class Bulk(BaseModel):
     ids: Annotated[list[str], Field(description="the first thousand of them")]
 
 
-def job(row: models.Job, waiting: QueuePlace | None = None) -> Job:
+def job(row: module.Job, waiting: QueuePlace | None = None) -> Job:
     here = job_url(row.id)
     return Job(
         id=row.id,

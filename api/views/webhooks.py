@@ -7,9 +7,9 @@ from pydantic import BaseModel, Field
 
 from api.views.events import Event, event
 from api.views.jobs import job_url
-from jobs import models
-from jobs.deliveries import Claim
-from jobs.webhooks import word_for
+from jobs import tables as module
+from jobs.webhooks.deliveries import Claim
+from jobs.webhooks.outbox import word_for
 
 
 class WebhookUrls(BaseModel):
@@ -46,7 +46,7 @@ class Delivery(BaseModel):
     webhook_id: str
     job_id: str
     seq: Annotated[int, Field(description="of the event, in the job's log")]
-    state: models.DeliveryState
+    state: module.DeliveryState
     tries: int
     next_try_at: Annotated[datetime | None, Field(description="while it is pending")]
     last_status: Annotated[int | None, Field(description="of the last answer; null if there was none")]
@@ -74,7 +74,7 @@ class WebhookMessage(BaseModel):
     data: WebhookSubject
 
 
-def webhook(row: models.Webhook) -> Webhook:
+def webhook(row: module.Webhook) -> Webhook:
     here = webhook_url(row.id)
     return Webhook(
         id=row.id,
@@ -88,7 +88,7 @@ def webhook(row: models.Webhook) -> Webhook:
     )
 
 
-def new_webhook(row: models.Webhook, secret: str) -> NewWebhook:
+def new_webhook(row: module.Webhook, secret: str) -> NewWebhook:
     return NewWebhook(**dict(webhook(row)), secret=secret)
 
 
@@ -96,7 +96,7 @@ def webhook_url(webhook_id: str) -> str:
     return f"/webhooks/{webhook_id}"
 
 
-def delivery(row: models.Delivery) -> Delivery:
+def delivery(row: module.Delivery) -> Delivery:
     here = f"{webhook_url(row.webhook_id)}/deliveries/{row.id}"
     return Delivery(
         id=row.id,
@@ -106,7 +106,7 @@ def delivery(row: models.Delivery) -> Delivery:
         seq=row.seq,
         state=row.state,
         tries=row.tries,
-        next_try_at=row.next_try_at if row.state is models.DeliveryState.PENDING else None,
+        next_try_at=row.next_try_at if row.state is module.DeliveryState.PENDING else None,
         last_status=row.last_status,
         last_error=row.last_error,
         created_at=row.created_at,

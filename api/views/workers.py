@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field
 
 from api.views.jobs import job_url
-from jobs.workers import Status, WorkerNow
+from jobs.workers.roster import Status, WorkerNow
 
 
 class WorkerUrls(BaseModel):

@@ -14,11 +14,13 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from api.app import build_app
-from jobs import files, leases
-from jobs.leases import Claim, NewFile
-from jobs.models import FileKind
+from jobs.files import layout
+from jobs.files.retention import NewFile
+from jobs.queue import leases, recording
+from jobs.queue.fence import Claim
 from jobs.settings import Settings
 from jobs.states import State
+from jobs.tables import FileKind
 from kd.data.packed_facts import PackedFacts
 
 TTL = timedelta(seconds=30)
@@ -76,11 +78,11 @@ class Worker:
 
     def record(self, claim: Claim, **said: Any) -> None:
         with self.app.state.database.begin() as session:
-            leases.record(session, claim, **said)
+            recording.record(session, claim, **said)
 
     def write(self, claim: Claim, kind: FileKind, name: str, content: bytes, stored_as: str | None = None) -> NewFile:
         data_dir = self.app.state.settings.data_dir
-        path = files.attempt_folder(data_dir, claim.job_id, claim.attempt) / (stored_as or name)
+        path = layout.attempt_folder(data_dir, claim.job_id, claim.attempt) / (stored_as or name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -91,7 +93,7 @@ class Worker:
         student = self.write(claim, FileKind.STUDENT, "student.safetensors", content, f"student-{step}.safetensors")
         resume = self.write(claim, FileKind.RESUME, "resume.pt", b"resume", f"resume-{step}.pt")
         with self.app.state.database.begin() as session:
-            published = leases.publish(
+            published = recording.publish(
                 session,
                 claim,
                 phase="student",
@@ -106,7 +108,7 @@ class Worker:
     def publish_artifact(self, claim: Claim, name: str, content: bytes) -> None:
         file = self.write(claim, FileKind.ARTIFACT, name, content)
         with self.app.state.database.begin() as session:
-            leases.publish_file(session, claim, file)
+            recording.publish_file(session, claim, file)
 
     def release(self, claim: Claim, state: State, **outcome: Any) -> None:
         with self.app.state.database.begin() as session:

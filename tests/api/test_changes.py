@@ -15,9 +15,12 @@ from starlette.testclient import TestClient
 
 from api import submission
 from api.routes import jobs as jobs_routes
-from jobs import ids, requests, store, teachers
-from jobs.models import Job
+from jobs import ids
+from jobs.queue import delete, requests
+from jobs.queue.submit import add_job
 from jobs.states import State
+from jobs.tables import Job
+from jobs.teachers import lending
 from kd import spec
 
 
@@ -150,7 +153,7 @@ def test_a_slow_disk_holds_up_a_retry_and_nobody_else(
 
     def slow(*given: Any) -> None:
         with app.state.database.begin() as session:
-            store.add_job(session, spec.parse({"mode": "train", "config": {}}), name="another's")
+            add_job(session, spec.parse({"mode": "train", "config": {}}), name="another's")
         real(*given)
 
     monkeypatch.setattr(jobs_routes, "check_data", slow)
@@ -258,7 +261,7 @@ def test_a_retry_of_a_job_that_is_being_deleted_finds_none(meanwhile: Any, ended
     job = ended()
 
     with meanwhile("POST", job["urls"]["retry"]) as (session, answers):
-        store.delete_job(session, job["id"])
+        delete.delete_job(session, job["id"])
 
     problem_in(answers[0], 404, "job_not_found")
 
@@ -267,7 +270,7 @@ def test_a_job_that_is_being_retried_can_be_deleted(client: TestClient, meanwhil
     job = ended()
 
     with meanwhile("DELETE", job["urls"]["self"]) as (session, answers):
-        new = store.add_job(session, spec.parse(job["spec"]), parent=job["id"]).id
+        new = add_job(session, spec.parse(job["spec"]), parent=job["id"]).id
 
     assert answers[0].status_code == 204
     assert client.get(f"/jobs/{new}").json()["parent_job_id"] is None
@@ -284,8 +287,8 @@ def test_a_teacher_that_is_being_borrowed_stays(
     borrower = spec.parse({"mode": "train", "config": {"teacher": {"job": lender["id"]}}})
 
     with meanwhile("DELETE", lender["urls"]["self"] if one else "/jobs?all=true") as (session, answers):
-        teachers.check(session, borrower)
-        store.add_job(session, borrower)
+        lending.check(session, borrower)
+        add_job(session, borrower)
 
     assert answers[0].status_code == (409 if one else 200)
     assert client.get(lender["urls"]["self"]).status_code == 200

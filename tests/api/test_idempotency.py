@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api import idempotency
-from jobs import requests, store
+from jobs.queue import delete, requests, submit
 from jobs.states import State
 from kd import spec
 
@@ -79,12 +79,12 @@ def test_a_job_that_is_deleted_as_soon_as_its_key_was_used_again_is_made_anew(
         look = next(looks, None)
         if look == "first":  # and then another one makes the job
             with app.state.database.begin() as session:
-                others.append(store.add_job(session, SPEC, idempotency=asked[1]).id)
+                others.append(submit.add_job(session, SPEC, idempotency=asked[1]).id)
             return None
         if look == "second":  # when it is gone already
             with app.state.database.begin() as session:
                 requests.cancel(session, others[0])
-                store.delete_job(session, others[0])
+                delete.delete_job(session, others[0])
         return real(*asked)
 
     monkeypatch.setattr(idempotency, "replayed", replayed)

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api.app import build_app
-from jobs import db, store
+from jobs.database import migrate
+from jobs.queue import submit
 from jobs.settings import Settings
 from kd import spec
 from kd.models.catalog import MODELS
@@ -51,14 +52,14 @@ def test_a_server_is_ready_once_its_tables_are_there(empty_database_url: str, tm
         assert client.get("/healthz").json() == {"status": "ok"}
         if empty_database_url.startswith("postgresql"):
             assert "alembic upgrade head" in problem_in(client.get("/readyz"), 503, "not_ready")["detail"]
-            db.upgrade(empty_database_url)
+            migrate.upgrade(empty_database_url)
         assert client.get("/readyz").json() == {"status": "ready"}
         assert client.post("/jobs", json={"mode": "train", "config": {}}).status_code == 201
 
 
 def test_a_server_is_ready_while_somebody_writes(client: TestClient, app: FastAPI) -> None:
     with app.state.database.begin() as session:
-        store.add_job(session, spec.parse({"mode": "train", "config": {}}))
+        submit.add_job(session, spec.parse({"mode": "train", "config": {}}))
 
         assert client.get("/readyz").json() == {"status": "ready"}
 

@@ -10,12 +10,13 @@ import redis
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from jobs import leases, workers
-from jobs.models import FileKind
-from jobs.notifier import Notifier
-from jobs.resources import Offer
+from jobs.doorbell.notifier import Notifier
+from jobs.queue import leases
 from jobs.states import State
+from jobs.tables import FileKind
 from jobs.upkeep import Upkeep
+from jobs.workers import roster
+from jobs.workers.needs import Offer
 
 
 def test_a_job_of_a_silent_worker_is_queued_again_and_rung_for(
@@ -45,7 +46,7 @@ def test_what_waits_is_rung_for_when_a_worker_is_idle_and_not_for_days_on_end_wh
     for is_there in (False, True):
         if is_there:
             with app.state.database.begin() as session:
-                workers.beat(session, workers.Self("w1", "host", 7, "1.0", Offer(gpus=0, memory_bytes=10**9)))
+                roster.beat(session, roster.Self("w1", "host", 7, "1.0", Offer(gpus=0, memory_bytes=10**9)))
         notifier = Notifier(valkey_url)
         Upkeep(app.state.database, notifier, app.state.settings).once()
         notifier.close(timeout_seconds=10)
@@ -76,7 +77,7 @@ def test_files_that_nobody_needs_are_deleted_also_when_the_log_of_deliveries_can
     def too_slow(session: object) -> int:
         raise TimeoutError
 
-    monkeypatch.setattr("jobs.deliveries.forget_old", too_slow)
+    monkeypatch.setattr("jobs.webhooks.deliveries.forget_old", too_slow)
     claim = worker.claim(submit())
     worker.publish(claim, b"weights", step=1)
     student = worker.write(claim, FileKind.STUDENT, "student.safetensors", b"never published")

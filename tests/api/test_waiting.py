@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from api import stream
 from api.app import build_app
-from jobs import leases, requests
+from jobs.queue import leases, recording, requests
 from jobs.settings import Settings
 from jobs.states import State
 
@@ -216,7 +216,7 @@ def test_a_stream_tells_every_event_until_the_job_has_ended(
     claim = worker.claim(job)
     for number in range(3):
         worker.record(claim, events=[{"type": "noted", "data": {"number": number}}])
-    later(lambda session: leases.record(session, claim, events=[{"type": "noted", "data": {"number": 3}}]), 0.4)
+    later(lambda session: recording.record(session, claim, events=[{"type": "noted", "data": {"number": 3}}]), 0.4)
     later(lambda session: leases.release(session, claim, State.SUCCEEDED, result={"metrics": {}}), 1.0)
 
     answer = client.get(job["urls"]["events"], headers=STREAM)

@@ -15,12 +15,13 @@ from starlette.testclient import TestClient
 from api import webhook_sender
 from api.public_addresses import Allowed
 from api.webhook_sender import AT_ONCE_TO_ONE, MANY, WebhookSender
-from jobs import deliveries, leases, store, webhooks
-from jobs.deliveries import LEASE
-from jobs.models import Delivery
+from jobs.log.events import EVENTS
+from jobs.queue import leases, recording, submit
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.webhooks import EVENTS
+from jobs.tables import Delivery
+from jobs.webhooks import deliveries, subscriptions
+from jobs.webhooks.deliveries import LEASE
 from kd.spec import parse
 
 SECOND = timedelta(seconds=1)
@@ -61,7 +62,7 @@ def hook(db: Any, receiver: Receiver, now: datetime) -> Callable[..., tuple[str,
 
     def hook(*events: str, url: str | None = None) -> tuple[str, str]:
         with db.begin() as session:
-            row, secret = webhooks.add(session, url or receiver.url(), events, now=now)
+            row, secret = subscriptions.add(session, url or receiver.url(), events, now=now)
         return row.id, secret
 
     return hook
@@ -71,7 +72,7 @@ def hook(db: Any, receiver: Receiver, now: datetime) -> Callable[..., tuple[str,
 def add(db: Any, now: datetime) -> Callable[[], str]:
     def add() -> str:
         with db.begin() as session:
-            return store.add_job(session, parse({"mode": "train", "config": {}}), now=now).id
+            return submit.add_job(session, parse({"mode": "train", "config": {}}), now=now).id
 
     return add
 
@@ -80,7 +81,7 @@ def add(db: Any, now: datetime) -> Callable[[], str]:
 def log(db: Any) -> Callable[[str], list[Delivery]]:
     def log(webhook_id: str) -> list[Delivery]:
         with db.read() as session:
-            return webhooks.deliveries(session, webhook_id, limit=1000).items[::-1]
+            return subscriptions.deliveries(session, webhook_id, limit=1000).items[::-1]
 
     return log
 
@@ -364,7 +365,7 @@ def test_gone_disables_the_webhook(
     assert [(row.state, row.last_status) for row in log(webhook_id)] == [("failed", 410)]
     assert len(receiver.got) == 1
     with db.read() as session:
-        assert webhooks.get(session, webhook_id).disabled_at == now
+        assert subscriptions.get(session, webhook_id).disabled_at == now
 
 
 def test_a_redirect_is_not_followed(
@@ -478,13 +479,13 @@ def test_servers_share_the_work_and_send_nothing_twice(
     other.start()
     for _ in range(5):
         with db.begin() as session:
-            jobs.append(store.add_job(session, parse({"mode": "train", "config": {}})).id)
+            jobs.append(submit.add_job(session, parse({"mode": "train", "config": {}})).id)
         with db.begin() as session:
             claim = leases.claim(session, worker="w", ttl=LEASE)
             assert claim is not None
         for number in range(4):
             with db.begin() as session:
-                leases.record(session, claim, events=[{"type": "noted", "data": {"number": number}}])
+                recording.record(session, claim, events=[{"type": "noted", "data": {"number": number}}])
         with db.begin() as session:
             leases.release(session, claim, State.SUCCEEDED)
 

@@ -6,9 +6,9 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from jobs import workers
-from jobs.resources import Offer
-from jobs.workers import Self
+from jobs.workers import roster
+from jobs.workers.needs import Offer
+from jobs.workers.roster import Self
 
 NAME = "host:7:ab12"
 
@@ -17,7 +17,7 @@ NAME = "host:7:ab12"
 def there(app: FastAPI, client: TestClient) -> None:
     """One worker."""
     with app.state.database.begin() as session:
-        workers.beat(session, Self(NAME, "host", 7, "1.0", Offer(1, 64 * 10**9, ("H100",))), trouble="The disk is low.")
+        roster.beat(session, Self(NAME, "host", 7, "1.0", Offer(1, 64 * 10**9, ("H100",))), trouble="The disk is low.")
 
 
 @pytest.mark.usefixtures("there")
@@ -54,7 +54,7 @@ def test_a_job_that_waits_says_at_which_place_and_for_what(client: TestClient, s
     first, second, large = submit(), submit(), submit(config={"resources": {"device": "cuda"}}, priority=-1)
     alone = client.get(second["urls"]["self"]).json()["waiting"]
     with app.state.database.begin() as session:
-        workers.beat(session, Self(NAME, "host", 7, "1.0", Offer(0, 10**9)))
+        roster.beat(session, Self(NAME, "host", 7, "1.0", Offer(0, 10**9)))
 
     waiting = {job["id"]: job["waiting"] for job in client.get("/jobs").json()["data"]}
 

@@ -17,10 +17,11 @@ from typing import NamedTuple
 import psutil
 from sqlalchemy import func, select
 
-from jobs import broker, ids
-from jobs.db import UNREACHABLE
-from jobs.models import Job
+from jobs import ids
+from jobs.database.engine import UNREACHABLE
+from jobs.doorbell import celery
 from jobs.states import State
+from jobs.tables import Job
 from tests.chaos.users import Users
 from tests.chaos.world import World
 from tests.deployed import LEASE_SECONDS, BrokerTrouble, Process
@@ -308,9 +309,9 @@ def ring_for_nobody(world: World, users: Users, dice: Random) -> Iterator[Harm]:
 
 
 def _ring(world: World, job_ids: list[str]) -> None:
-    with broker.make_celery(world.deployment.environment["STILLHOUSE_BROKER_URL"]) as app:
+    with celery.make_celery(world.deployment.environment["STILLHOUSE_BROKER_URL"]) as app:
         for job_id in job_ids:
-            app.send_task(broker.TASK, args=[job_id], ignore_result=True, retry=False)
+            app.send_task(celery.TASK, args=[job_id], ignore_result=True, retry=False)
 
 
 def _named(worker: Process) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from jobs.models import Event, File, FileKind, Job
 from jobs.states import MOVES, State
+from jobs.tables import Event, File, FileKind, Job
 from tests.chaos.audience import Audience
 from tests.chaos.users import SPECS, Ticket, Users
 from tests.chaos.world import World

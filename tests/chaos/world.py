@@ -14,9 +14,9 @@ from random import Random
 import psutil
 from sqlalchemy import Engine, select
 
-from jobs import db, retention
-from jobs.db import Sessions
-from jobs.models import Job
+from jobs.database.engine import UNREACHABLE, Sessions, connect, sessions
+from jobs.files import retention
+from jobs.tables import Job
 from tests.deployed import Deployment, Process
 from tests.disk import Disk
 
@@ -122,12 +122,12 @@ class World:
     def db(self) -> Sessions:
         """Our own way to the database, to look on."""
         url = self.deployment.environment.get("STILLHOUSE_DATABASE_URL")
-        self._engine = db.connect(url or f"sqlite:///{self.deployment.data / 'stillhouse.db'}")
-        return db.sessions(self._engine)
+        self._engine = connect(url or f"sqlite:///{self.deployment.data / 'stillhouse.db'}")
+        return sessions(self._engine)
 
     def newest_resume(self, worker: Process) -> str | None:
         """What the job that the worker has, or had, would go on from."""
-        with contextlib.suppress(*db.UNREACHABLE), self.db.read() as session:
+        with contextlib.suppress(*UNREACHABLE), self.db.read() as session:
             held = select(Job.id).where(Job.lease_owner.contains(f":{worker.pid}:", autoescape=True))
             if job_id := session.execute(held).scalars().first():
                 return retention.newest_resume(session, job_id)[0]

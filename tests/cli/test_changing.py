@@ -6,9 +6,9 @@ import re
 import pytest
 from served import FAILURE
 
-from jobs import workers
-from jobs.resources import Offer
 from jobs.states import State
+from jobs.workers import roster
+from jobs.workers.needs import Offer
 
 
 @pytest.fixture
@@ -137,14 +137,14 @@ def test_delete_refuses_what_has_not_ended_and_then_deletes_nothing(kd, client, 
 @pytest.fixture
 def present(server):
     """A worker that says it is there."""
-    me = workers.Self(
+    me = roster.Self(
         "lab:7:ab", "lab", 7, "1.0", Offer(gpus=2, memory_bytes=64_000_000_000, gpu_names=("H100", "H100"))
     )
     with server.db.begin() as session:
-        workers.beat(session, me, trouble="The disk is full [of logs].")
+        roster.beat(session, me, trouble="The disk is full [of logs].")
     yield me.name
     with server.db.begin() as session:
-        workers.leave(session, me.name)
+        roster.leave(session, me.name)
 
 
 def test_workers_are_listed_with_what_they_have_and_what_ails_them(kd, present):

@@ -9,9 +9,9 @@ import pytest
 from deployed import wait_until
 
 from faults.place import ENDLESS, QUICK
-from jobs.broker import TASK, make_celery
+from jobs.doorbell.celery import TASK, make_celery
+from jobs.doorbell.notifier import Notifier
 from jobs.ids import new
-from jobs.notifier import Notifier
 
 # The embedded deployment has no broker.
 pytestmark = pytest.mark.parametrize("deployment", ["production"], indirect=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import store
+from jobs.job import get_job
+from jobs.log import events
+from jobs.queue import submit
 from jobs.states import State
 from kd.spec import parse
 
@@ -54,7 +56,7 @@ while True:
 def test_eight_processes_at_one_queue_take_each_attempt_of_each_job_once(db, database_url, jobs):
     spec = parse({"mode": "train", "config": {}})
     with db.begin() as session:
-        submitted = {store.add_job(session, spec).id for _ in range(jobs)}
+        submitted = {submit.add_job(session, spec).id for _ in range(jobs)}
 
     claimers = subprocess.run(
         [sys.executable, "-c", CLAIMERS, database_url, str(PROCESSES)],
@@ -73,7 +75,7 @@ def test_eight_processes_at_one_queue_take_each_attempt_of_each_job_once(db, dat
     assert len({worker for worker, _, _ in said}) > 1, "one process did it all: nothing was shown"
     with db.read() as session:
         for job_id in submitted:
-            row, history = store.get_job(session, job_id), store.events_after(session, job_id, 0, 100)
+            row, history = get_job(session, job_id), events.events_after(session, job_id, 0, 100)
             assert row.state is State.SUCCEEDED
             assert [event.seq for event in history] == list(range(1, row.events_seq + 1))
             assert [event.type for event in history].count("noted") == row.attempt

@@ -5,9 +5,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from jobs import deliveries, leases, rescuing, store, webhooks
-from jobs.leases import Claim, NewFile, Published
-from jobs.models import Delivery, FileKind, Job
+from jobs.files.retention import NewFile
+from jobs.job import get_job
+from jobs.log.events import events_after
+from jobs.queue import leases, recording, submit
+from jobs.queue.fence import Claim
+from jobs.queue.recording import Published
+from jobs.queue.rescue import rescue_expired
+from jobs.tables import Delivery, FileKind, Job
+from jobs.webhooks import deliveries, subscriptions
 from kd.spec import parse
 
 HOOK_URL = "https://hooks.example/stillhouse"
@@ -19,7 +25,7 @@ def add(db, NOON: datetime) -> Callable[..., str]:
 
     def add(mode: str = "train", *, now: datetime = NOON, **envelope: object) -> str:
         with db.begin() as session:
-            return store.add_job(session, parse({"mode": mode, "config": {}}), now=now, **envelope).id
+            return submit.add_job(session, parse({"mode": mode, "config": {}}), now=now, **envelope).id
 
     return add
 
@@ -37,7 +43,7 @@ def claim(db, NOON: datetime, TTL: timedelta) -> Callable[..., Claim | None]:
 def job(db) -> Callable[[str], Job]:
     def job(job_id: str) -> Job:
         with db.read() as session:
-            return store.get_job(session, job_id)
+            return get_job(session, job_id)
 
     return job
 
@@ -46,7 +52,7 @@ def job(db) -> Callable[[str], Job]:
 def rescue(db) -> Callable[..., list]:
     def rescue(now: datetime, max_stalls: int = 3) -> list:
         with db.begin() as session:
-            return rescuing.rescue_expired(session, max_stalls=max_stalls, now=now)
+            return rescue_expired(session, max_stalls=max_stalls, now=now)
 
     return rescue
 
@@ -61,7 +67,7 @@ def publish(db) -> Callable[..., Published]:
             files.append(a_file(claim, FileKind.STUDENT, f"student-{step}.safetensors"))
         told = {"phase": "student", "epoch": step // 10, "metrics": {"top1": 0.5}, "files": files} | facts
         with db.begin() as session:
-            return leases.publish(session, claim, step=step, best=best, **told)
+            return recording.publish(session, claim, step=step, best=best, **told)
 
     return publish
 
@@ -79,7 +85,7 @@ def new_file() -> Callable[..., NewFile]:
 def events(db) -> Callable[[str], list[tuple[str, dict]]]:
     def events(job_id: str) -> list[tuple[str, dict]]:
         with db.read() as session:
-            return [(event.type, event.data) for event in store.events_after(session, job_id, 0, 10_000)]
+            return [(event.type, event.data) for event in events_after(session, job_id, 0, 10_000)]
 
     return events
 
@@ -93,7 +99,7 @@ def hook(db, NOON: datetime) -> Callable[..., str]:
 
     def hook(*events: str, label: str | None = None, now: datetime = NOON) -> str:
         with db.begin() as session:
-            return webhooks.add(session, HOOK_URL, events, label, now=now)[0].id
+            return subscriptions.add(session, HOOK_URL, events, label, now=now)[0].id
 
     return hook
 
@@ -104,7 +110,7 @@ def log(db) -> Callable[..., list[Delivery]]:
 
     def log(webhook_id: str, **which: object) -> list[Delivery]:
         with db.read() as session:
-            return webhooks.deliveries(session, webhook_id, limit=1000, **which).items[::-1]
+            return subscriptions.deliveries(session, webhook_id, limit=1000, **which).items[::-1]
 
     return log
 

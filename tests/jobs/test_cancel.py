@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from jobs import db as database
-from jobs import leases, requests, rescuing
+from jobs.database.engine import connect, sessions
 from jobs.errors import JobNotFound, LeaseLost, NotAllowed
+from jobs.queue import fence, leases, requests, rescue
 from jobs.states import State
 
 SECOND = timedelta(seconds=1)
@@ -76,7 +76,7 @@ def test_what_has_finished_cannot_be_cancelled(db, add, claim, cancel, state):
     assert (refused.value.action, refused.value.allowed) == ("cancel", ("retry", "delete"))
 
 
-def claim_of(session) -> leases.Claim:
+def claim_of(session) -> fence.Claim:
     claim = leases.claim(session, worker="w1", ttl=timedelta(seconds=30))
     assert claim is not None
     return claim
@@ -143,14 +143,14 @@ def test_of_a_cancel_and_a_finish_at_the_same_moment_exactly_one_wins(db, add, c
         worker.start()
         both.wait()
         with db.begin() as session:
-            won += [state for _, state in rescuing.rescue_expired(session, max_stalls=3, now=NOON + 2 * TTL)]
+            won += [state for _, state in rescue.rescue_expired(session, max_stalls=3, now=NOON + 2 * TTL)]
         worker.join()
 
         assert won == [job(job_id).state]
 
 
 def test_to_cancel_while_a_worker_claims_leaves_no_job_half_way(db, database_url, add, job):
-    other = database.sessions(database.connect(database_url))
+    other = sessions(connect(database_url))
     for _ in range(10):
         job_id = add()
         both = threading.Barrier(2)

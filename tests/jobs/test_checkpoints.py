@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from jobs import leases, store
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, JobNotFound, NotStorable, UnsafePath
-from jobs.models import FileKind
+from jobs.files import find
+from jobs.log import curves, events
+from jobs.queue import leases, recording
 from jobs.states import State
+from jobs.tables import FileKind
 
 
 @pytest.fixture
@@ -16,7 +18,7 @@ def shown(db):
 
     def shown(job_id: str) -> tuple[list[int], int | None]:
         with db.read() as session:
-            rows = store.checkpoints(session, job_id)
+            rows = find.checkpoints(session, job_id)
             return [row.step for row in rows], next((row.step for row in rows if row.best), None)
 
     return shown
@@ -32,7 +34,7 @@ def test_a_checkpoint_can_be_seen_with_its_student(db, add, claim, publish, job,
     published = publish(claim(), step=10, best=True, metrics={"top1": float("nan")})
 
     with db.read() as session:
-        row = store.checkpoint(session, job_id, published.checkpoint_id)
+        row = find.checkpoint(session, job_id, published.checkpoint_id)
     assert (row.job_id, row.attempt, row.phase, row.step, row.epoch, row.best) == (job_id, 1, "student", 10, 1, True)
     assert row.metrics == {"top1": "NaN"}
     assert (row.student.name, row.student.size, row.student.sha256) == ("student-10.safetensors", 3, "ab" * 32)
@@ -85,8 +87,8 @@ def test_best_and_last_are_names_for_checkpoints(db, add, claim, publish):
     publish(held, step=20)
 
     with db.read() as session:
-        assert store.checkpoint(session, job_id, "best").step == 10
-        assert store.checkpoint(session, job_id, "last").step == 20
+        assert find.checkpoint(session, job_id, "best").step == 10
+        assert find.checkpoint(session, job_id, "last").step == 20
 
 
 @pytest.mark.parametrize("which", ["best", "last", "ckpt_01ARZ3NDEKTSV4RRFFQ69G5FAV", "ckpt_\x00", "", "../best"])
@@ -95,7 +97,7 @@ def test_a_checkpoint_that_is_not_there_is_an_error_that_says_so(db, add, claim,
     publish(claim(), step=1, student=False)
 
     with db.read() as session, pytest.raises(CheckpointNotFound):
-        store.checkpoint(session, job_id, which)
+        find.checkpoint(session, job_id, which)
 
 
 def test_a_checkpoint_of_another_job_is_not_there(db, add, claim, publish):
@@ -104,7 +106,7 @@ def test_a_checkpoint_of_another_job_is_not_there(db, add, claim, publish):
     theirs = publish(claim(job_id=other), step=1).checkpoint_id
 
     with db.read() as session, pytest.raises(CheckpointNotFound):
-        store.checkpoint(session, mine, theirs)
+        find.checkpoint(session, mine, theirs)
 
 
 def test_a_claim_goes_on_from_the_newest_resume_file(add, claim, publish, rescue, NOON, TTL):
@@ -143,15 +145,15 @@ def test_a_damaged_resume_file_is_discarded_for_the_one_before(db, add, claim, p
     publish(held, step=10)
     publish(held, step=20)
     with db.begin() as session:
-        leases.record(session, held, metrics=[("loss", step, 1.0) for step in (5, 10, 15, 20)])
+        recording.record(session, held, metrics=[("loss", step, 1.0) for step in (5, 10, 15, 20)])
     rescue(NOON + 2 * TTL)
     second = claim(now=NOON + 2 * TTL)
 
     with db.begin() as session:
-        third = leases.discard_resume(session, second)
+        third = recording.discard_resume(session, second)
     with db.begin() as session:
-        nothing = leases.discard_resume(session, third)
-        points = store.metric_series(session, job_id)
+        nothing = recording.discard_resume(session, third)
+        points = curves.metric_series(session, job_id)
 
     assert (third.resume, third.checkpoint_step) == (f"jobs/{job_id}/attempt-1/resume-10.pt", 10)
     assert (nothing.resume, nothing.checkpoint_step) == (None, -1)
@@ -202,18 +204,18 @@ def test_an_artifact_of_the_same_name_replaces_the_one_before(db, add, claim, re
     job_id = add()
     first = claim()
     with db.begin() as session:
-        assert leases.publish_file(session, first, new_file(first, FileKind.ARTIFACT, "report.json")) == []
-        assert leases.publish_file(session, first, new_file(first, FileKind.ARTIFACT, "model-card.md")) == []
+        assert recording.publish_file(session, first, new_file(first, FileKind.ARTIFACT, "report.json")) == []
+        assert recording.publish_file(session, first, new_file(first, FileKind.ARTIFACT, "model-card.md")) == []
     rescue(NOON + 2 * TTL)
     second = claim(now=NOON + 2 * TTL)
 
     with db.begin() as session:
-        replaced = leases.publish_file(session, second, new_file(second, FileKind.ARTIFACT, "report.json"))
+        replaced = recording.publish_file(session, second, new_file(second, FileKind.ARTIFACT, "report.json"))
 
     with db.read() as session:
         assert replaced == [f"jobs/{job_id}/attempt-1/report.json"]
-        assert [file.name for file in store.files(session, job_id)] == ["model-card.md", "report.json"]
-        assert store.file(session, job_id, "report.json").path == f"jobs/{job_id}/attempt-2/report.json"
+        assert [file.name for file in find.artifacts(session, job_id)] == ["model-card.md", "report.json"]
+        assert find.artifact(session, job_id, "report.json").path == f"jobs/{job_id}/attempt-2/report.json"
 
 
 def test_checkpoints_are_no_artifacts(db, add, claim, publish):
@@ -221,10 +223,10 @@ def test_checkpoints_are_no_artifacts(db, add, claim, publish):
     publish(claim(), step=1)
 
     with db.read() as session:
-        assert store.files(session, job_id) == []
+        assert find.artifacts(session, job_id) == []
         for name in ("resume-1.pt", "student-1.safetensors", "\x00", ""):
             with pytest.raises(ArtifactNotFound):
-                store.file(session, job_id, name)
+                find.artifact(session, job_id, name)
 
 
 @pytest.mark.parametrize("name", ["../report", "a/b", "", ".hidden", "a\x00", "a b", "x" * 201])
@@ -234,7 +236,7 @@ def test_a_file_has_a_name_that_is_safe_everywhere(db, add, claim, new_file, nam
     file = replace(new_file(held, FileKind.ARTIFACT, "report.json"), name=name)
 
     with pytest.raises(NotStorable), db.begin() as session:
-        leases.publish_file(session, held, file)
+        recording.publish_file(session, held, file)
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "jobs/../../x", "jobs//x", "./jobs", "jobs/", "", "a\\..\\b"])
@@ -244,11 +246,11 @@ def test_a_row_never_holds_a_path_that_leaves_the_data_folder(db, add, claim, ne
     file = replace(new_file(held, FileKind.ARTIFACT, "report.json"), path=path)
 
     with pytest.raises(UnsafePath), db.begin() as session:
-        leases.publish_file(session, held, file)
+        recording.publish_file(session, held, file)
 
 
 def test_the_files_of_an_unknown_job_are_an_unknown_job(db):
     with db.read() as session:
-        for look in (store.checkpoints, store.files, store.metric_series, store.events_after):
+        for look in (find.checkpoints, find.artifacts, curves.metric_series, events.events_after):
             with pytest.raises(JobNotFound):
                 look(session, "job_01ARZ3NDEKTSV4RRFFQ69G5FAV")

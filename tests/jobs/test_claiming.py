@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs import leases, store
+from jobs.job import get_job
+from jobs.queue import fence, leases, recording
 from jobs.states import State
 
 SECOND = timedelta(seconds=1)
@@ -75,7 +76,7 @@ def test_without_a_time_given_the_clock_is_the_databases(db, add, TTL):
     with db.begin() as session:
         claim = leases.claim(session, worker="w1", ttl=TTL)
     with db.read() as session:
-        row = store.get_job(session, claim.job_id)
+        row = get_job(session, claim.job_id)
 
     # The database runs on this machine here, so its clock must agree with ours (SQLite's counts milliseconds).
     assert abs(row.started_at - before) < 5 * SECOND
@@ -156,7 +157,7 @@ def test_what_is_kept_without_a_checkpoint_is_progress_too_but_only_of_the_attem
     for number in range(9):
         start = NOON + 10 * number * TTL
         with db.begin() as session:
-            leases.record(session, claim(now=start), got_further=number < 6, now=start)
+            recording.record(session, claim(now=start), got_further=number < 6, now=start)
         outcomes += rescue(start + 2 * TTL)
 
     assert outcomes == [(job_id, State.QUEUED)] * 8 + [(job_id, State.FAILED)]
@@ -187,7 +188,7 @@ def test_a_drained_worker_gives_the_stall_back(db, add, claim, job, events):
     assert events(job_id)[-1] == ("state", {"state": "queued"})
 
 
-def claim_in(session) -> leases.Claim:
+def claim_in(session) -> fence.Claim:
     claim = leases.claim(session, worker="w1", ttl=timedelta(seconds=30))
     assert claim is not None
     return claim

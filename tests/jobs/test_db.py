@@ -14,9 +14,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from jobs import db as database
-from jobs import store
-from jobs.models import Base
+from jobs.database import engine as database
+from jobs.database import migrate
+from jobs.job import get_job
+from jobs.queue import find, submit
+from jobs.tables import Base
 from kd.spec import parse
 
 ROOT = Path(__file__).parents[2]
@@ -27,10 +29,10 @@ def test_who_reads_waits_for_nobody_and_sees_only_what_is_committed(db, add):
     add()
 
     with db.begin() as writing:
-        store.add_job(writing, SPEC)
+        submit.add_job(writing, SPEC)
         started = time.monotonic()
         with db.read() as reading:
-            seen = len(store.list_jobs(reading).items)
+            seen = len(find.list_jobs(reading).items)
         waited = time.monotonic() - started
 
     assert seen == 1
@@ -39,9 +41,9 @@ def test_who_reads_waits_for_nobody_and_sees_only_what_is_committed(db, add):
 
 def test_a_reader_sees_one_moment_of_the_database(db, add):
     with db.read() as reading:
-        before = store.list_jobs(reading).items
+        before = find.list_jobs(reading).items
         add()
-        after = store.list_jobs(reading).items
+        after = find.list_jobs(reading).items
 
     assert before == after == []
 
@@ -50,7 +52,7 @@ def test_a_reader_cannot_write_by_mistake(db, add):
     add()
 
     with db.read() as reading, pytest.raises(DBAPIError, match=r"read-?only"):
-        store.add_job(reading, SPEC)
+        submit.add_job(reading, SPEC)
 
     add()  # the connection went back to the pool and may write again
 
@@ -64,8 +66,8 @@ def test_writers_take_turns(db):
         try:
             for _ in range(10):
                 with db.begin() as session:
-                    store.list_jobs(session)
-                    store.add_job(session, SPEC)
+                    find.list_jobs(session)
+                    submit.add_job(session, SPEC)
         except Exception as error:
             failures.append(error)
 
@@ -77,7 +79,7 @@ def test_writers_take_turns(db):
 
     assert failures == []
     with db.read() as session:
-        assert len(store.list_jobs(session, limit=100).items) == 20
+        assert len(find.list_jobs(session, limit=100).items) == 20
 
 
 def test_sqlite_survives_a_power_cut_and_waits_for_others(tmp_path):
@@ -139,25 +141,25 @@ def test_every_spelling_of_postgresql_is_understood(url):
 def test_the_tables_can_be_made_removed_and_made_again(empty_database_url):
     engine = database.connect(empty_database_url)
     tables = sorted([*Base.metadata.tables, "alembic_version"])
-    assert not database.is_current(database.sessions(engine))
+    assert not migrate.is_current(database.sessions(engine))
 
-    database.upgrade(engine)
+    migrate.upgrade(engine)
     assert sorted(inspect(engine).get_table_names()) == tables
-    assert database.is_current(database.sessions(engine))
+    assert migrate.is_current(database.sessions(engine))
 
-    database.downgrade(engine, "base")
+    migrate.downgrade(engine, "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
-    assert not database.is_current(database.sessions(engine))
+    assert not migrate.is_current(database.sessions(engine))
 
-    database.upgrade(engine)
+    migrate.upgrade(engine)
     assert sorted(inspect(engine).get_table_names()) == tables
-    assert database.is_current(database.sessions(engine))
+    assert migrate.is_current(database.sessions(engine))
     engine.dispose()
 
 
 def test_jobs_of_an_older_version_keep_what_they_need(empty_database_url):
     engine = database.connect(empty_database_url)
-    database.upgrade(engine, "0001")
+    migrate.upgrade(engine, "0001")
     config = {"resources": {"gpus": 4}, "teacher": {"job": "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"}}
     row = {"id": "job_01JZ3V6M8Q4T2B7XK9D5FHNCRX", "mode": "train", "priority": 0, "state": "queued", "attempt": 0}
     row |= {"stalls": 0, "checkpoint_step": -1, "events_seq": 1, "now": "2026-01-15 12:00:00.000000"}
@@ -168,10 +170,10 @@ def test_jobs_of_an_older_version_keep_what_they_need(empty_database_url):
     with engine.begin() as connection:
         connection.execute(text(f"INSERT INTO jobs ({columns}, {more[0]}) VALUES ({values}, {more[1]})"), row)
 
-    database.upgrade(engine)
+    migrate.upgrade(engine)
 
     with database.sessions(engine).read() as session:
-        job = store.get_job(session, row["id"])
+        job = get_job(session, row["id"])
     engine.dispose()
     assert (job.needs_gpus, job.teacher_job_id, job.keep_last) == (4, "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW", 1)
 
@@ -179,7 +181,7 @@ def test_jobs_of_an_older_version_keep_what_they_need(empty_database_url):
 def test_a_second_upgrade_changes_nothing(db, engine, add, job):
     job_id = add()
 
-    database.upgrade(engine)
+    migrate.upgrade(engine)
 
     assert job(job_id).id == job_id
 
@@ -195,9 +197,9 @@ def test_the_migrations_make_the_same_constraints_and_conditions_as_the_models(e
     """What Alembic's comparison does not look at."""
     engine = database.connect(empty_database_url)
 
-    database.upgrade(engine)
+    migrate.upgrade(engine)
     migrated = {table: _facts(engine, table) for table in Base.metadata.tables}
-    database.downgrade(engine, "base")
+    migrate.downgrade(engine, "base")
     Base.metadata.create_all(engine)
     described = {table: _facts(engine, table) for table in Base.metadata.tables}
     engine.dispose()
@@ -257,8 +259,8 @@ def test_a_migration_that_fails_leaves_no_half_of_it(empty_database_url):
         connection.exec_driver_sql("CREATE TABLE files (something INTEGER)")  # the last table of the first revision
 
     with pytest.raises(DBAPIError, match="exists"):
-        database.upgrade(engine)
+        migrate.upgrade(engine)
 
     assert [table for table in inspect(engine).get_table_names() if table != "alembic_version"] == ["files"]
-    assert not database.is_current(database.sessions(engine))
+    assert not migrate.is_current(database.sessions(engine))
     engine.dispose()

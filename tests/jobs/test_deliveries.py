@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from jobs import deliveries, store, webhooks
-from jobs.deliveries import DELAYS, KEPT, LEASE
-from jobs.models import DeliveryState
-from jobs.webhooks import WebhookDisabled
+from jobs.queue import submit
+from jobs.tables import DeliveryState
+from jobs.webhooks import deliveries, subscriptions
+from jobs.webhooks.deliveries import DELAYS, KEPT, LEASE
+from jobs.webhooks.subscriptions import WebhookDisabled
 from kd.spec import parse
 
 SECOND = timedelta(seconds=1)
@@ -36,7 +37,7 @@ def test_a_claim_holds_all_that_is_to_be_sent(add, hook, take, NOON):
 def test_the_databases_clock_decides_when_nobody_says_the_time(db, hook, log):
     webhook_id = hook()
     with db.begin() as session:
-        store.add_job(session, parse({"mode": "train", "config": {}}))
+        submit.add_job(session, parse({"mode": "train", "config": {}}))
     with db.begin() as session:
         assert deliveries.is_due(session)
         claim = deliveries.claim(session)
@@ -157,7 +158,7 @@ def test_a_receiver_that_is_gone_is_told_nothing_more_until_somebody_enables_it(
     fail(claim, status=410)
 
     with db.read() as session:
-        assert webhooks.get(session, webhook_id).disabled_at == NOON
+        assert subscriptions.get(session, webhook_id).disabled_at == NOON
     assert {delivery.state for delivery in log(webhook_id)} == {DeliveryState.FAILED}
     assert {delivery.last_error for delivery in log(webhook_id)} == {
         "the receiver answered 410",
@@ -167,10 +168,10 @@ def test_a_receiver_that_is_gone_is_told_nothing_more_until_somebody_enables_it(
     add()
     assert len(log(webhook_id)) == 2
     with db.begin() as session, pytest.raises(WebhookDisabled, match="enable it first"):
-        webhooks.redeliver(session, webhook_id, claim.id)
+        subscriptions.redeliver(session, webhook_id, claim.id)
 
     with db.begin() as session:
-        assert webhooks.enable(session, webhook_id).disabled_at is None
+        assert subscriptions.enable(session, webhook_id).disabled_at is None
     add()
     assert [delivery.state for delivery in log(webhook_id)][2:] == [DeliveryState.PENDING]
 
@@ -202,7 +203,7 @@ def test_what_is_sent_once_more_at_that_very_moment_stays_in_the_log(db, add, ho
 
     forgetful = threading.Thread(target=forget)
     with db.begin() as session:
-        webhooks.redeliver(session, webhook_id, log(webhook_id)[0].id, now=NOON)
+        subscriptions.redeliver(session, webhook_id, log(webhook_id)[0].id, now=NOON)
         forgetful.start()
         forgetful.join(0.5)
     forgetful.join()

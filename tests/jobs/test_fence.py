@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from jobs import leases
 from jobs.errors import LeaseLost
-from jobs.leases import Claim, NewFile
-from jobs.models import Base, FileKind
+from jobs.files.retention import NewFile
+from jobs.queue import leases, recording
+from jobs.queue.fence import Claim
 from jobs.states import State
+from jobs.tables import Base, FileKind
 
 
 def a_resume(claim: Claim) -> NewFile:
@@ -25,16 +26,16 @@ def an_artifact(claim: Claim) -> NewFile:
 
 WRITES: dict[str, Callable[[Any, Claim], Any]] = {
     "renew": lambda session, claim: leases.renew(session, claim, ttl=timedelta(seconds=30)),
-    "record": lambda session, claim: leases.record(
+    "record": lambda session, claim: recording.record(
         session, claim, events=[{"type": "noted", "data": {}}], metrics=[("loss", 3, 0.1)], phase="student"
     ),
-    "record progress": lambda session, claim: leases.record(session, claim, got_further=True),
-    "record nothing": lambda session, claim: leases.record(session, claim),
-    "publish": lambda session, claim: leases.publish(
+    "record progress": lambda session, claim: recording.record(session, claim, got_further=True),
+    "record nothing": lambda session, claim: recording.record(session, claim),
+    "publish": lambda session, claim: recording.publish(
         session, claim, phase="student", step=9, epoch=1, best=True, metrics={}, files=[a_resume(claim)]
     ),
-    "publish_file": lambda session, claim: leases.publish_file(session, claim, an_artifact(claim)),
-    "discard_resume": lambda session, claim: leases.discard_resume(session, claim),
+    "publish_file": lambda session, claim: recording.publish_file(session, claim, an_artifact(claim)),
+    "discard_resume": lambda session, claim: recording.discard_resume(session, claim),
     "release": lambda session, claim: leases.release(session, claim, State.SUCCEEDED, result={}),
     "requeue": lambda session, claim: leases.requeue(session, claim, keep_stall=True, max_stalls=3),
 }
@@ -43,8 +44,10 @@ WRITES: dict[str, Callable[[Any, Claim], Any]] = {
 def test_every_function_that_takes_a_claim_is_in_this_list():
     takes_claim = {
         name
-        for name, function in vars(leases).items()
-        if callable(function) and not name.startswith("_") and "claim" in getattr(function, "__annotations__", {})
+        for module in (leases, recording)
+        for name, function in vars(module).items()
+        if getattr(function, "__module__", None) == module.__name__
+        if not name.startswith("_") and "claim" in getattr(function, "__annotations__", {})
     }
 
     assert takes_claim == {name.partition(" ")[0] for name in WRITES}

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from jobs import files, garbage, leases, requests, store
-from jobs.garbage import Collected
-from jobs.leases import Claim, NewFile
-from jobs.models import File, FileKind
+from jobs.files import garbage, layout, safely
+from jobs.files.garbage import Collected
+from jobs.files.retention import NewFile
+from jobs.job import get_job
+from jobs.queue import delete, leases, recording, requests
+from jobs.queue.fence import Claim
 from jobs.states import State
+from jobs.tables import File, FileKind
 
 SECOND, A_DAY = timedelta(seconds=1), timedelta(days=1)
 OLD = 2 * garbage.GRACE_SECONDS
@@ -34,7 +37,7 @@ def write(data) -> Callable[..., Path]:
     """A file in an attempt's folder, written long ago."""
 
     def write(job_id: str, attempt: int, name: str, *, age: float = OLD, content: bytes = b"abc") -> Path:
-        path = files.attempt_folder(data, job_id, attempt) / name
+        path = layout.attempt_folder(data, job_id, attempt) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         grow_old(path, data, age)
@@ -87,7 +90,7 @@ def publish(db, data: Path, claim: Claim, step: int, *paths: Path, **facts: obje
     ]
     told = {"phase": "student", "epoch": 1, "best": False, "metrics": {}} | facts
     with db.begin() as session:
-        return leases.publish(session, claim, step=step, files=new, **told).superseded
+        return recording.publish(session, claim, step=step, files=new, **told).superseded
 
 
 def everything(folder: Path) -> set[str]:
@@ -131,7 +134,7 @@ def test_no_attempt_that_is_over_keeps_what_it_left_unpublished(
             leases.release(session, held, State.FAILED)
     rescue(NOON + 2 * TTL)
     with db.read() as session:
-        assert store.get_job(session, job_id).state == after
+        assert get_job(session, job_id).state == after
 
     assert collect() == Collected(files=1, bytes=3)
 
@@ -164,7 +167,7 @@ def test_the_folder_of_a_job_that_was_deleted_goes_whole(db, data, add, write, c
         write(job_id, 1, name)
     with db.begin() as session:
         requests.cancel(session, job_id)
-        store.delete_job(session, job_id)
+        delete.delete_job(session, job_id)
     # The API is killed here.
 
     assert collect() == Collected(files=3, bytes=9)
@@ -176,13 +179,13 @@ def test_a_deleted_jobs_folder_goes_with_the_request_and_what_was_cut_short_late
     for job_id in (first, second):
         write(job_id, 1, checkpoint(10), age=0)
 
-    files.remove_jobs(data, [first])
+    safely.remove_jobs(data, [first])
     (data / "jobs" / second).rename(data / "jobs" / f".deleted-{second}")  # killed here
 
     assert everything(data / "jobs") == {f".deleted-{second}/attempt-1/{checkpoint(10)}"}
     assert collect() == Collected(files=1, bytes=3)
     assert list((data / "jobs").iterdir()) == []
-    files.remove_jobs(data, [first, second])  # gone already: fine
+    safely.remove_jobs(data, [first, second])  # gone already: fine
 
 
 def test_a_database_that_is_not_that_of_the_data_folder_does_not_empty_it(db, add, write, collect, tmp_path, NOON):
@@ -214,12 +217,12 @@ def test_links_are_never_followed(db, data, add, write, collect, tmp_path, NOON,
     with db.begin() as session:
         for deleted in (job_id, linked):
             requests.cancel(session, deleted)
-            store.delete_job(session, deleted)
+            delete.delete_job(session, deleted)
 
     if collector == "collect":
         collect()
     else:
-        files.remove_jobs(data, [job_id, linked])
+        safely.remove_jobs(data, [job_id, linked])
 
     assert list((data / "jobs").iterdir()) == []
     assert secret.read_text() == "secret"
@@ -233,7 +236,7 @@ def test_a_folder_of_jobs_that_is_a_link_is_not_entered(db, data, add, write, co
 
     with pytest.raises(NotADirectoryError):
         collect()
-    files.remove_jobs(data, ["job_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"])
+    safely.remove_jobs(data, ["job_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"])
 
     assert (data / "elsewhere" / outside.relative_to(data / "jobs")).exists()
 
@@ -243,12 +246,12 @@ def test_a_download_that_has_begun_is_read_to_its_end(db, data, add, write, coll
     job_id = add(now=NOON + SECOND)
     content = random.Random(0).randbytes(300_000)
     write(job_id, 1, "teacher.safetensors", content=content)
-    path, _ = files.open_for_download(data, f"jobs/{job_id}/attempt-1/teacher.safetensors")
+    path, _ = safely.open_for_download(data, f"jobs/{job_id}/attempt-1/teacher.safetensors")
     with path.open("rb") as download:
         begun = download.read(1000)
         with db.begin() as session:
             requests.cancel(session, job_id)
-            store.delete_job(session, job_id)
+            delete.delete_job(session, job_id)
 
         assert collect() == Collected(files=1, bytes=300_000)
 
@@ -305,7 +308,7 @@ def test_of_any_mix_what_rows_name_stays_and_every_old_orphan_goes(
             stay.add(write(job_id, attempt, "new.json", age=10))
             stay.add(write(job_id, attempt, "trainer.log"))
             if chance.random() < 0.5:
-                link = files.attempt_folder(data, job_id, attempt) / "link"
+                link = layout.attempt_folder(data, job_id, attempt) / "link"
                 link.symlink_to(chance.choice([outside, tmp_path]))
             if lapses:
                 now += 2 * TTL
@@ -316,7 +319,7 @@ def test_of_any_mix_what_rows_name_stays_and_every_old_orphan_goes(
         if fate == "deleted":
             stay -= {path for path in stay if path.name == "trainer.log" and job_id in path.parts}
             with db.begin() as session:
-                store.delete_job(session, job_id)
+                delete.delete_job(session, job_id)
         if fate == "runs":
             stay |= loose.pop(attempts)
         orphans |= set().union(*loose.values())
@@ -371,7 +374,7 @@ def test_a_collector_without_patience_takes_nothing_from_those_who_work(db, data
             rounds += 1
 
     def write_file(held: Claim, step: int, name: str) -> Path:
-        path = files.attempt_folder(data, held.job_id, held.attempt) / checkpoint(step, name)
+        path = layout.attempt_folder(data, held.job_id, held.attempt) / checkpoint(step, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{name}.x")
         temporary.write_bytes(b"weights")
@@ -394,7 +397,7 @@ def test_a_collector_without_patience_takes_nothing_from_those_who_work(db, data
                 for step in range(attempt * 10, attempt * 10 + 4):
                     new = [write_file(held, step, name) for name in ("student.safetensors", "resume.pt")]
                     superseded = publish(db, data, held, step, *new, best=step % 3 == 0)
-                    files.remove(data, superseded)
+                    safely.remove(data, superseded)
                     assert missing() == set()
                 write_file(held, 99, "resume.pt")  # never published
                 if attempt == 1:
@@ -403,8 +406,8 @@ def test_a_collector_without_patience_takes_nothing_from_those_who_work(db, data
             if number % 2 == 0:
                 with db.begin() as session:
                     leases.release(session, held, State.FAILED)
-                    store.delete_job(session, job_id)
-                files.remove_jobs(data, [job_id])
+                    delete.delete_job(session, job_id)
+                safely.remove_jobs(data, [job_id])
             assert missing() == set()
         seen = rounds
         while rounds < seen + 2 and not failures:

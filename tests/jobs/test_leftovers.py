@@ -3,10 +3,11 @@
 import pytest
 from sqlalchemy import func, insert, select
 
-from jobs import leases, leftovers, store
 from jobs.errors import JobNotFound
-from jobs.models import Event, Leftover, MetricPoint
+from jobs.log import curves, events, purge
+from jobs.queue import delete, leases
 from jobs.states import State
+from jobs.tables import Event, Leftover, MetricPoint
 
 
 @pytest.fixture
@@ -32,30 +33,30 @@ def count(db, what) -> int:
 
 
 def test_what_a_deleted_job_has_said_is_out_of_sight_at_once_and_then_gone(db, ended, monkeypatch):
-    monkeypatch.setattr(leftovers, "ROWS", 40)
+    monkeypatch.setattr(purge, "ROWS", 40)
     gone, stays = ended(points=100), ended(points=10)
 
     with db.begin() as session:
-        store.delete_job(session, gone)
+        delete.delete_job(session, gone)
 
     with db.read() as session:
-        for look in (store.metric_series, store.events_after):
+        for look in (curves.metric_series, events.events_after):
             with pytest.raises(JobNotFound):
                 look(session, gone)
     assert count(db, MetricPoint) == 110
-    assert leftovers.purge(db) == 1
+    assert purge.purge(db) == 1
     assert (count(db, MetricPoint), count(db, Leftover)) == (10, 0)
     with db.read() as session:
-        assert sum(len(points) for points in store.metric_series(session, stays).values()) == 10
+        assert sum(len(points) for points in curves.metric_series(session, stays).values()) == 10
         assert {event.job_id for event in session.execute(select(Event)).scalars()} == {stays}
-    assert leftovers.purge(db) == 0
+    assert purge.purge(db) == 0
 
 
 def test_who_writes_gets_in_between_the_turns_of_a_purge(db, ended, add, monkeypatch):
-    monkeypatch.setattr(leftovers, "ROWS", 10)
-    monkeypatch.setattr(leftovers, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr(purge, "ROWS", 10)
+    monkeypatch.setattr(purge, "TURN_SECONDS", 0.001)
     with db.begin() as session:
-        store.delete_job(session, ended(points=5_000))
+        delete.delete_job(session, ended(points=5_000))
     turns = []
 
     class Between:
@@ -66,7 +67,7 @@ def test_who_writes_gets_in_between_the_turns_of_a_purge(db, ended, add, monkeyp
             turns.append(count(db, MetricPoint))
             return False
 
-    assert leftovers.purge(db, Between()) == 1
+    assert purge.purge(db, Between()) == 1
 
     assert len(turns) > 2
     assert turns == sorted(turns, reverse=True)

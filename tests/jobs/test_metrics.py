@@ -6,14 +6,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs import leases, store
+from jobs.log import curves
+from jobs.queue import recording
 
 
 @pytest.fixture
 def record(db):
     def record(claim, *points: tuple[str, int, float]) -> None:
         with db.begin() as session:
-            leases.record(session, claim, metrics=points)
+            recording.record(session, claim, metrics=points)
 
     return record
 
@@ -22,7 +23,7 @@ def record(db):
 def series(db):
     def series(job_id: str, names: list[str] | None = None) -> dict[str, list[tuple[int, float]]]:
         with db.read() as session:
-            return store.metric_series(session, job_id, names)
+            return curves.metric_series(session, job_id, names)
 
     return series
 

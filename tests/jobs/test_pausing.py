@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from jobs import leases, requests, rescuing, store
 from jobs.errors import JobNotFound, NotAllowed
-from jobs.models import Job
+from jobs.queue import leases, requests, rescue, submit
 from jobs.states import State
+from jobs.tables import Job
 
 SECOND = timedelta(seconds=1)
 
@@ -66,12 +66,12 @@ def test_a_paused_job_goes_on_from_its_last_checkpoint(db, add, claim, publish, 
 
 
 def test_the_time_for_which_a_job_was_put_aside_does_not_count_as_waiting(db, add, ask, job, NOON):
-    job_id = add(limits=store.Limits(max_queue_seconds=60))
+    job_id = add(limits=submit.Limits(max_queue_seconds=60))
     ask(requests.pause, job_id)
 
     ask(requests.resume, job_id, NOON + 3_600 * SECOND)
     with db.begin() as session:
-        expired = rescuing.expire_waiting(session, now=NOON + 3_650 * SECOND)
+        expired = rescue.expire_waiting(session, now=NOON + 3_650 * SECOND)
 
     assert expired == []
     assert job(job_id).start_by == NOON + 3_660 * SECOND

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import plain
+from jobs.database import storable
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 ANY_JSON = st.recursive(
@@ -20,7 +20,7 @@ def test_json_for_a_column_is_strict_and_can_be_sent_on(value):
     def no_constants(word: str) -> None:
         raise AssertionError(word)
 
-    back = json.loads(plain.to_json(value), parse_constant=no_constants)
+    back = json.loads(storable.to_json(value), parse_constant=no_constants)
 
     text = json.dumps(back, ensure_ascii=False)
     text.encode()
@@ -29,4 +29,4 @@ def test_json_for_a_column_is_strict_and_can_be_sent_on(value):
 
 @given(st.text())
 def test_text_that_can_be_stored_is_left_alone(text):
-    assert (plain.clean(text) == text) == plain.is_storable(text) == ("\x00" not in text)
+    assert (storable.clean(text) == text) == storable.is_storable(text) == ("\x00" not in text)

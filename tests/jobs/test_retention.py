@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs import files, leases, retention, store
 from jobs.errors import CheckpointNotFound, JobNotFound
+from jobs.files import find, layout, retention, safely
+from jobs.queue import delete, leases
 from jobs.states import State
 
 
@@ -16,7 +17,7 @@ def kept(db) -> Callable[[str], list[int]]:
 
     def kept(job_id: str) -> list[int]:
         with db.read() as session:
-            return [row.step for row in store.checkpoints(session, job_id)]
+            return [row.step for row in find.checkpoints(session, job_id)]
 
     return kept
 
@@ -59,7 +60,7 @@ def test_a_pinned_student_stays_while_newer_ones_come(db, add, claim, publish, p
 
     assert kept(job_id) == [50, 20, 10]
     with db.read() as session:
-        found = store.checkpoint(session, job_id, pinned)
+        found = find.checkpoint(session, job_id, pinned)
     assert found.pinned
     assert [path for paths in later for path in paths if "student-20" in path] == []
 
@@ -119,15 +120,15 @@ def test_a_deleted_job_takes_its_pinned_students_with_it(db, add, claim, publish
     job_id = add()
     held = claim()
     pin(job_id, publish(held, 10).checkpoint_id)
-    student = files.attempt_folder(tmp_path, job_id, 1) / "student-10.safetensors"
+    student = layout.attempt_folder(tmp_path, job_id, 1) / "student-10.safetensors"
     student.parent.mkdir(parents=True)
     student.write_bytes(b"abc")
     with db.begin() as session:
         leases.release(session, held, State.FAILED)
 
     with db.begin() as session:
-        store.delete_job(session, job_id)
-    files.remove_jobs(tmp_path, [job_id])
+        delete.delete_job(session, job_id)
+    safely.remove_jobs(tmp_path, [job_id])
 
     assert list((tmp_path / "jobs").iterdir()) == []
 
@@ -160,6 +161,6 @@ def test_a_pin_and_a_newer_checkpoint_at_the_same_moment_leave_the_row_or_say_th
         thread.join()
 
     with db.read() as session:
-        there = {row.id for row in store.checkpoints(session, job_id)}
+        there = {row.id for row in find.checkpoints(session, job_id)}
     assert len(said) == 10
     assert there == {checkpoint_id for checkpoint_id in said if checkpoint_id != "gone"} | {last}

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from jobs import room, store
+from jobs import tables as module
 from jobs.errors import NoRoom
+from jobs.files import quota
+from jobs.queue import delete, find
 from jobs.settings import Settings
 
 # More than any disk has.
@@ -31,7 +33,7 @@ def refusal(db) -> Callable[[Settings], str | None]:
     def refusal(settings: Settings) -> str | None:
         try:
             with db.read() as session:
-                room.check(session, settings)
+                quota.check(session, settings)
         except NoRoom as error:
             return error.why
         return None
@@ -57,7 +59,7 @@ def test_a_disk_with_less_free_than_there_must_be_takes_no_job(settings, refusal
 
     why = refusal(low)
 
-    assert why == room.trouble(low)
+    assert why == quota.trouble(low)
     assert "GB free" in why
     assert "1,000,000.0 TB must be" in why
     assert "STILLHOUSE_MIN_FREE_BYTES" in why
@@ -67,12 +69,12 @@ def test_a_disk_with_enough_free_takes_jobs(settings, refusal, tmp_path):
     enough = settings(min_free_bytes=shutil.disk_usage(tmp_path).free // 2)
 
     assert not enough.data_dir.exists(), "it counts where the folder will be"
-    assert room.trouble(enough) is None
+    assert quota.trouble(enough) is None
     assert refusal(enough) is None
 
 
 def test_without_limits_nothing_is_refused(settings, refusal):
-    assert room.trouble(settings()) is None
+    assert quota.trouble(settings()) is None
     assert refusal(settings()) is None
 
 
@@ -91,10 +93,10 @@ def test_files_of_all_jobs_beyond_the_quota_refuse_new_jobs_until_some_are_delet
     assert why is not None
     assert "take 12 bytes; 12 bytes is what they may take" in why
     assert "STILLHOUSE_QUOTA_BYTES" in why
-    assert room.trouble(limited) is None, "jobs that are there may run"
+    assert quota.trouble(limited) is None, "jobs that are there may run"
 
     with db.begin() as session:
-        store.delete_all(session, [store.Job.id == first])  # runs: stays
+        delete.delete_all(session, [module.Job.id == first])  # runs: stays
     assert refusal(limited) is not None
 
 
@@ -120,8 +122,8 @@ def test_many_who_ask_at_once_all_get_an_answer(db, add, claim, publish, setting
         for _ in range(20):
             try:
                 with db.begin() as session:  # also of those who hold the one connection that may write
-                    store.list_jobs(session)
-                    room.check(session, limited)
+                    find.list_jobs(session)
+                    quota.check(session, limited)
             except NoRoom:
                 answers.append("no")
 

@@ -20,13 +20,17 @@ from hypothesis.stateful import run_state_machine_as_test as walk
 from sqlalchemy import case, select, text
 from sqlalchemy.exc import IntegrityError
 
-from jobs import attempts, leases, leftovers, requests, rescuing, store
-from jobs import db as database
+from jobs.database.engine import Sessions, connect, sessions
 from jobs.errors import JobNotFound, LeaseLost, NotAllowed
-from jobs.leases import Claim, NewFile
-from jobs.models import Base, Event, FileKind, Job, MetricPoint
-from jobs.retention import RESUMES_KEPT
+from jobs.files.retention import RESUMES_KEPT, NewFile
+from jobs.log import purge
+from jobs.log.events import events_after
+from jobs.queue import attempts, leases, recording, requests, rescue, submit
+from jobs.queue import fence as the_fence
+from jobs.queue.delete import delete_job
+from jobs.queue.fence import Claim
 from jobs.states import FINAL, MOVES, State
+from jobs.tables import Base, Event, FileKind, Job, MetricPoint
 from kd.spec import parse
 
 SPEC = parse({"mode": "train", "config": {}})
@@ -79,7 +83,7 @@ class Known:
 class Life(RuleBasedStateMachine):
     """Users, workers, zombies and rescuers, one deed after another."""
 
-    new_database: Callable[[], database.Sessions]
+    new_database: Callable[[], Sessions]
 
     jobs = Bundle("jobs")
     claims = Bundle("claims")
@@ -99,9 +103,9 @@ class Life(RuleBasedStateMachine):
     @rule(target=jobs, priority=st.integers(-1, 1), patient=st.sampled_from([True, True, True, False]))
     def submit(self, priority: int, patient: bool) -> str:
         self.now += timedelta(milliseconds=1)
-        limits = store.Limits(max_queue_seconds=None if patient else QUEUE_SECONDS)
+        limits = submit.Limits(max_queue_seconds=None if patient else QUEUE_SECONDS)
         with self.db.begin() as session:
-            job_id = store.add_job(session, SPEC, priority=priority, limits=limits, now=self.now).id
+            job_id = submit.add_job(session, SPEC, priority=priority, limits=limits, now=self.now).id
         start_by = None if patient else self.now + timedelta(seconds=QUEUE_SECONDS)
         self.known[job_id] = Known(order=(-priority, next(self.numbers)), start_by=start_by)
         return job_id
@@ -110,18 +114,18 @@ class Life(RuleBasedStateMachine):
     @rule(target=jobs, key=st.sampled_from(["one", "two"]))
     def submit_the_same_twice_at_once(self, key: str):
         """Two servers have both looked for the key when neither has written yet."""
-        asked = store.Idempotency(key, "0" * 64)
+        asked = submit.Idempotency(key, "0" * 64)
         self.now += timedelta(milliseconds=1)
         with self.db.read() as session:
-            before = store.made_before(session, asked)
+            before = submit.made_before(session, asked)
         made = []
         for _ in range(2 if before is None else 0):
             try:
                 with self.db.begin() as session:
-                    made.append(store.add_job(session, SPEC, idempotency=asked, now=self.now).id)
+                    made.append(submit.add_job(session, SPEC, idempotency=asked, now=self.now).id)
             except IntegrityError:
                 with self.db.read() as session:
-                    assert store.made_before(session, asked).id == made[0]
+                    assert submit.made_before(session, asked).id == made[0]
         if before is not None:
             assert before.id == self.keys[key]
             return multiple()
@@ -155,7 +159,7 @@ class Life(RuleBasedStateMachine):
     @rule(job_id=jobs)
     def delete(self, job_id: str) -> None:
         def delete(session, job_id: str, now: datetime) -> None:
-            store.delete_job(session, job_id)
+            delete_job(session, job_id)
 
         if self.ask(delete, job_id, refused=set(State) - FINAL):
             del self.known[job_id]
@@ -213,7 +217,10 @@ class Life(RuleBasedStateMachine):
     @rule(claim=claims, step=st.integers(0, 20), further=st.booleans())
     def record(self, claim: Claim, step: int, further: bool) -> None:
         said = {"events": [{"type": "noted", "data": {}}], "metrics": [("loss", step, 0.5)], "got_further": further}
-        if self.as_its_worker(claim, lambda session: leases.record(session, claim, now=self.now, **said)) and further:
+        if (
+            self.as_its_worker(claim, lambda session: recording.record(session, claim, now=self.now, **said))
+            and further
+        ):
             self.known[claim.job_id].stalls = 0
 
     @rule(claim=claims, further=st.integers(1, 5))
@@ -221,7 +228,9 @@ class Life(RuleBasedStateMachine):
         step = further + (self.known[claim.job_id].step if claim.job_id in self.known else 0)
         file = NewFile(FileKind.RESUME, "r.pt", f"r{next(self.numbers)}", 1, "0" * 64)
         facts = {"phase": "student", "epoch": 0, "best": False, "metrics": {}, "files": [file]}
-        if self.as_its_worker(claim, lambda session: leases.publish(session, claim, step=step, now=self.now, **facts)):
+        if self.as_its_worker(
+            claim, lambda session: recording.publish(session, claim, step=step, now=self.now, **facts)
+        ):
             known = self.known[claim.job_id]
             known.resumes, known.stalls = [(step, file.path), *known.resumes][:RESUMES_KEPT], 0
 
@@ -229,7 +238,7 @@ class Life(RuleBasedStateMachine):
     def find_its_resume_damaged(self, claim: Claim):
         anew: list[Claim] = []
         if not self.as_its_worker(
-            claim, lambda session: anew.append(leases.discard_resume(session, claim, now=self.now))
+            claim, lambda session: anew.append(recording.discard_resume(session, claim, now=self.now))
         ):
             return multiple()
         known = self.known[claim.job_id]
@@ -287,7 +296,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def rescue(self) -> None:
         with self.db.begin() as session:
-            rescued = rescuing.rescue_expired(session, max_stalls=MAX_STALLS, now=self.now)
+            rescued = rescue.rescue_expired(session, max_stalls=MAX_STALLS, now=self.now)
         late = [job_id for job_id, known in self.known.items() if known.owner and known.lease_ends < self.now]
         assert sorted(job_id for job_id, _ in rescued) == sorted(late)
         for job_id in late:
@@ -297,7 +306,7 @@ class Life(RuleBasedStateMachine):
     def tidy_up(self) -> None:
         """What has waited too long fails; what deleted jobs have said goes, and nothing else does."""
         with self.db.begin() as session:
-            expired = rescuing.expire_waiting(session, now=self.now)
+            expired = rescue.expire_waiting(session, now=self.now)
         late = [
             job_id
             for job_id, known in self.known.items()
@@ -306,7 +315,7 @@ class Life(RuleBasedStateMachine):
         assert sorted(expired) == sorted(late)
         for job_id in late:
             self.known[job_id].state = State.FAILED
-        leftovers.purge(self.db)
+        purge.purge(self.db)
         with self.db.read() as session:
             there = {*session.scalars(select(Event.job_id)), *session.scalars(select(MetricPoint.job_id))}
         assert not there & self.gone
@@ -345,7 +354,7 @@ class Life(RuleBasedStateMachine):
     def look_back(self) -> None:
         with self.db.read() as session:
             for job_id, known in self.known.items():
-                events = store.events_after(session, job_id, 0, 10_000)
+                events = events_after(session, job_id, 0, 10_000)
                 states = [State(event.data["state"]) for event in events if event.type == "state"]
                 assert [event.seq for event in events] == list(range(1, len(events) + 1)), "a gap in the log"
                 assert (states[0], states[-1]) == (State.QUEUED, known.state)
@@ -360,17 +369,17 @@ def life(database_url: str, tmp_path: Path) -> type[Life]:
     if database_url.startswith("sqlite"):
         template, numbers = Path(database_url.removeprefix("sqlite:///")), itertools.count()
 
-        def new_database() -> database.Sessions:
+        def new_database() -> Sessions:
             path = tmp_path / f"walk-{next(numbers)}.db"
             shutil.copy(template, path)
-            return database.sessions(database.connect(f"sqlite:///{path}"))
+            return sessions(connect(f"sqlite:///{path}"))
     else:
 
-        def new_database() -> database.Sessions:
-            engine = database.connect(database_url)
+        def new_database() -> Sessions:
+            engine = connect(database_url)
             with engine.begin() as connection:
                 connection.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)}"))
-            return database.sessions(engine)
+            return sessions(engine)
 
     return type("LifeHere", (Life,), {"new_database": staticmethod(new_database)})
 
@@ -401,14 +410,14 @@ def test_nor_in_ten_thousand_deeds(life):
 
 
 def without_the_fence(monkeypatch) -> None:
-    monkeypatch.setattr(leases, "_fence", lambda claim: (Job.id == claim.job_id,))
+    monkeypatch.setattr(the_fence, "conditions", lambda claim: (Job.id == claim.job_id,))
 
 
 def without_the_attempt_in_the_fence(monkeypatch) -> None:
     def fence(claim: Claim):
         return Job.id == claim.job_id, Job.lease_owner == claim.worker, Job.state == State.RUNNING
 
-    monkeypatch.setattr(leases, "_fence", fence)
+    monkeypatch.setattr(the_fence, "conditions", fence)
 
 
 def without_the_cancel_case(monkeypatch) -> None:
@@ -434,9 +443,9 @@ def _without(monkeypatch, ending: State) -> None:
 
 
 def with_rescue_of_the_living(monkeypatch) -> None:
-    real = rescuing.rescue_expired
+    real = rescue.rescue_expired
     monkeypatch.setattr(
-        rescuing, "rescue_expired", lambda session, **given: real(session, **{**given, "now": given["now"] + TTL})
+        rescue, "rescue_expired", lambda session, **given: real(session, **{**given, "now": given["now"] + TTL})
     )
 
 

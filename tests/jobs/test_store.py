@@ -8,10 +8,13 @@ import pytest
 from sqlalchemy import event, update
 from sqlalchemy.exc import IntegrityError
 
-from jobs import ids, leases, queue, store
+from jobs import ids
 from jobs.errors import JobNotFound, NotStorable
-from jobs.models import Job
+from jobs.job import get_job
+from jobs.queue import find, leases, place, submit
+from jobs.queue.delete import delete_all
 from jobs.states import State
+from jobs.tables import Job
 from kd.spec import parse
 
 SECOND = timedelta(seconds=1)
@@ -22,12 +25,12 @@ def test_a_new_job_waits_with_what_was_asked_and_what_that_means(db, NOON):
     given = {"mode": "guide", "config": {"student": {"arch": "cnn_small"}}}
 
     with db.begin() as session:
-        job = store.add_job(
+        job = submit.add_job(
             session, parse(given), given=given, name="первый", labels={"team": "vision"}, priority=5, now=NOON
         )
 
     with db.read() as session:
-        row = store.get_job(session, job.id)
+        row = get_job(session, job.id)
     assert (row.mode, row.name, row.labels, row.priority) == ("guide", "первый", {"team": "vision"}, 5)
     assert row.spec == given
     assert row.resolved_spec == parse(given).model_dump(mode="json")
@@ -38,7 +41,7 @@ def test_a_new_job_waits_with_what_was_asked_and_what_that_means(db, NOON):
 
 def test_a_job_can_be_shown_after_its_transaction(db):
     with db.begin() as session:
-        job = store.add_job(session, SPEC)
+        job = submit.add_job(session, SPEC)
 
     assert (job.state, job.labels, job.attempt) == (State.QUEUED, {}, 0)
 
@@ -49,7 +52,7 @@ def test_a_retry_knows_its_parent_and_outlives_it(db, add, job):
     assert job(second).parent_job_id == first
 
     with db.begin() as session:
-        session.delete(store.get_job(session, first))
+        session.delete(get_job(session, first))
 
     assert job(second).parent_job_id is None
     with pytest.raises(JobNotFound):
@@ -74,7 +77,7 @@ def test_jobs_and_their_retries_are_deleted_at_the_same_moment(engine, db, add):
 
     def delete(state: State) -> None:
         with db.begin() as session:
-            deleted[state] = store.delete_all(session, [Job.state == state])
+            deleted[state] = delete_all(session, [Job.state == state])
 
     threads = [threading.Thread(target=delete, args=(state,)) for state in (State.FAILED, State.CANCELLED)]
     for thread in threads:
@@ -93,7 +96,7 @@ def test_jobs_and_their_retries_are_deleted_at_the_same_moment(engine, db, add):
 )
 def test_a_job_that_is_not_there_is_an_error_that_says_so(db, job_id):
     with db.read() as session, pytest.raises(JobNotFound):
-        store.get_job(session, job_id)
+        get_job(session, job_id)
 
 
 @pytest.mark.parametrize("odd", ["a\x00b", "half \ud83d pair"])
@@ -109,7 +112,7 @@ def test_text_that_no_database_can_hold_is_refused(db, where, odd):
     }[where]
 
     with db.begin() as session, pytest.raises(NotStorable, match="cannot be stored") as refused:
-        store.add_job(session, SPEC, **envelope)
+        submit.add_job(session, SPEC, **envelope)
 
     assert isinstance(refused.value, ValueError)
     str(refused.value).encode()  # it can be shown to the user
@@ -118,7 +121,7 @@ def test_text_that_no_database_can_hold_is_refused(db, where, odd):
 @pytest.mark.parametrize("priority", [-101, 101, 10**30])
 def test_a_priority_has_bounds(db, priority):
     with db.begin() as session, pytest.raises(NotStorable, match="between -100 and 100"):
-        store.add_job(session, SPEC, priority=priority)
+        submit.add_job(session, SPEC, priority=priority)
 
 
 def test_the_table_itself_refuses_a_priority_out_of_bounds(db, add):
@@ -134,7 +137,7 @@ def test_pages_show_every_job_once_newest_first_while_others_arrive(db, add, NOO
     seen, after = [], None
     while True:
         with db.read() as session:
-            page = store.list_jobs(session, limit=5, after=after)
+            page = find.list_jobs(session, limit=5, after=after)
         seen += [job.id for job in page.items]
         if not page.has_more:
             break
@@ -149,19 +152,19 @@ def test_a_page_that_ends_with_the_last_job_has_no_more(db, add):
         add()
 
     with db.read() as session:
-        assert not store.list_jobs(session, limit=3).has_more
-        assert store.list_jobs(session, limit=2).has_more
-        assert store.list_jobs(session, after="nonsense \x00") == store.Page([], has_more=False)
+        assert not find.list_jobs(session, limit=3).has_more
+        assert find.list_jobs(session, limit=2).has_more
+        assert find.list_jobs(session, after="nonsense \x00") == find.Page([], has_more=False)
 
 
 def test_a_cursor_works_after_its_job_is_gone(db, add, NOON):
     old, middle, new = (add(now=NOON + number * SECOND) for number in range(3))
     with db.begin() as session:
-        session.delete(store.get_job(session, middle))
+        session.delete(get_job(session, middle))
 
     with db.read() as session:
-        assert [job.id for job in store.list_jobs(session, after=middle).items] == [old]
-        assert [job.id for job in store.list_jobs(session, after=new).items] == [old]
+        assert [job.id for job in find.list_jobs(session, after=middle).items] == [old]
+        assert [job.id for job in find.list_jobs(session, after=new).items] == [old]
 
 
 @pytest.fixture
@@ -177,7 +180,7 @@ def listed(db, add, claim, NOON):
 
     def listed(**wanted) -> list[str | None]:
         with db.read() as session:
-            return [job.name for job in store.list_jobs(session, which=store.Filter(**wanted)).items]
+            return [job.name for job in find.list_jobs(session, which=find.Filter(**wanted)).items]
 
     return listed
 
@@ -216,7 +219,7 @@ def test_a_job_can_be_found_by_its_id(db, add):
     job_id, _ = add(), add()
 
     with db.read() as session:
-        assert [job.id for job in store.list_jobs(session, which=store.Filter(q=job_id)).items] == [job_id]
+        assert [job.id for job in find.list_jobs(session, which=find.Filter(q=job_id)).items] == [job_id]
 
 
 def test_the_next_to_ring_for_is_the_next_to_be_claimed(db, add, claim):
@@ -225,11 +228,11 @@ def test_the_next_to_ring_for_is_the_next_to_be_claimed(db, add, claim):
     urgent = add(priority=1)
 
     with db.read() as session:
-        assert queue.first(session) == urgent
+        assert place.first(session) == urgent
     for _ in range(3):
         claim()
     with db.read() as session:
-        assert queue.first(session) is None
+        assert place.first(session) is None
 
 
 def test_ids_are_in_the_order_of_submission():

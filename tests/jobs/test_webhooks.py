@@ -14,11 +14,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import StatementError
 
 import jobs
-from jobs import leases, requests, store, webhooks
 from jobs.errors import DeliveryNotFound, WebhookNotFound
-from jobs.models import DeliveryState
+from jobs.log.events import EVENTS
+from jobs.queue import delete, find, leases, recording, requests, submit
 from jobs.states import State
-from jobs.webhooks import EVENTS, TooManyWebhooks, UnknownEvent
+from jobs.tables import DeliveryState
+from jobs.webhooks import subscriptions
+from jobs.webhooks.subscriptions import TooManyWebhooks, UnknownEvent
 from kd import events as kd_events
 from kd.spec import parse
 
@@ -49,7 +51,7 @@ def test_a_webhook_hears_of_every_change_of_state_unless_it_asks_for_something_e
     held = claim()
     with db.begin() as session:
         said = [{"type": "noted", "data": {}}, {"type": "round", "data": {}}, {"type": "noted", "data": {}}]
-        leases.record(session, held, events=said, now=NOON)
+        recording.record(session, held, events=said, now=NOON)
         leases.release(session, held, State.SUCCEEDED, now=NOON)
 
     assert [delivery.seq for delivery in log(states)] == [1, 2, 7]
@@ -73,7 +75,7 @@ def test_nothing_is_delivered_of_what_was_taken_back(db, add, hook, log, NOON):
     webhook_id = hook()
 
     with suppress(ZeroDivisionError), db.begin() as session:
-        store.add_job(session, parse({"mode": "train", "config": {}}), now=NOON)
+        submit.add_job(session, parse({"mode": "train", "config": {}}), now=NOON)
         raise ZeroDivisionError
 
     assert log(webhook_id) == []
@@ -86,7 +88,7 @@ def test_many_jobs_cancelled_at_once_are_all_told_of(db, add, hook, log, NOON):
     webhook_id = hook()
 
     with db.begin() as session:
-        requests.cancel_all(session, store.matching(session, store.EVERY), now=NOON)
+        requests.cancel_all(session, find.matching(session, find.EVERY), now=NOON)
 
     assert {delivery.job_id for delivery in log(webhook_id)} == set(jobs)
     assert {delivery.seq for delivery in log(webhook_id)} == {2}
@@ -99,7 +101,7 @@ def test_without_webhooks_a_transaction_asks_for_them_once(db, add, engine, NOON
     sqlalchemy_event.listen(engine, "before_cursor_execute", lambda _1, _2, statement, *_3: asked.append(statement))
 
     with db.begin() as session:
-        cancelled = requests.cancel_all(session, store.matching(session, store.EVERY), now=NOON)
+        cancelled = requests.cancel_all(session, find.matching(session, find.EVERY), now=NOON)
 
     assert len(cancelled) == 5
     assert sum("webhooks" in statement for statement in asked) == 1
@@ -114,9 +116,9 @@ def test_a_webhook_that_goes_while_a_job_speaks_does_not_disturb_the_job(
     job_id = add()
     held = claim()
     write = (
-        (lambda session: webhooks.remove(session, webhook_id))
+        (lambda session: subscriptions.remove(session, webhook_id))
         if meanwhile == "deleted"
-        else (lambda session: webhooks.disable(session, webhook_id, "gone", now=NOON))
+        else (lambda session: subscriptions.disable(session, webhook_id, "gone", now=NOON))
     )
 
     def go_away():
@@ -125,11 +127,11 @@ def test_a_webhook_that_goes_while_a_job_speaks_does_not_disturb_the_job(
 
     other = threading.Thread(target=go_away)
     with db.begin() as session:
-        leases.record(session, held, events=[{"type": "round", "data": {}}], now=NOON)  # has read who listens
+        recording.record(session, held, events=[{"type": "round", "data": {}}], now=NOON)  # has read who listens
         other.start()
         if engine.dialect.name == "postgresql":
             other.join()  # on SQLite it waits for us
-        leases.record(session, held, events=[{"type": "noted", "data": {}}], now=NOON)
+        recording.record(session, held, events=[{"type": "noted", "data": {}}], now=NOON)
     other.join()
 
     assert [kind for kind, _ in events(job_id)][-2:] == ["round", "noted"]
@@ -142,11 +144,11 @@ def test_disabling_waits_for_what_is_being_added(db, add, hook, log, NOON):
 
     def disable():
         with db.begin() as session:
-            webhooks.disable(session, webhook_id, "gone", now=NOON)
+            subscriptions.disable(session, webhook_id, "gone", now=NOON)
 
     other = threading.Thread(target=disable)
     with db.begin() as session:
-        store.add_job(session, parse({"mode": "train", "config": {}}), now=NOON)
+        submit.add_job(session, parse({"mode": "train", "config": {}}), now=NOON)
         other.start()
         other.join(0.2)
         assert other.is_alive()
@@ -158,7 +160,7 @@ def test_disabling_waits_for_what_is_being_added(db, add, hook, log, NOON):
 
 
 def test_every_event_that_is_written_can_be_asked_for():
-    code = "".join(path.read_text() for path in Path(jobs.__file__).parent.glob("*.py"))
+    code = "".join(path.read_text() for path in Path(jobs.__file__).parent.rglob("*.py"))
     ours = set(re.findall(r'Said\("(\w+)"', code)) | set(re.findall(r'State\.\w+: "(\w+)"', code))
     union, _ = get_args(kd_events.Event)
     trainers = {member.model_fields["event"].default for member in get_args(union)}
@@ -174,7 +176,7 @@ def test_every_event_that_is_written_can_be_asked_for():
 
 def test_the_secret_is_new_each_time_and_long_enough(db):
     with db.begin() as session:
-        secrets = {webhooks.add(session, URL)[1] for _ in range(3)}
+        secrets = {subscriptions.add(session, URL)[1] for _ in range(3)}
 
     assert len(secrets) == 3
     for secret in secrets:
@@ -186,7 +188,7 @@ def test_a_database_error_does_not_tell_the_secret(db):
     with db.begin() as session:
         session.execute(text("ALTER TABLE webhooks DROP COLUMN label"))
         with pytest.raises(StatementError) as refused:
-            webhooks.add(session, URL)
+            subscriptions.add(session, URL)
         session.rollback()
 
     assert "INSERT INTO webhooks" in str(refused.value)
@@ -199,17 +201,17 @@ def test_a_database_error_does_not_tell_the_secret(db):
 )
 def test_an_unknown_event_is_refused_with_the_nearest_that_there_are(db, word, said):
     with db.begin() as session, pytest.raises(UnknownEvent, match=said):
-        webhooks.add(session, URL, ["state", word])
+        subscriptions.add(session, URL, ["state", word])
 
 
 def test_there_are_only_so_many_webhooks(db, monkeypatch):
-    monkeypatch.setattr(webhooks, "MOST", 2)
+    monkeypatch.setattr(subscriptions, "MOST", 2)
 
     with db.begin() as session:
-        webhooks.add(session, URL)
-        webhooks.add(session, URL)
+        subscriptions.add(session, URL)
+        subscriptions.add(session, URL)
         with pytest.raises(TooManyWebhooks, match="There are 2 webhooks"):
-            webhooks.add(session, URL)
+            subscriptions.add(session, URL)
 
 
 def test_pages_of_webhooks_and_of_their_deliveries_go_from_the_newest_back(db, add, hook, take, succeed, NOON):
@@ -219,12 +221,12 @@ def test_pages_of_webhooks_and_of_their_deliveries_go_from_the_newest_back(db, a
     succeed(take(without=hooks[1:]))
 
     with db.read() as session:
-        first = webhooks.page(session, limit=2)
-        rest = webhooks.page(session, limit=2, after=first.items[-1].id)
-        top = webhooks.deliveries(session, hooks[0], limit=3)
-        bottom = webhooks.deliveries(session, hooks[0], limit=3, after=top.items[-1].id)
-        delivered = webhooks.deliveries(session, hooks[0], state=DeliveryState.DELIVERED)
-        nothing = webhooks.page(session, after="\x00")
+        first = subscriptions.page(session, limit=2)
+        rest = subscriptions.page(session, limit=2, after=first.items[-1].id)
+        top = subscriptions.deliveries(session, hooks[0], limit=3)
+        bottom = subscriptions.deliveries(session, hooks[0], limit=3, after=top.items[-1].id)
+        delivered = subscriptions.deliveries(session, hooks[0], state=DeliveryState.DELIVERED)
+        nothing = subscriptions.page(session, after="\x00")
 
     assert [row.id for row in first.items + rest.items] == hooks[::-1]
     assert (first.has_more, rest.has_more) == (True, False)
@@ -241,11 +243,11 @@ def test_what_was_delivered_or_given_up_can_be_sent_once_more_under_its_id(db, a
     claim = take()
 
     with db.begin() as session:
-        assert webhooks.redeliver(session, webhook_id, claim.id, now=NOON)[1] is False  # it is on its way
+        assert subscriptions.redeliver(session, webhook_id, claim.id, now=NOON)[1] is False  # it is on its way
     succeed(claim)
     later = NOON + SECOND
     with db.begin() as session:
-        row, changed = webhooks.redeliver(session, webhook_id, claim.id, now=later)
+        row, changed = subscriptions.redeliver(session, webhook_id, claim.id, now=later)
 
     assert changed
     assert (row.state, row.tries, row.delivered_at, row.last_status) == (DeliveryState.PENDING, 0, None, None)
@@ -259,15 +261,15 @@ def test_what_is_not_there_is_said_to_be_missing(db, add, hook, take):
     add()
     claim = take()
 
-    for call in (webhooks.get, webhooks.enable, webhooks.remove, webhooks.deliveries):
+    for call in (subscriptions.get, subscriptions.enable, subscriptions.remove, subscriptions.deliveries):
         for unknown in ("hook_01ARZ3NDEKTSV4RRFFQ69G5FAV", "nothing", "\x00"):
             with db.begin() as session, pytest.raises(WebhookNotFound):
                 call(session, unknown)
     for unknown in ("dlv_01ARZ3NDEKTSV4RRFFQ69G5FAV", "nothing"):
         with db.begin() as session, pytest.raises(DeliveryNotFound):
-            webhooks.redeliver(session, webhook_id, unknown)
+            subscriptions.redeliver(session, webhook_id, unknown)
     with db.begin() as session, pytest.raises(DeliveryNotFound):
-        webhooks.redeliver(session, other, claim.id)
+        subscriptions.redeliver(session, other, claim.id)
 
 
 def test_a_webhook_takes_its_deliveries_with_it_and_a_job_too(db, add, claim, hook, take, succeed, log, NOON):
@@ -276,13 +278,13 @@ def test_a_webhook_takes_its_deliveries_with_it_and_a_job_too(db, add, claim, ho
     sending = take(without=[two])
 
     with db.begin() as session:
-        webhooks.remove(session, one)
+        subscriptions.remove(session, one)
     assert not succeed(sending)
     with db.read() as session, pytest.raises(WebhookNotFound):
-        webhooks.get(session, one)
+        subscriptions.get(session, one)
     assert len(log(two)) == 1
 
     with db.begin() as session:
         requests.cancel(session, job_id, now=NOON)
-        store.delete_job(session, job_id)
+        delete.delete_job(session, job_id)
     assert log(two) == []

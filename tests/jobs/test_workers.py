@@ -4,11 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from jobs import leases, queue, requests, rescuing, store, workers
+from jobs.database import clock
 from jobs.errors import WorkerNotFound
-from jobs.resources import Offer
+from jobs.job import get_job
+from jobs.queue import leases, place, requests, submit
+from jobs.queue.rescue import expire_waiting
 from jobs.states import State
-from jobs.workers import Self, Status
+from jobs.workers import roster
+from jobs.workers.needs import Offer
+from jobs.workers.roster import Self, Status
 from kd.spec import parse
 
 SECOND = timedelta(seconds=1)
@@ -19,7 +23,7 @@ SMALL, LARGE = Offer(gpus=0, memory_bytes=8 * 10**9), Offer(gpus=2, memory_bytes
 def beat(db, NOON):
     def beat(name: str = "w1", offer: Offer = SMALL, *, now=NOON, trouble: str | None = None) -> bool:
         with db.begin() as session:
-            return workers.beat(session, Self(name, "host", 7, "1.0", offer), trouble=trouble, now=now)
+            return roster.beat(session, Self(name, "host", 7, "1.0", offer), trouble=trouble, now=now)
 
     return beat
 
@@ -28,7 +32,7 @@ def beat(db, NOON):
 def there(db, NOON):
     def there(now=NOON):
         with db.read() as session:
-            return workers.all_now(session, now=now)
+            return roster.all_now(session, now=now)
 
     return there
 
@@ -40,7 +44,7 @@ def need(db, NOON):
     def need(**resources: object) -> str:
         config = {"resources": resources, "batch_size": 256, "teacher": {"batch_size": 256}}
         with db.begin() as session:
-            return store.add_job(session, parse({"mode": "train", "config": config}), now=NOON).id
+            return submit.add_job(session, parse({"mode": "train", "config": config}), now=NOON).id
 
     return need
 
@@ -72,8 +76,8 @@ def test_a_silent_worker_is_lost_and_after_a_day_forgotten(db, beat, there, NOON
     assert [worker.status for worker in there(NOON + 16 * SECOND)] == [Status.LOST]
 
     with db.begin() as session:
-        assert workers.forget_lost(session, now=NOON + timedelta(hours=23)) == 0
-        assert workers.forget_lost(session, now=NOON + timedelta(hours=25)) == 1
+        assert roster.forget_lost(session, now=NOON + timedelta(hours=23)) == 0
+        assert roster.forget_lost(session, now=NOON + timedelta(hours=25)) == 1
     assert there() == []
 
 
@@ -81,7 +85,7 @@ def test_a_worker_that_ended_in_peace_is_no_longer_there(db, beat, there):
     beat()
 
     with db.begin() as session:
-        workers.leave(session, "w1")
+        roster.leave(session, "w1")
 
     assert there() == []
 
@@ -92,19 +96,19 @@ def test_a_worker_hears_that_it_is_to_drain_and_to_work_again(db, beat, there, a
     claim("w1")
 
     with db.begin() as session:
-        assert workers.request_drain(session, "w1", drain=True, now=NOON)
-        assert not workers.request_drain(session, "w1", drain=True, now=NOON), "that was so before"
+        assert roster.request_drain(session, "w1", drain=True, now=NOON)
+        assert not roster.request_drain(session, "w1", drain=True, now=NOON), "that was so before"
     assert beat()
     assert [worker.status for worker in there()] == [Status.DRAINING]
     with db.begin() as session:
-        assert workers.request_drain(session, "w1", drain=False, now=NOON)
+        assert roster.request_drain(session, "w1", drain=False, now=NOON)
     assert not beat()
     assert [worker.status for worker in there()] == [Status.BUSY]
 
 
 def test_a_worker_that_nobody_knows_cannot_be_drained(db):
     with pytest.raises(WorkerNotFound, match="nobody"), db.begin() as session:
-        workers.request_drain(session, "nobody", drain=True)
+        roster.request_drain(session, "nobody", drain=True)
 
 
 # -- what suits whom ---------------------------------------------------------------------------------------------
@@ -121,8 +125,8 @@ def test_a_job_goes_only_to_a_worker_that_has_what_it_needs(db, need, add, NOON,
         return found
 
     with db.read() as session:
-        assert queue.first(session, SMALL) == modest
-        assert queue.first(session, LARGE) == two_gpus
+        assert place.first(session, SMALL) == modest
+        assert place.first(session, LARGE) == two_gpus
     assert claimed(SMALL) == [modest]
     assert claimed(LARGE) == [two_gpus, much_memory]
 
@@ -149,7 +153,7 @@ def test_what_a_spec_asks_for_is_what_the_job_needs(need, job, resources, needs)
 def waiting(db):
     def waiting(*job_ids: str):
         with db.read() as session:
-            return queue.waiting(session, [store.get_job(session, job_id) for job_id in job_ids])
+            return place.waiting(session, [get_job(session, job_id) for job_id in job_ids])
 
     return waiting
 
@@ -187,7 +191,7 @@ def test_only_jobs_that_wait_have_a_place(add, claim, waiting):
 )
 def test_a_job_that_waits_is_told_why(db, beat, need, claim, waiting, situation, reason, says):
     with db.read() as session:
-        now = leases.clock.read(session)
+        now = clock.read(session)
     if situation == "busy":
         need()
         claim("w1", now=now)
@@ -198,7 +202,7 @@ def test_a_job_that_waits_is_told_why(db, beat, need, claim, waiting, situation,
         beat(now=now, trouble="the disk is full" if situation == "in trouble" else None)
     if situation == "draining":
         with db.begin() as session:
-            workers.request_drain(session, "w1", drain=True)
+            roster.request_drain(session, "w1", drain=True)
 
     told = waiting(job_id)[job_id]
 
@@ -210,12 +214,12 @@ def test_a_job_that_waits_is_told_why(db, beat, need, claim, waiting, situation,
 
 
 def test_a_job_that_waited_too_long_for_its_first_start_fails(db, add, job, events, NOON):
-    job_id = add(limits=store.Limits(max_queue_seconds=60))
+    job_id = add(limits=submit.Limits(max_queue_seconds=60))
     patient = add()
 
     with db.begin() as session:
-        assert rescuing.expire_waiting(session, now=NOON + 59 * SECOND) == []
-        assert rescuing.expire_waiting(session, now=NOON + 61 * SECOND) == [job_id]
+        assert expire_waiting(session, now=NOON + 59 * SECOND) == []
+        assert expire_waiting(session, now=NOON + 61 * SECOND) == [job_id]
 
     row = job(job_id)
     assert (row.state, row.error["code"], row.finished_at) == (
@@ -226,18 +230,18 @@ def test_a_job_that_waited_too_long_for_its_first_start_fails(db, add, job, even
 
 
 def test_a_job_that_has_started_once_may_wait_as_long_as_it_takes(db, add, claim, rescue, job, NOON, TTL):
-    job_id = add(limits=store.Limits(max_queue_seconds=60))
+    job_id = add(limits=submit.Limits(max_queue_seconds=60))
     claim()
     rescue(NOON + 2 * TTL)
 
     with db.begin() as session:
-        assert rescuing.expire_waiting(session, now=NOON + timedelta(hours=1)) == []
+        assert expire_waiting(session, now=NOON + timedelta(hours=1)) == []
 
     assert job(job_id).state is State.QUEUED
 
 
 def test_the_time_of_all_attempts_adds_up(db, add, claim, rescue, NOON, TTL):
-    add(limits=store.Limits(max_run_seconds=600, max_stall_seconds=30))
+    add(limits=submit.Limits(max_run_seconds=600, max_stall_seconds=30))
     held = claim()
     with db.begin() as session:
         leases.renew(session, held, ttl=TTL, ran_seconds=12.5, now=NOON)

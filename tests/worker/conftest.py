@@ -11,11 +11,12 @@ import psutil
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from jobs import store
-from jobs.db import Sessions
-from jobs.models import Job
+from jobs.database.engine import Sessions
+from jobs.job import get_job
+from jobs.queue.submit import add_job
 from jobs.settings import Settings
 from jobs.states import FINAL
+from jobs.tables import Job
 from kd.spec import GuideSpec, TrainSpec, parse
 from worker.children import Trainers
 from worker.loop import work
@@ -96,7 +97,7 @@ def worker(settings: Settings, db) -> Iterator[Worker]:
 def submit(db) -> Callable[..., str]:
     def submit(spec: TrainSpec | GuideSpec, **envelope: object) -> str:
         with db.begin() as session:
-            return store.add_job(session, spec, **envelope).id
+            return add_job(session, spec, **envelope).id
 
     return submit
 
@@ -109,7 +110,7 @@ def wait_for(db) -> Callable[..., Job]:
         give_up = time.monotonic() + seconds
         while True:
             with db.read() as session:
-                job = store.get_job(session, job_id)
+                job = get_job(session, job_id)
                 session.expunge(job)
             if condition(job) if condition else job.state in FINAL:
                 return job

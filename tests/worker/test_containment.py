@@ -12,7 +12,7 @@ import psutil
 import pytest
 from databases import ON_ONE_DATABASE
 
-from jobs import requests
+from jobs.queue import requests
 from jobs.states import State
 from kd.machine import cgroups
 from worker import kin

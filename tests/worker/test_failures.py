@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jobs.leases import Claim
+from jobs.queue.fence import Claim
 from kd.errors import BadResume, DamagedResume, DataError, DeviceMissing, Diverged, TeacherUnfit
 from kd.events import PhaseStarted, Step
 from kd.spec import parse

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from databases import ON_ONE_DATABASE
 
-from jobs import store
+from jobs.job import get_job
+from jobs.log import curves, events
 from jobs.states import FINAL, State
 from kd.labels.labelling import CHUNK_SECONDS
 from worker.children import Trainers
@@ -60,8 +61,8 @@ class Told:
 
     def __init__(self, db, job_id: str):
         with db.read() as session:
-            self.events = [(event.type, event.data) for event in store.events_after(session, job_id, 0, 10_000)]
-            job = store.get_job(session, job_id)
+            self.events = [(event.type, event.data) for event in events.events_after(session, job_id, 0, 10_000)]
+            job = get_job(session, job_id)
             self.state, self.progress, self.attempt = job.state, job.progress, job.attempt
 
     def codes(self) -> list[str]:
@@ -81,7 +82,7 @@ def wait_until(condition, seconds: float = 60) -> None:
 def labelled(db, job_id: str) -> bool:
     """Whether the job's own teacher was shown any image to label."""
     with db.read() as session:
-        return "labelling.images_per_second" in store.metric_series(session, job_id)
+        return "labelling.images_per_second" in curves.metric_series(session, job_id)
 
 
 def over(db, *jobs: str) -> bool:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import queue, store, workers
-from jobs.resources import Offer
+from jobs.queue import place, submit
 from jobs.settings import Settings
+from jobs.workers import roster
+from jobs.workers.needs import Offer
 from kd.spec import parse
 from worker.children import Trainers
 from worker.presence import Presence
@@ -32,12 +33,12 @@ def test_a_worker_with_a_low_disk_takes_no_job_before_its_first_heartbeat(worker
 
 def test_a_low_disk_is_shown_with_the_worker_and_with_the_jobs_that_wait(db, worker):
     with db.begin() as session:
-        job = store.add_job(session, parse({"mode": "train", "config": {}}))
+        job = submit.add_job(session, parse({"mode": "train", "config": {}}))
 
     Presence(worker).beat()
 
     with db.read() as session:
-        shown, waiting = workers.one_now(session, "w1"), queue.waiting(session, [job])[job.id]
+        shown, waiting = roster.one_now(session, "w1"), place.waiting(session, [job])[job.id]
     assert shown.trouble is not None
     assert "STILLHOUSE_MIN_FREE_BYTES" in shown.trouble
     assert waiting.reason == "workers_in_trouble"
@@ -54,4 +55,4 @@ def test_a_worker_takes_jobs_again_when_there_is_room(db, worker):
 
     assert worker.takes_jobs
     with db.read() as session:
-        assert workers.one_now(session, "w1").trouble is None
+        assert roster.one_now(session, "w1").trouble is None

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 from databases import ON_ONE_DATABASE
 
-from jobs import workers
-from jobs.resources import Offer
 from jobs.states import State
-from jobs.workers import Status
+from jobs.workers import roster
+from jobs.workers.needs import Offer
+from jobs.workers.roster import Status
 from worker import presence
 from worker.gpus import visible_ones
 from worker.loop import make_worker, work
@@ -19,9 +19,9 @@ from worker.supervisor import Worker
 
 @pytest.fixture
 def listed(db):
-    def listed() -> list[workers.WorkerNow]:
+    def listed() -> list[roster.WorkerNow]:
         with db.read() as session:
-            return workers.all_now(session)
+            return roster.all_now(session)
 
     return listed
 
@@ -83,13 +83,13 @@ def test_a_drained_worker_gives_its_job_back_and_takes_none_until_it_is_undraine
     until(lambda: [shown.status for shown in listed()] == [Status.BUSY])
 
     with db.begin() as session:
-        workers.request_drain(session, present.name, drain=True)
+        roster.request_drain(session, present.name, drain=True)
     given_back = wait_for(job_id, lambda job: job.state is State.QUEUED)
     until(lambda: [shown.status for shown in listed()] == [Status.DRAINED])
 
     assert given_back.stalls == 0
     with db.begin() as session:
-        workers.request_drain(session, present.name, drain=False)
+        roster.request_drain(session, present.name, drain=False)
     assert wait_for(job_id, lambda job: job.state is State.RUNNING).attempt == 2
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from databases import SLOW_ON_POSTGRESQL
 
-from jobs import requests, store
-from jobs.broker import make_celery
-from jobs.notifier import Notifier
+from jobs.doorbell.celery import make_celery
+from jobs.doorbell.notifier import Notifier
+from jobs.job import get_job
+from jobs.log import events
+from jobs.queue import requests
 from jobs.settings import Settings
 from jobs.states import State
 
@@ -88,7 +90,7 @@ def test_a_job_outlives_the_worker_that_ran_it(start, submit, wait_for, lasting,
     assert job.state == State.SUCCEEDED, job.error
     assert job.attempt == 2
     with db.read() as session:
-        said = store.events_after(session, job_id, 0, 10_000)
+        said = events.events_after(session, job_id, 0, 10_000)
     assert [event.data["resumed_from_step"] > 30 for event in said if event.type == "started"] == [False, True]
     assert [event.seq for event in said] == list(range(1, len(said) + 1))
     assert len([event for event in said if event.type == "finished"]) == 1
@@ -199,7 +201,7 @@ def test_duplicate_late_and_senseless_rings_change_nothing(start, submit, wait_f
     assert (job.state, job.attempt) == (State.SUCCEEDED, 1), job.error
     assert (other.state, other.attempt) == (State.SUCCEEDED, 1), other.error
     with db.read() as session:
-        assert store.get_job(session, job_id).attempt == 1
+        assert get_job(session, job_id).attempt == 1
 
 
 def test_a_celery_worker_without_a_broker_says_what_to_set(settings):

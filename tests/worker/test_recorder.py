@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
-from jobs import leases, store
 from jobs.errors import LeaseLost
-from jobs.models import File, Job
+from jobs.job import get_job
+from jobs.log.events import events_after
+from jobs.queue import leases
+from jobs.tables import File, Job
 from kd.events import LabelsKept, Noted, Said, Saved, SavedFile
 from worker.recorder import Recorder
 
@@ -49,7 +51,7 @@ def test_a_message_is_written_once_also_when_the_answer_to_its_commit_is_lost(db
 
     job_id = recorder.claim.job_id
     with db.read() as session:
-        events = [(event.type, event.data) for event in store.events_after(session, job_id)]
+        events = [(event.type, event.data) for event in events_after(session, job_id)]
         paths = session.execute(select(File.path).where(File.job_id == job_id)).scalars().all()
     assert not recorder.waiting
     assert [data["message"] for kind, data in events if kind == "noted"] == [str(n) for n in range(1, 11)]
@@ -62,14 +64,14 @@ def test_labels_that_are_kept_end_the_row_of_stalls_and_are_no_checkpoint(db, re
     say(recorder, noted(1))
     recorder.flush()
     with db.read() as session:
-        before = store.get_job(session, job_id).stalls
+        before = get_job(session, job_id).stalls
 
     say(recorder, LabelsKept(count=1_000), noted(2), LabelsKept(count=2_000))
     recorder.flush()
 
     with db.read() as session:
-        job = store.get_job(session, job_id)
-        events = [event.type for event in store.events_after(session, job_id)]
+        job = get_job(session, job_id)
+        events = [event.type for event in events_after(session, job_id)]
     assert (before, job.stalls, job.checkpoint_step) == (1, 0, -1)
     assert events == ["state", "state", "claimed", "noted", "noted"], "they are too many to be told one by one"
 

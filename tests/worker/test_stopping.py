@@ -6,7 +6,10 @@ from collections.abc import Iterator
 import pytest
 from databases import ON_ONE_DATABASE
 
-from jobs import requests, store
+from jobs.files import find
+from jobs.log.events import events_after
+from jobs.queue import requests
+from jobs.queue.submit import Limits
 from jobs.states import State
 from kd.events import Saved
 from kd.run import run
@@ -21,7 +24,7 @@ SELDOM = {"teacher": {"arch": "mlp", "epochs": 1}, "epochs": 60, "control": Fals
 def resumed_from(db, job_id: str) -> list[int]:
     """The step from which each attempt went on."""
     with db.read() as session:
-        events = store.events_after(session, job_id, 0, 10_000)
+        events = events_after(session, job_id, 0, 10_000)
     return [event.data["resumed_from_step"] for event in events if event.type == "started"]
 
 
@@ -193,7 +196,7 @@ def test_a_job_that_has_run_as_long_as_it_may_fails_and_keeps_what_it_has_saved(
     settings, submit, wait_for, tiny, db, warm
 ):
     rarely = settings.model_copy(update={"heartbeat_seconds": 2.0})
-    job_id = submit(tiny(**SELDOM | {"epochs": 10_000}), limits=store.Limits(max_run_seconds=3))
+    job_id = submit(tiny(**SELDOM | {"epochs": 10_000}), limits=Limits(max_run_seconds=3))
 
     supervise(Worker("strict", db, rarely, warm, threading.Event()))
 
@@ -202,7 +205,7 @@ def test_a_job_that_has_run_as_long_as_it_may_fails_and_keeps_what_it_has_saved(
     assert "3 seconds" in job.error["message"]
     assert job.run_seconds >= 3, "exact, and not that of the last heartbeat"
     with db.read() as session:
-        saved = store.checkpoints(session, job.id)
+        saved = find.checkpoints(session, job.id)
     assert job.checkpoint_step > 0
     assert saved or job.phase is None
 
@@ -212,7 +215,7 @@ def test_a_trainer_that_falls_silent_is_ended_and_at_the_last_stall_the_job_fail
     settings, submit, wait_for, long, db, warm, trainers
 ):
     impatient = settings.model_copy(update={"max_stalls": 1})
-    job_id = submit(long(), limits=store.Limits(max_stall_seconds=1))
+    job_id = submit(long(), limits=Limits(max_stall_seconds=1))
     (trainer,) = trainers()
     trainer.suspend()
 

@@ -15,9 +15,13 @@ import pytest
 from databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
 from sqlalchemy import select
 
-from jobs import files, leases, requests, rescuing, store
-from jobs.models import File, FileKind
+from jobs.files import find, layout, safely
+from jobs.job import get_job
+from jobs.log import curves
+from jobs.log.events import events_after
+from jobs.queue import leases, requests, rescue
 from jobs.states import State
+from jobs.tables import File, FileKind
 from worker.children import Child, Order, Trainers
 from worker.supervisor import Worker, supervise
 
@@ -59,7 +63,7 @@ def names_in(folder: Path) -> list[str]:
 
 def event_types(db, job_id: str) -> list[str]:
     with db.read() as session:
-        return [event.type for event in store.events_after(session, job_id, 0, 10_000)]
+        return [event.type for event in events_after(session, job_id, 0, 10_000)]
 
 
 @pytest.mark.parametrize("mode", ["train", "guide"])
@@ -72,13 +76,11 @@ def test_a_job_runs_to_a_student_whose_bytes_are_what_the_row_says(worker, submi
         job.result["metrics"]["student.test.top1"] - job.result["metrics"]["control.test.top1"]
     )
     with db.read() as session:
-        best = store.checkpoint(session, job.id, "best")
+        best = find.checkpoint(session, job.id, "best")
         student = best.student
-        series = store.metric_series(session, job.id)
-        assert [event.seq for event in store.events_after(session, job.id, 0, 10_000)] == list(
-            range(1, job.events_seq + 1)
-        )
-    path, size = files.open_for_download(settings.data_dir, student.path)
+        series = curves.metric_series(session, job.id)
+        assert [event.seq for event in events_after(session, job.id, 0, 10_000)] == list(range(1, job.events_seq + 1))
+    path, size = safely.open_for_download(settings.data_dir, student.path)
     assert best.id == job.result["best_checkpoint"]
     assert (size, hashlib.sha256(path.read_bytes()).hexdigest()) == (student.size, student.sha256)
     assert {"teacher.loss", "student.validation.top1", "control.top1", "student.images_per_second"} <= set(series)
@@ -88,7 +90,7 @@ def test_a_job_runs_to_a_student_whose_bytes_are_what_the_row_says(worker, submi
 def test_of_the_resume_states_nothing_is_left_after_success(worker, submit, wait_for, tiny, settings):
     job = wait_for(submit(tiny()))
 
-    folder = files.attempt_folder(settings.data_dir, job.id, 1)
+    folder = layout.attempt_folder(settings.data_dir, job.id, 1)
     wait_until(lambda: "resume.pt" not in names_in(folder))  # deleted just after the commit
     assert 1 <= names_in(folder).count("student.safetensors") <= 2, "the best one and the last one"
 
@@ -108,7 +110,7 @@ def test_a_trainer_killed_in_mid_training_resumes_from_its_checkpoint_and_succee
     assert job.state == State.SUCCEEDED, job.error
     assert job.attempt == 2
     with db.read() as session:
-        started = [event for event in store.events_after(session, job_id, 0, 10_000) if event.type == "started"]
+        started = [event for event in events_after(session, job_id, 0, 10_000) if event.type == "started"]
     assert started[1].data["resumed_from_step"] > 40
     for name in ("teacher.test.nll", "student.test.nll", "control.test.nll"):
         assert job.result["metrics"][name] == whole.result["metrics"][name], "bit-identical to the undisturbed run"
@@ -132,7 +134,7 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(worker, sub
     assert job.state == State.SUCCEEDED, job.error
     assert job.attempt == 3, "the second attempt found the damage, the third went on from before it"
     with db.read() as session:
-        started = [event for event in store.events_after(session, job_id, 0, 10_000) if event.type == "started"]
+        started = [event for event in events_after(session, job_id, 0, 10_000) if event.type == "started"]
     assert started[-1].data["resumed_from_step"] > 0
 
 
@@ -140,7 +142,7 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(worker, sub
 def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(worker, submit, wait_for, lasting, settings, db):
     def events(kind):
         with db.read() as session:
-            return [event for event in store.events_after(session, job_id, 0, 10_000) if event.type == kind]
+            return [event for event in events_after(session, job_id, 0, 10_000) if event.type == kind]
 
     def errors():
         return [event.data["error"]["code"] for event in events("state") if event.data.get("error")]
@@ -151,7 +153,7 @@ def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(worker, su
     os.kill(pid, signal.SIGSTOP)
     time.sleep(0.5)
     with db.read() as session:
-        saved = store.get_job(session, job_id).checkpoint_step
+        saved = get_job(session, job_id).checkpoint_step
     attempt = settings.data_dir / "jobs" / job_id / "attempt-1"
 
     attempt.rename(attempt.with_name("elsewhere"))
@@ -210,7 +212,7 @@ def test_what_a_killed_trainer_wrote_but_never_published_is_gone_in_the_end(
 ):
     job_id = submit(lasting())
     job = wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 20)
-    folder = files.attempt_folder(settings.data_dir, job_id, job.attempt)
+    folder = layout.attempt_folder(settings.data_dir, job_id, job.attempt)
     orphan = folder / "checkpoints" / "step-999999999" / "resume.pt"
     orphan.parent.mkdir()
     orphan.write_bytes(b"half a check")
@@ -247,7 +249,7 @@ def test_a_job_that_cannot_run_fails_at_once_with_the_reason_and_keeps_its_log(
     assert job.error["code"] == "diverged"
     assert "learning rate of" in job.error["message"]
     assert "smaller learning rate" in job.error["hint"]
-    log = files.attempt_folder(settings.data_dir, job.id, 1) / "trainer.log"
+    log = layout.attempt_folder(settings.data_dir, job.id, 1) / "trainer.log"
     assert "Diverged" in log.read_text()
 
 
@@ -314,7 +316,7 @@ def test_stopping_the_worker_gives_the_job_back_without_a_stall(settings, submit
     thread.start()
     wait_for(job_id, lambda job: job.checkpoint_step > 20)
     with db.read() as session:
-        stalls = store.get_job(session, job_id).stalls
+        stalls = get_job(session, job_id).stalls
 
     worker.stopping.set()
     thread.join(timeout=10)
@@ -334,7 +336,7 @@ def test_a_worker_whose_lease_was_taken_kills_its_trainer_and_writes_nothing_mor
 
     def rescued() -> bool:  # not while the worker writes: rescue passes by a row that is locked
         with db.begin() as session:
-            return bool(rescuing.rescue_expired(session, max_stalls=3, now=job.lease_expires_at + timedelta(hours=1)))
+            return bool(rescue.rescue_expired(session, max_stalls=3, now=job.lease_expires_at + timedelta(hours=1)))
 
     wait_until(rescued)
     with db.begin() as session:
@@ -344,8 +346,8 @@ def test_a_worker_whose_lease_was_taken_kills_its_trainer_and_writes_nothing_mor
     assert not thread.is_alive()
     assert not trainers_of(os.getpid())
     with db.read() as session:
-        assert all(event.attempt == 2 for event in store.events_after(session, job_id, 0, 10_000)[-2:])
-        assert store.get_job(session, job_id).lease_owner == "other"
+        assert all(event.attempt == 2 for event in events_after(session, job_id, 0, 10_000)[-2:])
+        assert get_job(session, job_id).lease_owner == "other"
 
 
 def test_a_warm_trainer_is_taken_and_a_dead_one_is_not():

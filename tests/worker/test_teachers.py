@@ -7,16 +7,21 @@ import pytest
 from databases import ON_ONE_DATABASE
 from sqlalchemy import delete, update
 
-from jobs import files, leases, store
-from jobs.models import File, Job
+from jobs import tables as module
+from jobs.files import find, layout, retention, safely
+from jobs.job import get_job
+from jobs.log import curves, events
+from jobs.queue import fence, leases, recording
+from jobs.queue.submit import add_job
 from jobs.states import State
+from jobs.tables import File, Job
 from worker.children import Trainers
 from worker.supervisor import Worker, supervise
 
 
 def notes(db, job_id: str) -> set[str]:
     with db.read() as session:
-        found = store.events_after(session, job_id, 0, 10_000)
+        found = events.events_after(session, job_id, 0, 10_000)
     return {event.data["code"] for event in found if event.type == "noted"}
 
 
@@ -24,15 +29,15 @@ def notes(db, job_id: str) -> set[str]:
 def finished_teacher(tiny, submit, db, TTL, settings):
     """A job whose teacher is published, as far as rows and files can tell."""
     with db.begin() as session:
-        job = store.add_job(session, tiny())
+        job = add_job(session, tiny())
         claim = leases.claim(session, worker="w1", ttl=TTL, job_id=job.id)
-    path = files.attempt_folder(settings.data_dir, job.id, 1) / "teacher.safetensors"
+    path = layout.attempt_folder(settings.data_dir, job.id, 1) / "teacher.safetensors"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")
     with db.begin() as session:
         name = path.relative_to(settings.data_dir).as_posix()
-        file = leases.NewFile(leases.FileKind.ARTIFACT, path.name, name, size=7, sha256="ab" * 32)
-        leases.publish_file(session, claim, file)
+        file = retention.NewFile(module.FileKind.ARTIFACT, path.name, name, size=7, sha256="ab" * 32)
+        recording.publish_file(session, claim, file)
         leases.release(session, claim, State.SUCCEEDED, result={})
     return job.id, path
 
@@ -52,8 +57,8 @@ def test_a_second_student_under_the_same_teacher_trains_no_teacher_and_labels_no
     assert second.result["metrics"]["teacher.test.top1"] == first.result["metrics"]["teacher.test.top1"]
     assert third.result["metrics"]["teacher.test.top1"] == second.result["metrics"]["student.test.top1"]
     with db.read() as session:
-        assert not {"teacher.loss", "labelling.images_per_second"} & set(store.metric_series(session, second.id))
-        assert "teacher.safetensors" in [file.name for file in store.files(session, second.id)], "to be passed on"
+        assert not {"teacher.loss", "labelling.images_per_second"} & set(curves.metric_series(session, second.id))
+        assert "teacher.safetensors" in [file.name for file in find.artifacts(session, second.id)], "to be passed on"
 
 
 @pytest.mark.parametrize("gone", ["job", "file"])
@@ -69,11 +74,11 @@ def test_a_job_whose_teacher_is_gone_fails_before_a_trainer_starts(settings, sub
     assert supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event())) is True
 
     with db.read() as session:
-        job = store.get_job(session, job_id)
+        job = get_job(session, job_id)
     assert job.state == State.FAILED
     assert (job.error["code"], job.error["retryable"]) == ("bad_teacher", False)
     assert job.error["message"] == f"Job {teacher} no longer has the weights of its teacher, which was to teach here."
-    assert not files.attempt_folder(settings.data_dir, job_id, 1).exists()
+    assert not layout.attempt_folder(settings.data_dir, job_id, 1).exists()
 
 
 @pytest.mark.parametrize("when", ["before it is held", "after"])
@@ -83,7 +88,7 @@ def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
     """Its job has gone on after a restart, and gives up the file that the borrower was told of."""
     teacher, path = finished_teacher
     job_id = submit(tiny(teacher={"job": teacher}))
-    hold, times = files.hold, iter(("before it is held", "after"))
+    hold, times = safely.hold, iter(("before it is held", "after"))
 
     def write_anew() -> None:
         anew = path.parent.with_name("attempt-2") / path.name
@@ -100,12 +105,12 @@ def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
             write_anew()
         return held
 
-    monkeypatch.setattr(files, "hold", hold_meanwhile)
+    monkeypatch.setattr(safely, "hold", hold_meanwhile)
 
     supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event()))
 
     with db.read() as session:
-        job = store.get_job(session, job_id)
+        job = get_job(session, job_id)
     assert "teacher.safetensors does not hold the weights of a model" in job.error["message"], "it was read"
     assert not list((settings.data_dir / "jobs" / job_id).glob("attempt-*/*.safetensors")), "it is held no longer"
 
@@ -128,16 +133,16 @@ def test_a_claim_brings_the_teacher_and_after_the_first_attempt_the_jobs_own_cop
     job_id = submit(tiny(teacher={"job": teacher}))
     plain = submit(tiny())
 
-    def claim(of: str) -> leases.Claim:
+    def claim(of: str) -> fence.Claim:
         with db.begin() as session:
             return leases.claim(session, worker="w1", ttl=TTL, job_id=of)
 
     first = claim(job_id)
-    own = leases.NewFile(
-        leases.FileKind.ARTIFACT, "teacher.safetensors", f"jobs/{job_id}/attempt-1/teacher.safetensors", 7, "ab" * 32
+    own = retention.NewFile(
+        module.FileKind.ARTIFACT, "teacher.safetensors", f"jobs/{job_id}/attempt-1/teacher.safetensors", 7, "ab" * 32
     )
     with db.begin() as session:
-        leases.publish_file(session, first, own)
+        recording.publish_file(session, first, own)
         leases.requeue(session, first, keep_stall=False, max_stalls=3)
         session.execute(delete(Job).where(Job.id == teacher))
     again = claim(job_id)

@@ -10,7 +10,7 @@ import pytest
 from databases import SLOW_ON_POSTGRESQL
 from sqlalchemy.exc import OperationalError
 
-from jobs import store
+from jobs.log import events
 from jobs.states import State
 from worker import children, kin
 from worker.children import Trainers
@@ -100,7 +100,7 @@ def test_a_job_whose_claim_was_never_answered_is_given_back_without_a_stall(
     assert (held.state, held.lease_owner) == (State.RUNNING, "w1")
     assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
     with db.read() as session:
-        told = [event.data for event in store.events_after(session, job_id) if event.type == "state"]
+        told = [event.data for event in events.events_after(session, job_id) if event.type == "state"]
     assert [data["state"] for data in told] == ["queued", "running", "queued", "running", "succeeded"]
     assert not any("reason" in data for data in told), "nobody had to rescue it"
 
@@ -121,6 +121,6 @@ def test_a_worker_that_fenced_itself_gives_the_job_back_if_it_still_may(
     thread.join(30)
 
     with db.read() as session:
-        last = store.events_after(session, job_id, 0, 1_000)[-1]
+        last = events.events_after(session, job_id, 0, 1_000)[-1]
     assert (last.type, last.data) == ("state", {"state": "queued"})
     assert wait_for(job_id, lambda job: True).stalls == 0

@@ -1,0 +1,1 @@
+"""Two databases with the same promises."""

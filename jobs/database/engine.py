@@ -1,0 +1,124 @@
+"""From a URL to sessions: SQLite by default, PostgreSQL in production, both with the same promises.
+
+db = sessions(connect(settings.url))
+with db.begin() as session: ...  # one transaction that may write; leaving the block commits
+with db.read() as session: ...   # one snapshot; never waits for a writer, commits nothing
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from jobs.database import storable
+
+# The database does not answer, or not in time; what was asked may be asked again.
+# (InternalError: it has cut a transaction that was stopped in the middle, or has just become a standby.)
+UNREACHABLE = (OperationalError, InterfaceError, InternalError, TimeoutError)
+
+BUSY_SECONDS = 5
+READERS = 16
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 15
+IDLE_SECONDS = 5  # within a transaction
+
+
+class Sessions(sessionmaker[Session]):
+    """`begin()` for a transaction that may write, `read()` for one that only looks."""
+
+    def __init__(self, engine: Engine):
+        # Rows stay readable after their transaction: routes show what they committed.
+        super().__init__(engine, expire_on_commit=False)
+        if engine.dialect.name == "postgresql":
+            self._reader: Engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        else:
+            self._reader = _sqlite(engine.url, connections=READERS, read_only=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One snapshot, which refuses writes: on SQLite without the write lock that `begin()` takes."""
+        with self(bind=self._reader) as session:
+            yield session
+
+
+def sessions(engine: Engine) -> Sessions:
+    return Sessions(engine)
+
+
+def connect(url: str | URL) -> Engine:
+    """An engine; no connection is made before it is needed."""
+    url = make_url(url)
+    return _sqlite(url, connections=1) if url.get_backend_name() == "sqlite" else _postgresql(url)
+
+
+def _sqlite(url: URL, *, connections: int, read_only: bool = False) -> Engine:
+    """One connection for those who write: they queue up for it in the order they came. Left to wait for SQLite's
+    lock, which is sleeping and trying again, an unlucky one among many comes last for a second."""
+    assert url.database, "SQLite needs a file"
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_SECONDS},
+        json_serializer=storable.to_json,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=BUSY_SECONDS,
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver begins nothing; `begin` below does
+        _switch_to_wal(connection)
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA query_only={int(read_only)}")
+        # SQLite's own knows ASCII only.
+        connection.create_function("lower", 1, lambda text: text and str(text).lower(), deterministic=True)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads and then writes fails at once, whatever the timeout, if another one wrote
+        # in between. Taking the write lock first makes it wait its turn instead.
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """The file remembers WAL. The first switch fails at once, not after the timeout, beside another process's."""
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+
+
+def _postgresql(url: URL) -> Engine:
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        json_serializer=storable.to_json,
+        pool_pre_ping=True,
+        pool_timeout=CONNECT_SECONDS,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            # A host that vanished is noticed within seconds, not after TCP's quarter of an hour.
+            "tcp_user_timeout": STATEMENT_SECONDS * 1000,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_SECONDS}s"
+            # One who was stopped in the middle of a transaction holds up nobody's rescue for long.
+            f" -c idle_in_transaction_session_timeout={IDLE_SECONDS}s",
+        },
+    )

@@ -1,0 +1,1 @@
+"""'There is work': a ring that may get lost."""

@@ -1,0 +1,1 @@
+"""Files of jobs: where they are, who may have them, when they go."""

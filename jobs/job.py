@@ -1,0 +1,28 @@
+"""One job: read it, lock it, keep it from being deleted."""
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
+
+from jobs import ids
+from jobs.errors import JobNotFound
+from jobs.tables import Job
+
+# Built once: that takes longer than to ask.
+_ONE = select(Job).where(Job.id == bindparam("job_id")).execution_options(populate_existing=True)
+
+
+def get_job(session: Session, job_id: str) -> Job:
+    job = session.execute(_ONE, {"job_id": job_id}).scalar_one_or_none() if ids.is_id("job", job_id) else None
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
+
+
+def lock_job(session: Session, job_id: str) -> None:
+    """Let nobody else change the job until the transaction ends. (On SQLite its `BEGIN IMMEDIATE` has done that.)"""
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+
+
+def keep_job(session: Session, job_id: str) -> None:
+    """Let nobody delete the job until the transaction ends: for who is about to name it in another one."""
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update(read=True, key_share=True))

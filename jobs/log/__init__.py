@@ -1,0 +1,1 @@
+"""What jobs say: events, curves, and how far they are."""

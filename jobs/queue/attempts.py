@@ -1,0 +1,42 @@
+"""How an attempt ends: where its job goes, and the event that says so."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, case, literal
+
+from jobs.log.events import Said
+from jobs.states import State
+from jobs.tables import Job
+
+# What every move out of `running` does: nobody holds the job, and it says so.
+SET_DOWN: dict[str, Any] = {
+    "lease_owner": None,
+    "lease_expires_at": None,
+    "phase": None,
+    "events_seq": Job.events_seq + 1,
+}
+
+
+def give_up(max_stalls: int | None, error: dict[str, Any], at: ColumnElement[datetime]) -> dict[str, Any]:
+    """Cancelled if somebody asked, failed after `max_stalls` stalls (None: never), else paused or queued again."""
+    asked = Job.cancel_requested_at.is_not(None)
+    stalled = literal(False) if max_stalls is None else Job.stalls >= max_stalls
+    ends = asked | stalled
+    return SET_DOWN | {
+        "state": case(
+            (asked, literal(State.CANCELLED, Job.state.type)),
+            (stalled, literal(State.FAILED, Job.state.type)),
+            (Job.pause_requested_at.is_not(None), literal(State.PAUSED, Job.state.type)),
+            else_=literal(State.QUEUED, Job.state.type),
+        ),
+        "error": case((~asked & stalled, literal(error, Job.error.type)), else_=Job.error),
+        "finished_at": case((ends, at), else_=Job.finished_at),
+        "updated_at": at,
+    }
+
+
+def moved(row: Row[Any], **facts: Any) -> Said:
+    """The event of a change of state; `error` is the job's, unless another one is told."""
+    told = {"error": row.error} | facts
+    return Said("state", {"state": row.state} | {name: fact for name, fact in told.items() if fact is not None})

@@ -1,0 +1,56 @@
+"""Forget jobs that have ended."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ARRAY, ColumnElement, String, any_, delete, exists, literal, or_, select, text
+from sqlalchemy.orm import Session, aliased
+
+from jobs.errors import InUse, NotAllowed
+from jobs.job import get_job, lock_job
+from jobs.log import purge
+from jobs.states import ACTIONS, FINAL
+from jobs.tables import Job
+
+
+def delete_job(session: Session, job_id: str) -> None:
+    """Forget a job that has ended, and everything about it; its folder goes after the commit (`files.remove_jobs`).
+
+    Raises `NotAllowed` while it has not ended, and `InUse` while it lends its teacher.
+    """
+    lock_job(session, job_id)
+    job = get_job(session, job_id)
+    if job.state not in FINAL:
+        raise NotAllowed(job_id, job.state, "delete", ACTIONS[job.state])
+    borrowers = session.execute(
+        select(Job.id).where(Job.teacher_job_id == job_id, Job.state.not_in(FINAL)).order_by(Job.id).limit(5)
+    ).scalars()
+    if found := list(borrowers):
+        raise InUse(job_id, found)
+    delete_all(session, [Job.id == job_id])
+
+
+def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> list[str]:
+    """Forget every job that matches, has ended and lends its teacher to none that has not. Returns their ids.
+
+    What they have said is out of sight with them, and is deleted by and by (`jobs.log.purge`).
+    """
+    borrower = aliased(Job)
+    lends = exists().where(borrower.teacher_job_id == Job.id, borrower.state.not_in(FINAL))
+    meant = (*matching, Job.state.in_(FINAL))
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL statement_timeout = 0"))  # what belongs to many jobs takes its time
+        # Who is about to borrow a teacher keeps its job: wait for them here, so that the next statement sees the
+        # borrower. It deletes none but those that we waited for.
+        ours = session.execute(select(Job.id).where(*meant).order_by(Job.id)).scalars().all()
+        # Their retries are changed too. All in one order, so that two who do this at the same moment wait for each
+        # other instead of for ever.
+        theirs = literal(ours, ARRAY(String))
+        touched = or_(Job.id == any_(theirs), Job.parent_job_id == any_(theirs))
+        session.execute(select(Job.id).where(touched).order_by(Job.id).with_for_update())
+        meant = (*meant, Job.id == any_(theirs))
+    deleted = session.execute(
+        delete(Job).where(*meant, ~lends).returning(Job.id).execution_options(synchronize_session=False)
+    )
+    gone = list(deleted.scalars())
+    purge.note(session, gone)
+    return gone

@@ -1,0 +1,202 @@
+"""A lease from its claim to its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import case, select, update
+from sqlalchemy.orm import Session, aliased
+
+from jobs import ids
+from jobs.database import clock
+from jobs.files import retention
+from jobs.log import events
+from jobs.log.curves import cut_back
+from jobs.log.events import Said
+from jobs.queue import fence
+from jobs.queue.attempts import SET_DOWN, give_up, moved
+from jobs.queue.fence import Claim
+from jobs.states import FINAL, State
+from jobs.tables import Job
+from jobs.teachers import lending
+from jobs.workers import needs
+from jobs.workers.needs import Offer
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What users have asked of a running job."""
+
+    cancel: bool
+    pause: bool
+
+
+def claim(
+    session: Session,
+    *,
+    worker: str,
+    ttl: timedelta,
+    offer: Offer | None = None,
+    job_id: str | None = None,
+    now: datetime | None = None,
+) -> Claim | None:
+    """Take the first job that waits (or `job_id`, if it still does) and that suits `offer`; None if there is none.
+
+    A stall is counted in advance, and taken back by the first progress: nobody can count it for a worker that is dead.
+    """
+    waiting = aliased(Job)
+    first = select(waiting.id).where(waiting.state == State.QUEUED)
+    if offer is not None:
+        first = first.where(*needs.suits(offer, waiting))
+    if job_id is not None:
+        if not ids.is_id("job", job_id):
+            return None
+        first = first.where(waiting.id == job_id)
+    first = first.order_by(waiting.priority.desc(), waiting.created_at, waiting.id).limit(1)
+    at = clock.now_or(now)
+    row = session.execute(
+        update(Job)
+        # PostgreSQL: workers that claim at the same moment pass by each other's rows instead of queueing up.
+        .where(Job.id == first.with_for_update(skip_locked=True).scalar_subquery(), Job.state == State.QUEUED)
+        .values(
+            state=State.RUNNING,
+            attempt=Job.attempt + 1,
+            messages=0,
+            stalls=Job.stalls + 1,
+            lease_owner=worker,
+            lease_expires_at=clock.after(ttl, now),
+            started_at=case((Job.started_at.is_(None), at), else_=Job.started_at),
+            events_seq=Job.events_seq + 2,
+            updated_at=at,
+        )
+        .returning(
+            *events.COLUMNS,
+            Job.resolved_spec,
+            Job.checkpoint_step,
+            Job.max_run_seconds,
+            Job.run_seconds,
+            Job.max_stall_seconds,
+            Job.needs_memory_bytes,
+        )
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        return None
+
+    step = row.checkpoint_step
+    events.append(
+        session,
+        row,
+        [Said("state", {"state": State.RUNNING}), Said("claimed", {"worker": worker, "checkpoint_step": step})],
+    )
+    cut_back(session, row.id, step)
+    resume, _ = retention.newest_resume(session, row.id)
+    teacher = lending.path(session, row.id, row.resolved_spec)
+    return Claim(
+        row.id,
+        row.attempt,
+        worker,
+        row.resolved_spec,
+        resume,
+        step,
+        max_run_seconds=row.max_run_seconds,
+        run_seconds=row.run_seconds,
+        max_stall_seconds=row.max_stall_seconds,
+        memory_bytes=row.needs_memory_bytes,
+        teacher=teacher,
+    )
+
+
+def renew(
+    session: Session, claim: Claim, *, ttl: timedelta, ran_seconds: float = 0.0, now: datetime | None = None
+) -> Requests:
+    """Keep the lease for another `ttl`. `ran_seconds` says how long this attempt has run so far."""
+    changes = {"lease_expires_at": clock.after(ttl, now)} | _ran(claim, ran_seconds)
+    row = fence.change(session, claim, changes)
+    return Requests(cancel=row.cancel_requested_at is not None, pause=row.pause_requested_at is not None)
+
+
+def release(
+    session: Session,
+    claim: Claim,
+    state: State,
+    *,
+    error: Mapping[str, Any] | None = None,
+    result: Mapping[str, Any] | None = None,
+    ran_seconds: float | None = None,
+    now: datetime | None = None,
+) -> list[str]:
+    """The last word: the job ends in `state`. A finish that comes first wins over a request to cancel.
+
+    Returns paths to delete after the commit: a job that succeeded needs no resume files.
+    """
+    assert state in FINAL, "to put a job back, use requeue"
+    at = clock.now_or(now)
+    row = fence.change(
+        session,
+        claim,
+        SET_DOWN
+        | _ran(claim, ran_seconds)
+        | {
+            "state": state,
+            "error": None if error is None else dict(error),
+            "result": None if result is None else dict(result),
+            "finished_at": at,
+            "updated_at": at,
+        },
+    )
+    events.append(session, row, [moved(row)])
+    if state is not State.SUCCEEDED:
+        return []
+    return retention.forget(session, claim.job_id, [file for file, _ in retention.resumes(session, claim.job_id)])
+
+
+def requeue(
+    session: Session,
+    claim: Claim,
+    *,
+    keep_stall: bool,
+    max_stalls: int,
+    error: Mapping[str, Any] | None = None,
+    ran_seconds: float | None = None,
+    now: datetime | None = None,
+) -> State:
+    """Put the job back: `keep_stall` after a crash, not when the worker merely drains or was asked to pause the job.
+
+    It ends instead if somebody asked to cancel, or if this was one crash too many; it is paused if somebody asked for
+    that. Returns the new state.
+    """
+    crash = dict(error) if error else _crashed(max_stalls)
+    changes = give_up(max_stalls if keep_stall else None, crash, clock.now_or(now)) | _ran(claim, ran_seconds)
+    if not keep_stall:
+        changes["stalls"] = case((Job.stalls > 0, Job.stalls - 1), else_=0)
+    row = fence.change(session, claim, changes)
+    events.append(session, row, [moved(row) if row.state in FINAL else moved(row, error=error)])
+    return State(row.state)
+
+
+def put_back_all_of(session: Session, worker: str, *, max_stalls: int, now: datetime | None = None) -> list[str]:
+    """Put back what a worker holds without knowing, since the answer to its claim was lost. Returns the jobs' ids."""
+    held = select(Job.id, Job.attempt).where(Job.lease_owner == worker, Job.state == State.RUNNING)
+    claims = [
+        Claim(job_id, attempt, worker, spec={}, resume=None, checkpoint_step=-1)
+        for job_id, attempt in session.execute(held).all()
+    ]
+    for claim in claims:
+        requeue(session, claim, keep_stall=False, max_stalls=max_stalls, now=now)
+    return [claim.job_id for claim in claims]
+
+
+def _ran(claim: Claim, seconds: float | None) -> dict[str, Any]:
+    """How long the job has run once this attempt has run so long; None: as long as it said last."""
+    return {} if seconds is None else {"run_seconds": claim.run_seconds + seconds}
+
+
+def _crashed(max_stalls: int) -> dict[str, Any]:
+    return {
+        "code": "crashed",
+        "message": f"The trainer crashed in {max_stalls} attempts in a row without progress.",
+        "hint": "The job's log shows what it printed last.",
+        "retryable": True,
+    }

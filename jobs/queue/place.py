@@ -1,0 +1,81 @@
+"""The queue as those who wait in it see it: at which place, and why nothing happens yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from jobs.states import State
+from jobs.tables import Job
+from jobs.workers import roster
+from jobs.workers.needs import Offer, fits, suits
+from jobs.workers.roster import Status, WorkerNow
+
+# Further behind, the exact place is of no use, and counting would cost ever more.
+PLACES_COUNTED = 1_000
+
+IN_TURN = (Job.priority.desc(), Job.created_at, Job.id)
+"""The order in which jobs are claimed."""
+
+_LINE = select(Job.id).where(Job.state == State.QUEUED).order_by(*IN_TURN)
+_PLACES = _LINE.limit(PLACES_COUNTED).subquery()
+# As one row: between the rows of many sqlite3 lets the process's other threads go first, each time for milliseconds.
+_PLACES_IN_ONE = select(func.aggregate_strings(_PLACES.c.id, ","))
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Why a queued job waits. `position` is 1 for the next one; None beyond the first thousand."""
+
+    position: int | None
+    reason: str
+    message: str
+
+
+def first(session: Session, offer: Offer | None = None) -> str | None:
+    """The id of the job that a worker with this offer (None: any worker) would claim next."""
+    line = _LINE if offer is None else _LINE.where(*suits(offer))
+    return session.execute(line.limit(1)).scalar_one_or_none()
+
+
+def waiting(session: Session, jobs: Sequence[Job]) -> dict[str, Waiting]:
+    """Of those jobs that are queued: where in the queue they are, and what they wait for."""
+    queued = [job for job in jobs if job.state is State.QUEUED]
+    if not queued:
+        return {}
+    line = session.execute(_PLACES_IN_ONE).scalar_one() or ""
+    there = [worker for worker in roster.all_now(session) if worker.status is not Status.LOST]
+    return {job.id: _why(job, _place(line, job.id), there) for job in queued}
+
+
+def _place(line: str, job_id: str) -> int | None:
+    start = line.find(job_id)
+    return None if start < 0 else line.count(",", 0, start) + 1
+
+
+def _why(job: Job, position: int | None, there: Sequence[WorkerNow]) -> Waiting:
+    if not there:
+        return Waiting(position, "no_worker", "No worker is there. Start one with `kd work`.")
+    able = [worker for worker in there if fits(job, worker.offer)]
+    if not able:
+        return Waiting(position, "no_suitable_worker", f"None of the workers ({len(there)}) has {_wanted(job)}.")
+    open_to_work = [worker for worker in able if worker.status not in (Status.DRAINING, Status.DRAINED)]
+    if not open_to_work:
+        return Waiting(position, "workers_draining", "Every worker that could run it is being drained.")
+    troubled = [worker.trouble for worker in open_to_work if worker.trouble]
+    if len(troubled) == len(open_to_work):
+        return Waiting(position, "workers_in_trouble", f"Workers cannot take jobs: {troubled[0]}")
+    if any(worker.status is Status.IDLE for worker in open_to_work):
+        return Waiting(position, "starting", "A worker is free and will take it in a moment.")
+    ahead = f"{position - 1} ahead of it" if position else f"more than {PLACES_COUNTED} ahead of it"
+    return Waiting(position, "workers_busy", f"Workers that could run it are busy ({len(open_to_work)}); {ahead}.")
+
+
+def _wanted(job: Job) -> str:
+    wanted = []
+    if job.needs_gpus:
+        wanted.append(f"{job.needs_gpus} GPU" + "s" * (job.needs_gpus > 1))
+    if job.needs_memory_bytes:
+        wanted.append(f"{job.needs_memory_bytes / 1e9:g} GB of memory")
+    return " and ".join(wanted)

@@ -1,0 +1,16 @@
+"""The tables. Only rows are described here; what may happen to them is in `jobs.queue.place` and its neighbours."""
+
+# All of them, so that whoever knows one knows the whole schema.
+from jobs.tables.base import Base as Base
+from jobs.tables.base import Measured as Measured
+from jobs.tables.file import Checkpoint as Checkpoint
+from jobs.tables.file import File as File
+from jobs.tables.file import FileKind as FileKind
+from jobs.tables.job import Job as Job
+from jobs.tables.log import Event as Event
+from jobs.tables.log import Leftover as Leftover
+from jobs.tables.log import MetricPoint as MetricPoint
+from jobs.tables.webhook import Delivery as Delivery
+from jobs.tables.webhook import DeliveryState as DeliveryState
+from jobs.tables.webhook import Webhook as Webhook
+from jobs.tables.worker import Worker as Worker

@@ -1,0 +1,1 @@
+"""Teachers that jobs take over from one another."""

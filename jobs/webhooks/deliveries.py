@@ -1,0 +1,182 @@
+"""Deliveries on their way: taken by one sender at a time, tried again by a schedule, given up after the last try.
+
+A sender that took one holds it until `next_try_at`; when it is dead, another one takes it then. So receivers may see
+a delivery twice, under the same id, but never miss one.
+"""
+
+import random
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, exists, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from jobs.database import clock
+from jobs.tables import Delivery, DeliveryState, Event, Job, Webhook
+from jobs.webhooks import subscriptions
+
+LEASE = timedelta(seconds=60)
+"""Longer than a try can take, a slow look-up of the host's name included."""
+
+DELAYS = (
+    *(timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=5)),
+    *(timedelta(hours=10), timedelta(hours=14), timedelta(hours=20), timedelta(hours=24)),
+)
+"""Before the second try, the third …: the schedule that the Standard Webhooks specification proposes."""
+
+JITTER = 0.1
+"""By how much of itself a delay may be longer, so that what failed together does not come back together."""
+
+GONE = 410
+
+KEPT = timedelta(days=30)
+"""For so long the log has a delivery that is over."""
+
+FORGOTTEN_TOGETHER = 1_000
+"""More in one transaction would hold up who writes on SQLite."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A delivery, and the right to send it until `until`."""
+
+    id: str
+    webhook_id: str
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
+    at: datetime
+    """When it was taken, by the database's clock."""
+    until: datetime
+    tries: int
+    """This one included."""
+    job_id: str
+    job_name: str | None
+    labels: Mapping[str, str]
+    event: Event
+
+
+def forget_old(session: Session, now: datetime | None = None) -> int:
+    """Drop deliveries that were over long ago from the log, at most `FORGOTTEN_TOGETHER`. Returns how many."""
+    old = aliased(Delivery)
+    oldest = (
+        select(old.id)
+        .where(old.state != DeliveryState.PENDING, old.created_at < clock.after(-KEPT, now))
+        .order_by(old.created_at)
+        .limit(FORGOTTEN_TOGETHER)
+    )
+    # Asked once more: one of them may be sent anew at this very moment.
+    over = (Delivery.id.in_(oldest), Delivery.state != DeliveryState.PENDING)
+    gone = session.execute(delete(Delivery).where(*over).execution_options(synchronize_session=False))
+    return gone.rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def is_due(session: Session, *, without: Collection[str] = (), now: datetime | None = None) -> bool:
+    """Whether `claim` would find something; it asks without the lock that every `begin()` takes on SQLite."""
+    return session.execute(_first_due(without, now)).scalar_one_or_none() is not None
+
+
+def claim(
+    session: Session, *, lease: timedelta = LEASE, without: Collection[str] = (), now: datetime | None = None
+) -> Claim | None:
+    """Take the delivery that has been due for longest, except of these webhooks; None if there is none."""
+    first = _first_due(without, now).with_for_update(skip_locked=True).scalar_subquery()
+    taken = session.execute(
+        update(Delivery)
+        .where(Delivery.id == first, Delivery.state == DeliveryState.PENDING)
+        .values(tries=Delivery.tries + 1, next_try_at=clock.after(lease, now))
+        .returning(
+            Delivery.id, Delivery.webhook_id, Delivery.job_id, Delivery.seq, Delivery.tries, Delivery.next_try_at
+        )
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if taken is None:
+        return None
+    said = (
+        select(Webhook.url, Webhook.secret, Job.name, Job.labels, Event)
+        .select_from(Webhook)
+        .join(Job, Job.id == taken.job_id)
+        .join(Event, (Event.job_id == Job.id) & (Event.seq == taken.seq))
+        .where(Webhook.id == taken.webhook_id)
+    )
+    url, secret, name, labels, event = session.execute(said).one()
+    return Claim(
+        taken.id,
+        taken.webhook_id,
+        url,
+        secret,
+        at=taken.next_try_at - lease,
+        until=taken.next_try_at,
+        tries=taken.tries,
+        job_id=taken.job_id,
+        job_name=name,
+        labels=labels,
+        event=event,
+    )
+
+
+def _first_due(without: Collection[str], now: datetime | None) -> Select[str]:
+    """In the order of seq for one webhook and job: an earlier event's first try must have ended.
+
+    One that has failed does not hold up the others: it may be a day before it succeeds.
+    """
+    due, earlier = aliased(Delivery), aliased(Delivery)
+    untried = exists().where(
+        earlier.job_id == due.job_id,
+        earlier.webhook_id == due.webhook_id,
+        earlier.seq < due.seq,
+        earlier.state == DeliveryState.PENDING,
+        earlier.last_error.is_(None),
+    )
+    found = select(due.id).where(
+        due.state == DeliveryState.PENDING,
+        due.next_try_at <= clock.to_compare(now),
+        or_(due.last_error.is_not(None), ~untried),
+    )
+    if without:
+        found = found.where(due.webhook_id.not_in(without))
+    return found.order_by(due.next_try_at, due.id).limit(1)
+
+
+def succeeded(session: Session, claim: Claim, status: int, now: datetime | None = None) -> bool:
+    """It has arrived. False if the claim had lapsed, and another sender has the last word."""
+    at = clock.now_or(now)
+    values = {"state": DeliveryState.DELIVERED, "last_status": status, "last_error": None, "delivered_at": at}
+    return _settle(session, claim, values)
+
+
+def failed(session: Session, claim: Claim, error: str, status: int | None = None, now: datetime | None = None) -> bool:
+    """It has not; it is tried again later unless this was the last try. A receiver that is gone is left alone.
+
+    False if the claim had lapsed.
+    """
+    values: dict[str, Any] = {"last_status": status, "last_error": error}
+    if status == GONE:
+        # In this order, as everywhere: first the webhook's lock, then its deliveries'.
+        subscriptions.lock(session, claim.webhook_id)
+        settled = _settle(session, claim, values | {"state": DeliveryState.FAILED})
+        if settled:
+            reason = "The receiver has answered 410 Gone to another delivery, so the webhook was disabled."
+            subscriptions.disable(session, claim.webhook_id, reason, now)
+        return settled
+    if claim.tries > len(DELAYS):
+        return _settle(session, claim, values | {"state": DeliveryState.FAILED})
+    delay = DELAYS[claim.tries - 1] * (1 + JITTER * random.random())
+    return _settle(session, claim, values | {"next_try_at": clock.after(delay, now)})
+
+
+def _settle(session: Session, claim: Claim, values: Mapping[str, Any]) -> bool:
+    settled = session.execute(
+        update(Delivery)
+        .where(*_fence(claim))
+        .values(**values)
+        .returning(Delivery.id)
+        .execution_options(synchronize_session=False)
+    )
+    return settled.scalar_one_or_none() is not None
+
+
+def _fence(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    """`until` is no one else's: a later claim of the delivery ends later."""
+    return Delivery.id == claim.id, Delivery.state == DeliveryState.PENDING, Delivery.next_try_at == claim.until

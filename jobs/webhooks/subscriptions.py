@@ -1,0 +1,205 @@
+"""Webhooks: who wants to hear of which events, and what became of it.
+
+A pending delivery belongs to an enabled webhook: whoever disables one fails its pending deliveries, under a lock that
+whoever adds a delivery takes too. `outbox.py` adds them, `deliveries.py` sends them.
+"""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import delete, false, func, select, true, update
+from sqlalchemy.exc import StatementError
+from sqlalchemy.orm import Session
+
+from jobs import ids
+from jobs.database import clock, storable
+from jobs.errors import DeliveryNotFound, JobError, WebhookNotFound
+from jobs.log.events import EVENTS
+from jobs.tables import Delivery, DeliveryState, Webhook
+from jobs.webhooks.outbox import forget_listeners
+
+MOST = 100
+"""Every event is held against every webhook."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    items: list[Item]
+    has_more: bool
+
+
+class UnknownEvent(JobError, ValueError):
+    def __init__(self, word: str):
+        nearest = get_close_matches(word[:100], EVENTS, n=3)
+        instead = f"the nearest are {', '.join(nearest)}" if nearest else f"there are {', '.join(EVENTS)}"
+        super().__init__(f"there is no event {word[:100]!r}; {instead}")
+
+
+class TooManyWebhooks(JobError):
+    def __init__(self) -> None:
+        super().__init__(f"There are {MOST} webhooks, which is all that there may be; delete one first.")
+
+
+class WebhookDisabled(JobError):
+    def __init__(self, webhook_id: str):
+        super().__init__(f"Webhook {webhook_id} is disabled; enable it first.")
+
+
+def add(
+    session: Session, url: str, events: Sequence[str] = (), label: str | None = None, now: datetime | None = None
+) -> tuple[Webhook, str]:
+    """The webhook and the secret that signs what it is sent: tell it to the caller, and never again."""
+    for word in events:
+        refuse_unknown(word)
+    for field, value in (("url", url), ("label", label)):
+        storable.refuse(value, field)
+    if session.execute(select(func.count()).select_from(Webhook)).scalar_one() >= MOST:
+        raise TooManyWebhooks
+    at = now or clock.read(session)
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+    webhook = Webhook(
+        id=ids.new("hook", at),
+        url=url,
+        secret=secret,
+        events=list(dict.fromkeys(events)),
+        label=label,
+        created_at=at,
+    )
+    session.add(webhook)
+    try:
+        session.flush()
+    except StatementError as error:
+        error.hide_parameters = True  # the secret is one of them, and errors are logged
+        raise
+    forget_listeners(session)
+    return webhook, secret
+
+
+def refuse_unknown(word: str) -> None:
+    if word not in EVENTS:
+        raise UnknownEvent(word)
+
+
+def get(session: Session, webhook_id: str) -> Webhook:
+    webhook = session.get(Webhook, webhook_id, populate_existing=True) if ids.is_id("hook", webhook_id) else None
+    if webhook is None:
+        raise WebhookNotFound(webhook_id)
+    return webhook
+
+
+def page(session: Session, *, limit: int = 20, after: str | None = None) -> Page[Webhook]:
+    """Newest first. `after` is the id of the last one seen."""
+    found = select(Webhook).where(_before(Webhook.id, after)).order_by(Webhook.id.desc()).limit(limit + 1)
+    webhooks = list(session.execute(found, execution_options={"populate_existing": True}).scalars())
+    return Page(webhooks[:limit], has_more=len(webhooks) > limit)
+
+
+def remove(session: Session, webhook_id: str) -> None:
+    """Forget a webhook and its deliveries; what is being sent at this moment may still arrive."""
+    get(session, webhook_id)
+    session.execute(delete(Webhook).where(Webhook.id == webhook_id).execution_options(synchronize_session=False))
+    forget_listeners(session)
+
+
+def enable(session: Session, webhook_id: str) -> Webhook:
+    """Let a disabled webhook hear again, of what happens from now on."""
+    get(session, webhook_id)
+    _set_disabled_at(session, webhook_id, None)
+    forget_listeners(session)
+    return get(session, webhook_id)
+
+
+def lock(session: Session, webhook_id: str) -> None:
+    """Wait until nobody adds a delivery, and let nobody add one before the transaction ends."""
+    session.execute(select(Webhook.id).where(Webhook.id == webhook_id).with_for_update())
+
+
+def disable(session: Session, webhook_id: str, reason: str, now: datetime | None = None) -> None:
+    """Send it nothing more; what waits to be sent has failed for this reason."""
+    _set_disabled_at(session, webhook_id, clock.now_or(now))
+    # A statement of its own, after the lock: it sees what others have added while we waited for it.
+    session.execute(
+        update(Delivery)
+        .where(Delivery.webhook_id == webhook_id, Delivery.state == DeliveryState.PENDING)
+        .values(state=DeliveryState.FAILED, last_error=reason)
+        .execution_options(synchronize_session=False)
+    )
+    forget_listeners(session)
+
+
+def deliveries(
+    session: Session,
+    webhook_id: str,
+    *,
+    state: DeliveryState | None = None,
+    limit: int = 20,
+    after: str | None = None,
+) -> Page[Delivery]:
+    """The delivery log, newest first. `after` is the id of the last one seen."""
+    get(session, webhook_id)
+    found = select(Delivery).where(Delivery.webhook_id == webhook_id, _before(Delivery.id, after))
+    if state is not None:
+        found = found.where(Delivery.state == state)
+    found = found.order_by(Delivery.id.desc()).limit(limit + 1)
+    rows = list(session.execute(found, execution_options={"populate_existing": True}).scalars())
+    return Page(rows[:limit], has_more=len(rows) > limit)
+
+
+def redeliver(
+    session: Session, webhook_id: str, delivery_id: str, now: datetime | None = None
+) -> tuple[Delivery, bool]:
+    """Send a delivered or failed delivery once more, under its old id. False if it waits to be sent anyway."""
+    get(session, webhook_id)
+    enabled = select(Webhook.id).where(Webhook.id == webhook_id, Webhook.disabled_at.is_(None))
+    if session.execute(enabled.with_for_update(read=True)).scalar_one_or_none() is None:
+        raise WebhookDisabled(webhook_id)
+    again = {
+        "state": DeliveryState.PENDING,
+        "tries": 0,
+        "next_try_at": clock.now_or(now),
+        "last_status": None,
+        "last_error": None,
+        "delivered_at": None,
+    }
+    changed = session.execute(
+        update(Delivery)
+        .where(*_one(webhook_id, delivery_id), Delivery.state != DeliveryState.PENDING)
+        .values(**again)
+        .returning(Delivery.id)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    found = select(Delivery).where(*_one(webhook_id, delivery_id))
+    row = session.execute(found, execution_options={"populate_existing": True}).scalar_one_or_none()
+    if row is None:
+        raise DeliveryNotFound(delivery_id)
+    return row, changed is not None
+
+
+def _one(webhook_id: str, delivery_id: str) -> tuple[Any, ...]:
+    if not ids.is_id("dlv", delivery_id):
+        raise DeliveryNotFound(delivery_id)
+    return Delivery.id == delivery_id, Delivery.webhook_id == webhook_id
+
+
+def _before(column: Any, cursor: str | None) -> Any:
+    if cursor is None:
+        return true()
+    return column < cursor if storable.is_storable(cursor) else false()
+
+
+def _set_disabled_at(session: Session, webhook_id: str, at: Any) -> None:
+    # Disabling twice keeps the first time.
+    changes = Webhook.disabled_at.is_(None) if at is not None else Webhook.disabled_at.is_not(None)
+    session.execute(
+        update(Webhook)
+        .where(Webhook.id == webhook_id, changes)
+        .values(disabled_at=at)
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,1 @@
+"""Who works, and which job suits whom."""
