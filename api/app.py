@@ -7,16 +7,21 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import errors, leaving, openapi
-from api.cross_site import refuse_other_sites
-from api.dependencies import refuse_queries_nobody_reads
-from api.lanes import Lanes
-from api.limits import BodyLimit
-from api.lookout import Lookout
-from api.public_addresses import Allowed
-from api.request_id import RequestId
-from api.routes import artifacts, jobs, label_tables, system, webhooks, workers
-from api.webhook_sender import WebhookSender
+from api import label_tables, openapi, system, workers
+from api.files import routes as files_routes
+from api.http import problems
+from api.http.body_limit import BodyLimit
+from api.http.cross_site import refuse_other_sites
+from api.http.queries import refuse_queries_nobody_reads
+from api.http.request_id import RequestId
+from api.jobs import events
+from api.jobs import routes as jobs_routes
+from api.live import shutdown
+from api.live.lanes import Lanes
+from api.live.lookout import Lookout
+from api.webhooks import routes as webhooks_routes
+from api.webhooks.public_addresses import Allowed
+from api.webhooks.sender import WebhookSender
 from jobs.database import migrate
 from jobs.database.engine import connect, sessions
 from jobs.doorbell.notifier import Notifier
@@ -27,6 +32,17 @@ DESCRIPTION = """Give it labelled images, a teacher and a student architecture; 
 and an honest answer to the question: was distillation worth it?
 
 Every error is `application/problem+json` (RFC 9457). Times are RFC 3339, in UTC."""
+
+
+ROUTERS = (
+    jobs_routes.router,
+    events.router,
+    files_routes.router,
+    label_tables.router,
+    workers.router,
+    webhooks_routes.router,
+    system.router,
+)
 
 
 def build_app(settings: Settings | None = None) -> FastAPI:
@@ -44,10 +60,10 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     refusals = [Depends(refuse_other_sites), Depends(refuse_queries_nobody_reads)]
-    for routes in (jobs, artifacts, label_tables, workers, webhooks, system):
-        app.include_router(routes.router, dependencies=refusals)
+    for router in ROUTERS:
+        app.include_router(router, dependencies=refusals)
     openapi.complete(app)
-    errors.install(app)
+    problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestId)  # the last one added is the first one to see a request
     return app
@@ -70,7 +86,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.webhook_sender.start()
     app.state.lookout, app.state.lanes = Lookout(app.state.database), Lanes()
     try:
-        with leaving.told(app.state.lookout.leave):
+        with shutdown.told(app.state.lookout.leave):
             yield
     finally:
         await app.state.lookout.close()

@@ -1,17 +1,14 @@
 """What routes ask for, as Annotated types. Async, so that handing over what is there costs no thread."""
 
-from collections import Counter
-from typing import Annotated, get_origin
+from typing import Annotated
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict
 
-from api import errors, lanes, lookout
+from api.live import lanes, lookout
 from jobs import ids, settings
 from jobs.database.engine import Sessions
 from jobs.doorbell import notifier
 from jobs.errors import JobNotFound
-from kd.spec.faults import Fault
 
 
 async def _database(request: Request) -> Sessions:
@@ -52,24 +49,3 @@ Settings = Annotated[settings.Settings, Depends(_settings)]
 Lookout = Annotated[lookout.Lookout, Depends(_lookout)]
 Lanes = Annotated[lanes.Lanes, Depends(_lanes)]
 JobId = Annotated[str, Depends(_job_id)]
-
-
-class Query(BaseModel):
-    """The query parameters of a route: what is not listed is refused, like an unknown field."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-async def refuse_queries_nobody_reads(request: Request) -> None:
-    """A filter that is ignored looks like one that matched everything: also the first of two with one name."""
-    given = Counter(name for name, _ in request.query_params.multi_items())
-    read = request.scope["route"].dependant.query_params
-    if given and not read:
-        raise errors.Invalid([Fault(f"/{name}", "takes no query parameters", "query") for name in given])
-    lists = {name for model in read for name in _lists(model.field_info.annotation)}
-    if repeated := [name for name, times in given.items() if times > 1 and name not in lists]:
-        raise errors.Invalid([Fault(f"/{name}", "can be given only once", "query") for name in repeated])
-
-
-def _lists(model: type[Query]) -> list[str]:
-    return [name for name, field in model.model_fields.items() if get_origin(field.annotation) is list]

@@ -6,9 +6,9 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.errors import Problem
-from api.retrying import Retry
-from api.submission import SUBMISSIONS, Change
+from api.http.problems import Problem
+from api.jobs.retry import Retry
+from api.jobs.submit import SUBMISSIONS, Change
 
 REF = "#/components/schemas/{model}"
 PROBLEM = {"application/problem+json": {"schema": {"$ref": REF.format(model=Problem.__name__)}}}

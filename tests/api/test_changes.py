@@ -13,8 +13,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
-from api import submission
-from api.routes import jobs as jobs_routes
+from api.jobs import routes as jobs_routes
+from api.jobs import submit
 from jobs import ids
 from jobs.queue import delete, requests
 from jobs.queue.submit import add_job
@@ -149,7 +149,7 @@ def test_a_body_of_very_many_keys_is_read_fast(client: TestClient, ended: Any, p
 def test_a_slow_disk_holds_up_a_retry_and_nobody_else(
     client: TestClient, app: FastAPI, ended: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, real = ended(), submission.check_data
+    job, real = ended(), jobs_routes.check_data
 
     def slow(*given: Any) -> None:
         with app.state.database.begin() as session:

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from api import idempotency
+from api.http import idempotency
 from jobs.queue import delete, requests, submit
 from jobs.states import State
 from kd import spec

@@ -13,7 +13,7 @@ import httpcore2
 import pytest
 from receiving import Receiver
 
-from api.public_addresses import Allowed, NotPublic, PublicNetwork, Refused, check_url, is_public
+from api.webhooks.public_addresses import Allowed, NotPublic, PublicNetwork, Refused, check_url, is_public
 
 LOOPBACK = Allowed(networks=(ip_network("127.0.0.0/8"),))
 

@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from served import Server, own_server
 from starlette.testclient import TestClient
 
-from api import stream
 from api.app import build_app
+from api.live import stream
 from jobs.queue import leases, recording, requests
 from jobs.settings import Settings
 from jobs.states import State

@@ -12,9 +12,9 @@ from receiving import Receiver, until
 from standardwebhooks.webhooks import WebhookVerificationError
 from starlette.testclient import TestClient
 
-from api import webhook_sender
-from api.public_addresses import Allowed
-from api.webhook_sender import AT_ONCE_TO_ONE, MANY, WebhookSender
+from api.webhooks import sender as webhook_sender
+from api.webhooks.public_addresses import Allowed
+from api.webhooks.sender import AT_ONCE_TO_ONE, MANY, WebhookSender
 from jobs.log.events import EVENTS
 from jobs.queue import leases, recording, submit
 from jobs.settings import Settings

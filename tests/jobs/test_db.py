@@ -230,7 +230,8 @@ INDEXES = {
 UPGRADERS = """
 import os
 import sys
-from jobs import db
+from jobs.database import migrate
+from jobs.database.engine import connect, sessions
 
 url, processes = sys.argv[1], int(sys.argv[2])
 start, go = os.pipe()
@@ -239,9 +240,9 @@ if all(os.fork() for _ in range(processes)):
     sys.exit(max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(processes)))
 os.close(go)
 os.read(start, 1)
-engine = db.connect(url)
-db.upgrade(engine)
-assert db.is_current(db.sessions(engine))
+engine = connect(url)
+migrate.upgrade(engine)
+assert migrate.is_current(sessions(engine))
 """
 
 

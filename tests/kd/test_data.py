@@ -102,7 +102,11 @@ def test_the_test_split_does_not_depend_on_the_size_of_the_validation_split(fold
 
 
 def test_a_digest_is_the_same_in_every_process_and_another_for_another_cut(folder):
-    code = "from pathlib import Path; from kd import data; print(data.load('digits', Path('unused'), 0.1).digest)"
+    code = """if True:
+        from pathlib import Path
+        from kd.data.dataset import load_dataset
+        print(load_dataset("digits", Path("unused"), 0.1).digest)
+    """
 
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

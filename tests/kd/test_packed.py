@@ -141,11 +141,11 @@ def test_a_packer_that_is_killed_leaves_nothing_that_looks_like_a_data_set(tmp_p
         import os, signal
         from pathlib import Path
         import numpy as np
-        from kd import packed
+        from kd.data import packing
         def chunks():
-            yield packed.Chunk(np.zeros((9, 2, 2, 1), np.uint8), np.zeros(9, int))
+            yield packing.Chunk(np.zeros((9, 2, 2, 1), np.uint8), np.zeros(9, int))
             os.kill(os.getpid(), signal.SIGKILL)
-        packed.pack(Path({str(tmp_path)!r}), {NAME!r}, chunks())
+        packing.pack(Path({str(tmp_path)!r}), {NAME!r}, chunks())
     """
 
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
@@ -161,7 +161,7 @@ def test_facts_are_read_without_numpy_and_torch(tmp_path, place):
     code = f"""if True:
         import sys
         from pathlib import Path
-        from kd import packed_facts
+        from kd.data import packed_facts
         print(packed_facts.read(Path({str(tmp_path)!r}), {NAME!r}).digest)
         assert not {{"numpy", "torch"}} & set(sys.modules)
     """

@@ -313,9 +313,10 @@ UNDER_A_CAP = """
     import resource, sys
     from pathlib import Path
     import torch
-    from kd import data, pixels
+    from kd.data.dataset import load_dataset
+    from kd.views import pixels
     torch.set_num_threads(1)
-    train = data.load("packed/large", Path(sys.argv[1]), 0.1).train
+    train = load_dataset("packed/large", Path(sys.argv[1]), 0.1).train
     assert len(train) * 27_648 > 400_000_000
     (had,) = (int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
     resource.setrlimit(resource.RLIMIT_DATA, (had * 1024 + 200_000_000,) * 2)

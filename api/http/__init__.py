@@ -1,0 +1,1 @@
+"""HTTP itself: bodies, conditions, problems. It knows no resource."""

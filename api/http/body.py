@@ -1,0 +1,43 @@
+"""The body of a request as JSON, read strictly: what two readers could understand differently is refused."""
+
+import json
+from typing import Annotated, Any
+
+import pydantic_core
+from fastapi import Depends, Request
+
+from api.http.problems import NotJson, WrongContentType
+
+
+async def read(request: Request) -> bytes:
+    """The bytes of a body that says it is JSON; `api.http.body_limit` has bounded them."""
+    given = request.headers.get("content-type")
+    kind = (given or "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        # Without a preflight, a page of another site can send any other type to a server on this machine.
+        raise WrongContentType(given)
+    return await request.body()
+
+
+Body = Annotated[bytes, Depends(read)]
+
+
+def parse(body: bytes) -> Any:
+    """NaN, which is no JSON, becomes a float that no field accepts, so that the answer says where it is."""
+    if not body.strip():
+        raise NotJson("it is empty")
+    try:
+        value = pydantic_core.from_json(body)  # also refuses deep nesting, bad UTF-8 and halves of surrogate pairs
+        json.loads(body, object_pairs_hook=_refuse_repeats)
+    except ValueError as error:
+        raise NotJson(str(error)) from None
+    return value
+
+
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {json.dumps(key)} occurs twice in one object")
+        found[key] = value
+    return found

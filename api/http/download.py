@@ -1,0 +1,88 @@
+"""A file over HTTP: whole, in part, or not at all if the client has it already (RFC 9110, RFC 9530)."""
+
+import base64
+import mimetypes
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+
+from api.http import conditional
+from api.http.problems import RangeNotSatisfiable
+from jobs.errors import FileGone
+
+CHUNK_BYTES = 2**18
+ONE_RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
+
+
+def serve(request: Request, path: Path, *, name: str, size: int, sha256: str) -> Response:
+    """Answer a GET or HEAD for a file whose row says its size and digest. The file is never loaded whole."""
+    etag = f'"{sha256}"'
+    headers = {
+        "ETag": etag,
+        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:",
+        "Cache-Control": "no-cache",  # `best` may be another file tomorrow: ask again, with the ETag
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": f'attachment; filename="{name}"',
+    }
+    if conditional.matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+
+    headers["Content-Type"] = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    if request.method == "HEAD":  # knows no ranges
+        _open(path, size).close()
+        return Response(headers=headers | {"Content-Length": str(size)})
+
+    wanted = _range(request, etag, size)
+    start, stop = wanted or (0, size)
+    if wanted:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    headers["Content-Length"] = str(stop - start)
+    return StreamingResponse(_chunks(_open(path, size), start, stop), 206 if wanted else 200, headers)
+
+
+def _open(path: Path, size: int) -> BinaryIO:
+    """Opened before the answer begins: it may be superseded, and deleted, while we still send it."""
+    try:
+        file = path.open("rb")
+    except OSError:
+        raise FileGone(path.name) from None
+    if os.fstat(file.fileno()).st_size != size:
+        file.close()
+        raise FileGone(path.name)
+    return file
+
+
+def _range(request: Request, etag: str, size: int) -> tuple[int, int] | None:
+    """[start, stop) of the one range asked for; None for the whole file, which also answers what we cannot read."""
+    if_range = request.headers.get("if-range")
+    wanted = ONE_RANGE.fullmatch(request.headers.get("range", ""))
+    if wanted is None or (if_range is not None and if_range.strip() != etag):
+        return None
+    first, last = wanted.groups()
+    if not first:
+        if not last:
+            return None
+        start, stop = max(size - int(last), 0), size
+    else:
+        start, stop = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return None
+    if start >= size:
+        raise RangeNotSatisfiable(size)
+    return start, stop
+
+
+def _chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+    with file:
+        file.seek(start)
+        while start < stop:
+            chunk = file.read(min(CHUNK_BYTES, stop - start))
+            if not chunk:
+                raise OSError(f"{file.name} became shorter while it was sent")  # the client sees a cut connection
+            start += len(chunk)
+            yield chunk

@@ -1,0 +1,238 @@
+"""What clients are shown of jobs and of what they say.
+
+No field has a default: a view says all of it, or does not exist.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from api.http.numbers import Number, Numbers, number
+from jobs import tables as module
+from jobs.queue.place import Waiting as QueuePlace
+from jobs.states import FINAL, State
+
+SHOWN_OF_MANY = 1_000
+
+
+class Progress(BaseModel):
+    fraction: Annotated[float, Field(ge=0, le=1)]
+    phase: str | None
+    epoch: int | None
+    epochs: int | None
+    step: int | None
+    images_per_second: Number | None
+    eta_seconds: Number | None
+
+
+class JobError(BaseModel):
+    code: str
+    message: str
+    hint: str | None
+    retryable: bool
+    suggested_patch: Annotated[
+        dict[str, Any] | None, Field(description="a JSON merge patch of the spec with which it may succeed")
+    ]
+
+
+class Limits(BaseModel):
+    max_run_seconds: float | None
+    max_queue_seconds: float | None
+    max_stall_seconds: float | None
+
+
+class Waiting(BaseModel):
+    """Why a queued job waits."""
+
+    position: Annotated[int | None, Field(description="1 is next; null: beyond the first thousand")]
+    reason: str
+    message: str
+
+
+class Result(BaseModel):
+    metrics: Numbers
+    best_checkpoint: str | None
+    seconds: Numbers
+
+
+class JobUrls(BaseModel):
+    self: str
+    cancel: str
+    pause: str
+    resume: str
+    retry: str
+    events: str
+    metrics: str
+    logs: str
+    checkpoints: str
+    artifacts: str
+
+
+class Job(BaseModel):
+    id: str
+    object: Literal["job"]
+    status: State
+    phase: str | None
+    is_terminal: bool
+    mode: str
+    name: str | None
+    labels: dict[str, str]
+    spec: dict[str, Any]
+    resolved_spec: dict[str, Any]
+    priority: int
+    limits: Limits
+    keep_last: int
+    waiting: Annotated[Waiting | None, Field(description="of a queued job: its place, and what it waits for")]
+    progress: Progress
+    latest_metrics: Numbers
+    attempt: int
+    run_seconds: Annotated[float, Field(description="of training, over all attempts")]
+    worker: str | None
+    error: JobError | None
+    result: Result | None
+    parent_job_id: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+    cancel_requested_at: datetime | None
+    pause_requested_at: datetime | None
+    urls: JobUrls
+
+
+class Bulk(BaseModel):
+    """What was done to many jobs at once."""
+
+    object: Literal["bulk"]
+    changed: int
+    ids: Annotated[list[str], Field(description="the first thousand of them")]
+
+
+def job(row: module.Job, waiting: QueuePlace | None = None) -> Job:
+    here = job_url(row.id)
+    return Job(
+        id=row.id,
+        object="job",
+        status=row.state,
+        phase=row.phase,
+        is_terminal=row.state in FINAL,
+        mode=row.mode,
+        name=row.name,
+        labels=row.labels,
+        spec=row.spec,
+        resolved_spec=row.resolved_spec,
+        priority=row.priority,
+        limits=Limits(
+            max_run_seconds=row.max_run_seconds,
+            max_queue_seconds=row.max_queue_seconds,
+            max_stall_seconds=row.max_stall_seconds,
+        ),
+        keep_last=row.keep_last,
+        waiting=waiting and Waiting(position=waiting.position, reason=waiting.reason, message=waiting.message),
+        progress=_progress(row.progress),
+        latest_metrics=row.latest_metrics,
+        attempt=row.attempt,
+        run_seconds=round(row.run_seconds, 3),
+        worker=row.lease_owner,
+        error=_error(row.error),
+        result=_result(row.result),
+        parent_job_id=row.parent_job_id,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        updated_at=row.updated_at,
+        cancel_requested_at=row.cancel_requested_at,
+        pause_requested_at=row.pause_requested_at,
+        urls=JobUrls(
+            self=here,
+            cancel=f"{here}/cancel",
+            pause=f"{here}/pause",
+            resume=f"{here}/resume",
+            retry=f"{here}/retry",
+            events=f"{here}/events",
+            metrics=f"{here}/metrics",
+            logs=f"{here}/logs",
+            checkpoints=f"{here}/checkpoints",
+            artifacts=f"{here}/artifacts",
+        ),
+    )
+
+
+def bulk(ids: Sequence[str]) -> Bulk:
+    return Bulk(object="bulk", changed=len(ids), ids=list(ids[:SHOWN_OF_MANY]))
+
+
+def job_url(job_id: str) -> str:
+    return f"/jobs/{job_id}"
+
+
+def _progress(said: Mapping[str, Any]) -> Progress:
+    return Progress(
+        fraction=said.get("fraction", 0),
+        phase=said.get("phase"),
+        epoch=said.get("epoch"),
+        epochs=said.get("epochs"),
+        step=said.get("step"),
+        images_per_second=said.get("images_per_second"),
+        eta_seconds=said.get("eta_seconds"),
+    )
+
+
+def _error(said: Mapping[str, Any] | None) -> JobError | None:
+    if said is None:
+        return None
+    return JobError(
+        code=said["code"],
+        message=said["message"],
+        hint=said.get("hint"),
+        retryable=said.get("retryable", False),
+        suggested_patch=said.get("suggested_patch"),
+    )
+
+
+def _result(said: Mapping[str, Any] | None) -> Result | None:
+    if said is None:
+        return None
+    return Result(
+        metrics=said.get("metrics", {}),
+        best_checkpoint=said.get("best_checkpoint"),
+        seconds=said.get("seconds", {}),
+    )
+
+
+class Event(BaseModel):
+    seq: int
+    type: str
+    attempt: int
+    at: datetime
+    data: dict[str, Any]
+
+
+def event(row: module.Event) -> Event:
+    return Event(seq=row.seq, type=row.type, attempt=row.attempt, at=row.at, data=row.data)
+
+
+class Series(BaseModel):
+    """One curve, column by column: the i-th value was measured at the i-th step."""
+
+    step: list[int]
+    value: list[Number]
+
+
+class Metrics(BaseModel):
+    object: Literal["metrics"]
+    job_id: str
+    series: dict[str, Series]
+
+
+def metrics(job_id: str, found: Mapping[str, Sequence[tuple[int, float]]]) -> Metrics:
+    return Metrics(
+        object="metrics",
+        job_id=job_id,
+        series={
+            name: Series(step=[step for step, _ in curve], value=[number(value) for _, value in curve])
+            for name, curve in found.items()
+        },
+    )

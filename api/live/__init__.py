@@ -1,0 +1,1 @@
+"""Requests that wait, and requests that must not."""

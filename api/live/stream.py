@@ -1,0 +1,132 @@
+"""A job's events as they happen: server-sent events, each with its `seq` as id, resumable by `Last-Event-ID`."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
+
+from api.http.problems import Invalid, TooManyStreams
+from api.jobs import views
+from api.live.lookout import Lookout
+from jobs.database.engine import UNREACHABLE
+from jobs.errors import JobNotFound
+from kd.spec.faults import Fault
+
+MEDIA_TYPE = "text/event-stream"
+# Proxies, and clients, give up on a connection that is silent for long.
+HEARTBEAT_SECONDS = 15.0
+PAGE = 500
+
+# Nothing on the way may keep it, nor gather it.
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Events that follow each other, as they were at one moment."""
+
+    events: Sequence[views.Event]
+    is_whole: bool
+    """No other followed them."""
+    has_ended: bool
+    """The job had."""
+    newest: int
+    """The number of its last event."""
+
+    @property
+    def is_last(self) -> bool:
+        return self.is_whole and self.has_ended
+
+
+Read = Callable[[int, int], Part]
+"""The events after this number, at most so many."""
+
+
+class EventStream(EventSourceResponse):
+    """Every event after a number, and then each that happens, until the job has ended.
+
+    Gapless: a client that reads on from the last id it got misses none, and nor does this, which does the same.
+    """
+
+    def __init__(self, lookout: Lookout, job_id: str, read: Read, after: int):
+        self._lookout, self._job_id, self._read = lookout, job_id, read
+        super().__init__(self._said(after), headers=HEADERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Here, not in the generator: one that is never begun never ends, and would keep its place for ever.
+        with self._lookout.streams.take() as has_place:
+            if not has_place:
+                raise TooManyStreams(self._lookout.streams.most)
+            await super().__call__(scope, receive, send)
+
+    async def _said(self, seq: int) -> AsyncIterator[bytes]:
+        while not self._lookout.leaving:
+            try:
+                part = await run_in_threadpool(self._read, seq, PAGE)
+            except JobNotFound:  # deleted under our eyes; who asks again is told
+                return
+            except UNREACHABLE as error:  # who asks again goes on from here
+                log.warning("event_stream_broken", job_id=self._job_id, error=str(error))
+                return
+            if part.events:
+                seq = part.events[-1].seq
+                yield b"".join(_written(event) for event in part.events)
+            if part.is_last:
+                return
+            if part.is_whole:
+                async for beat in self._until_after(seq):
+                    yield beat
+
+    async def _until_after(self, seq: int) -> AsyncIterator[bytes]:
+        """Heartbeats, until there is an event after this one."""
+        while not await self._lookout.news(
+            self._job_id, lambda mark: mark is None or mark.events_seq > seq, HEARTBEAT_SECONDS
+        ):
+            if self._lookout.leaving:
+                return
+            yield KEEPALIVE_COMMENT
+
+
+def _written(event: views.Event) -> bytes:
+    kind = " ".join(event.type.split())  # a line's end would begin another field
+    return format_sse_event(id=str(event.seq), event=kind, data_str=event.model_dump_json())
+
+
+def last_seen(last_event_id: str | None, after: int, most: int) -> int:
+    """Where a stream begins. `Last-Event-ID` wins: a browser that connects again repeats the URL of its first time."""
+    if last_event_id is None:
+        return after
+    if not re.fullmatch(r"\d{1,10}", last_event_id, re.ASCII) or int(last_event_id) > most:
+        raise Invalid([Fault("/Last-Event-ID", "is no id of this stream: they are the numbers of events", "header")])
+    return int(last_event_id)
+
+
+def refuse_beyond(newest: int, after: int, last_event_id: str | None) -> None:
+    """A client that has seen what never happened here, perhaps of another job or before a backup came back, would wait
+    for an event that comes far too late, or never."""
+    if after > newest:
+        why = f"is beyond this job's last event, which is {newest}"
+        in_query, in_header = Fault("/after", why, "query"), Fault("/Last-Event-ID", why, "header")
+        raise Invalid([in_query if last_event_id is None else in_header])
+
+
+def is_preferred(accept: str | None) -> bool:
+    """Whether `Accept` asks for a stream rather than for JSON, which those get who do not care."""
+    return accept is not None and _quality(accept, MEDIA_TYPE) > _quality(accept, "application/json")
+
+
+def _quality(accept: str, media_type: str) -> float:
+    """How much this type is wanted, 0..1, by the most specific range that it is in (RFC 9110, 12.5.1)."""
+    ranges = {}
+    for one in accept.split(","):
+        name, *parameters = (part.strip().lower() for part in one.split(";"))
+        weights = [value for key, _, value in (parameter.partition("=") for parameter in parameters) if key == "q"]
+        ranges[name] = float(weights[0]) if weights and re.fullmatch(r"[01](\.\d{0,3})?", weights[0]) else 1.0
+    general = media_type.partition("/")[0]
+    return next((ranges[name] for name in (media_type, f"{general}/*", "*/*") if name in ranges), 0.0)

@@ -1,0 +1,70 @@
+"""What there is to choose from, and whether the server lives and can serve."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from api.dependencies import Database
+from api.http import pages
+from api.http.problems import NoSuchMode, NotReady
+from api.jobs.submit import SUBMISSIONS
+from jobs.database import migrate
+from kd.models.catalog import CIFAR_RESNETS, MODELS, SMALL, TORCHVISION, WIDE_RESNETS
+
+
+class Model(BaseModel):
+    object: Literal["model"]
+    name: str
+    family: str
+
+
+class Health(BaseModel):
+    status: Literal["ok", "ready"]
+
+
+FAMILIES = {
+    "small": SMALL,
+    "cifar_resnet": CIFAR_RESNETS,
+    "wide_resnet": WIDE_RESNETS,
+    "torchvision": TORCHVISION,
+}
+
+
+def model(name: str) -> Model:
+    return Model(object="model", name=name, family=next(family for family, known in FAMILIES.items() if name in known))
+
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/models")
+def list_models() -> pages.Page[Model]:
+    """Every architecture, for `teacher.arch` and `student.arch`."""
+    return pages.page([model(name) for name in MODELS])
+
+
+@router.get("/schemas/{mode}", response_class=JSONResponse)
+def get_schema(mode: str) -> JSONResponse:
+    """The JSON Schema (2020-12) of what POST /jobs takes for a mode, with every default and bound."""
+    if mode not in SUBMISSIONS:
+        raise NoSuchMode(mode, list(SUBMISSIONS))
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **SUBMISSIONS[mode].model_json_schema()}
+    return JSONResponse(schema, media_type="application/schema+json")
+
+
+@router.head("/healthz", include_in_schema=False)
+@router.get("/healthz")
+def is_alive() -> Health:
+    """Whether the process answers; touches nothing else."""
+    return Health(status="ok")
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", responses={503: {"description": "the database is away or its tables are of another version"}})
+def is_ready(database: Database) -> Health:
+    """Whether jobs can be taken: the database answers and has the tables of this version."""
+    if not migrate.is_current(database):
+        raise NotReady("The database's tables are not those of this version: run `alembic upgrade head`.")
+    return Health(status="ready")

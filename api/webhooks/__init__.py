@@ -1,0 +1,1 @@
+"""Webhooks: the routes, and the sender."""
