@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import changing, pack, remote, run, serve, submit, watch, workers
-from cli.console import console
+from cli.commands import changing, pack, remote, run, serve, submit, watch, workers
 from cli.errors import explained
+from cli.shown.console import console
 
 
 class Gate(TyperGroup):

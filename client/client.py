@@ -21,7 +21,7 @@ from urllib.parse import quote
 from client.download import Offer, fetch
 from client.errors import ClientError, NoSuchArtifact, Refused, StillRunning, Unreachable
 from client.http import PATIENCE_SECONDS, Http, Json
-from client.looking import look, look_again
+from client.long_poll import look, look_again
 from kd.spec import Config, GuideSpec, TrainSpec
 
 T = TypeVar("T")

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from databases import DATABASES
 from sqlalchemy import Engine, create_engine, make_url
 
 from jobs.database import migrate
 from jobs.database.engine import Sessions, connect, sessions
 from jobs.tables import Base
+from tests.support.databases import DATABASES
 
 # Tests run side by side, and so do the processes that they start: one thread each, that sleeps while it waits.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}

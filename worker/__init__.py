@@ -1,1 +1,1 @@
-"""Runs jobs: the supervisor claims one, a trainer child runs it, and every write goes through the lease."""
+"""Runs jobs: the worker claims one, a trainer child runs it, and every write goes through the lease."""

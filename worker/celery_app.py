@@ -18,10 +18,11 @@ from kombu.asynchronous import get_event_loop, set_event_loop
 from jobs import logs
 from jobs.doorbell import celery
 from jobs.settings import Settings
+from worker.attempt import supervise
+from worker.heartbeat import at_work
 from worker.loop import make_worker, work
-from worker.presence import at_work
 from worker.signals import handed_over
-from worker.supervisor import Worker, supervise
+from worker.worker import Worker
 
 log = structlog.get_logger()
 

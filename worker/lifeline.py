@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from worker import kin
+from worker import descendants
 
 STOP = b"stop"
 
@@ -34,8 +34,8 @@ class Lifeline:
         for line in lines:
             if line.strip() == STOP:
                 self.stop.set()
-        if mark := os.environ.get(kin.MARK):
-            kin.kill(mark)  # those in sessions of their own as well
+        if mark := os.environ.get(descendants.MARK):
+            descendants.kill(mark)  # those in sessions of their own as well
         os.killpg(0, signal.SIGKILL)
 
 

@@ -17,10 +17,11 @@ from jobs import logs
 from jobs.database import engine as database
 from jobs.queue import place
 from jobs.settings import Settings
-from worker.children import Trainers
-from worker.presence import at_work, offer_of
+from worker.attempt import supervise
+from worker.heartbeat import at_work, offer_of
+from worker.reserve import Trainers
 from worker.signals import handed_over
-from worker.supervisor import Worker, supervise
+from worker.worker import Worker
 
 log = structlog.get_logger()
 

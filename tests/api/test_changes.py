@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from api.jobs import routes as jobs_routes
-from api.jobs import submit
 from jobs import ids
 from jobs.queue import delete, requests
 from jobs.queue.submit import add_job

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpcore2
 import pytest
-from receiving import Receiver
 
 from api.webhooks.public_addresses import Allowed, NotPublic, PublicNetwork, Refused, check_url, is_public
+from tests.support.receiving import Receiver
 
 LOOPBACK = Allowed(networks=(ip_network("127.0.0.0/8"),))
 

@@ -13,7 +13,6 @@ import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from served import Server, own_server
 from starlette.testclient import TestClient
 
 from api.app import build_app
@@ -21,6 +20,7 @@ from api.live import stream
 from jobs.queue import leases, recording, requests
 from jobs.settings import Settings
 from jobs.states import State
+from tests.support.served import Server, own_server
 
 __all__ = ["own_server"]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from receiving import Receiver, until
 from standardwebhooks.webhooks import WebhookVerificationError
 from starlette.testclient import TestClient
 
@@ -23,6 +22,7 @@ from jobs.tables import Delivery
 from jobs.webhooks import deliveries, subscriptions
 from jobs.webhooks.deliveries import LEASE
 from kd.spec import parse
+from tests.support.receiving import Receiver, until
 
 SECOND = timedelta(seconds=1)
 LOOPBACK = "127.0.0.0/8"

@@ -23,8 +23,8 @@ from tests.chaos.storm import Storm
 from tests.chaos.users import Users
 from tests.chaos.verdict import Verdict, evidence, judge, references, was_told_all
 from tests.chaos.world import World
-from tests.deployed import KINDS
-from tests.receiving import Receiver
+from tests.support.deployed import KINDS
+from tests.support.receiving import Receiver
 
 USERS = 6
 # How long the undisturbed runs may take on a slow machine.

@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from client import Client
 from tests.chaos.users import Users
-from tests.receiving import Receiver
+from tests.support.receiving import Receiver
 
 FOLLOWERS = 3
 LOOK_SECONDS = 0.1

@@ -24,7 +24,7 @@ from jobs.states import State
 from jobs.tables import Job
 from tests.chaos.users import Users
 from tests.chaos.world import World
-from tests.deployed import LEASE_SECONDS, BrokerTrouble, Process
+from tests.support.deployed import LEASE_SECONDS, BrokerTrouble, Process
 
 ANSWER_SECONDS = 5.0
 # A trainer that still loads torch writes nothing yet.

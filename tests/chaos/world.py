@@ -17,8 +17,8 @@ from sqlalchemy import Engine, select
 from jobs.database.engine import UNREACHABLE, Sessions, connect, sessions
 from jobs.files import retention
 from jobs.tables import Job
-from tests.deployed import Deployment, Process
-from tests.disk import Disk
+from tests.support.deployed import Deployment, Process
+from tests.support.disk import Disk
 
 # Chaos shall not be what fails a job.
 MAX_STALLS = 20

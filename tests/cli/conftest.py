@@ -1,11 +1,6 @@
-"""The server of `served.py`, as fixtures, and the command that speaks to it."""
+"""The server of `tests.support.served`, as fixtures, and the command that speaks to it."""
 
 import pytest
-from served import client as client
-from served import own_server as own_server
-from served import server as server
-from served import server_with_worker as server_with_worker
-from served import worker as worker
 from typer.testing import CliRunner
 
 from cli.main import app

@@ -4,11 +4,11 @@ import json
 import re
 
 import pytest
-from served import FAILURE
 
 from jobs.states import State
 from jobs.workers import roster
 from jobs.workers.needs import Offer
+from tests.support.served import FAILURE
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from served import FAILURE, RESULT
 
 from jobs.states import State
+from tests.support.served import FAILURE, RESULT
 
 
 def test_submit_prints_nothing_but_the_id_into_a_pipe(kd, client, tmp_path):

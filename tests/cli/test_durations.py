@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from cli import durations
+from cli.given import durations
 
 
 @pytest.mark.parametrize(

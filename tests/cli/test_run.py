@@ -9,11 +9,11 @@ import time
 
 import pytest
 import torch
-from served import KD
 from typer.testing import CliRunner
 
 from cli.main import app
 from kd.models.weights import load_model
+from tests.support.served import KD
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from served import KD
 from sqlalchemy import text
 
 from client import Client
+from tests.support.served import KD
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 

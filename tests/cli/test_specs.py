@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from cli import specs
 from cli.errors import Misused
+from cli.given import specs
 
 
 def write(folder, text, name="spec.yaml"):

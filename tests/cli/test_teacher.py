@@ -8,10 +8,10 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cli import results
 from cli.main import app
-from cli.results import Outcome
-from cli.story import Story
+from cli.shown import results
+from cli.shown.narration import Story
+from cli.shown.results import Outcome
 
 JOB = "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"
 SPEC = {

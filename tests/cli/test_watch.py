@@ -6,10 +6,10 @@ import subprocess
 import time
 
 import pytest
-from served import FAILURE, KD, RESULT, Worker
 
 from client import Client
 from jobs.states import State
+from tests.support.served import FAILURE, KD, RESULT, Worker
 
 
 @pytest.fixture

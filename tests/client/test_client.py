@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 import pytest
-from served import FAILURE, Worker
 
 from client import Client, ClientError
 from client.errors import BadUrl, NotAServer, Refused, StillRunning, Unreachable
 from jobs.states import State
 from kd.labels import table
 from kd.spec import TrainConfig, TrainSpec
+from tests.support.served import FAILURE, Worker
 
 
 def test_a_mode_and_a_config_become_a_job(client):

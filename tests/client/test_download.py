@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from served import Worker
 
 from client import Client
 from client.errors import BadDownload, DownloadBusy, Refused
+from tests.support.served import Worker
 
 STUDENT = os.urandom(300_000)
 

@@ -1,12 +1,12 @@
 """A job is made exactly once, whatever becomes of the request and its answer."""
 
 import pytest
-from relaying import relay
-from served import FAILURE
 
 from client import Client
 from client.errors import Refused, Unreachable
 from jobs.states import State
+from tests.support.relaying import relay
+from tests.support.served import FAILURE
 
 
 @pytest.mark.parametrize("trouble", ["losses", "refusals"])

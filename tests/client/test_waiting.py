@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
-from relaying import relay
-from running import wait_until
-from served import FAILURE
 
 from client import Client
 from client.errors import StillRunning
 from jobs.states import State
+from tests.support.relaying import relay
+from tests.support.running import wait_until
+from tests.support.served import FAILURE
 
 NO_TAGS = {b"etag:": b"xtag:", b"ETag:": b"xTag:"}
 NO_STREAMS = {b"text/event-stream": b"application/json "}

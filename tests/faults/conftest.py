@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deployed import KINDS, LEASE_SECONDS, Deployment, deployed
-from disk import Disk
 
 from client import ClientError
-from faults.place import JOB, Place
+from tests.faults.place import JOB, Place
+from tests.support.deployed import KINDS, LEASE_SECONDS, Deployment, deployed
+from tests.support.disk import Disk
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
-from deployed import Deployment, gone, wait_until
+
+from tests.support.deployed import Deployment, gone, wait_until
 
 # As the tiny job, with less around the student: what is disturbed here is its training.
 JOB = {"dataset": "packed/faults", "teacher": {"arch": "mlp", "epochs": 2}, "epochs": 50, "control": False}

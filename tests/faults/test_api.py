@@ -4,9 +4,9 @@ import uuid
 
 import httpx2
 import pytest
-from deployed import TINY
 
-from faults.place import QUICK
+from tests.faults.place import QUICK
+from tests.support.deployed import TINY
 
 
 def test_a_job_whose_api_was_killed_before_it_rang_starts_all_the_same(place):

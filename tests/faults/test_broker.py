@@ -6,12 +6,12 @@ from statistics import median
 
 import psutil
 import pytest
-from deployed import wait_until
 
-from faults.place import ENDLESS, QUICK
 from jobs.doorbell.celery import TASK, make_celery
 from jobs.doorbell.notifier import Notifier
 from jobs.ids import new
+from tests.faults.place import ENDLESS, QUICK
+from tests.support.deployed import wait_until
 
 # The embedded deployment has no broker.
 pytestmark = pytest.mark.parametrize("deployment", ["production"], indirect=True)

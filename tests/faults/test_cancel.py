@@ -4,10 +4,10 @@ import signal
 import time
 
 import pytest
-from deployed import gone, wait_until
 
 from client import ClientError
-from faults.place import ENDLESS, QUICK
+from tests.faults.place import ENDLESS, QUICK
+from tests.support.deployed import gone, wait_until
 
 
 def test_a_job_cancelled_while_it_waits_never_starts(place):

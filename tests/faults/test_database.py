@@ -2,7 +2,7 @@
 
 import time
 
-from deployed import LEASE_SECONDS
+from tests.support.deployed import LEASE_SECONDS
 
 
 def test_a_database_that_is_back_before_the_lease_lapses_is_hardly_noticed(place):

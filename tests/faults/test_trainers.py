@@ -4,9 +4,8 @@ import os
 import resource
 import signal
 
-from deployed import wait_until
-
-from faults.place import ENDLESS, QUICK
+from tests.faults.place import ENDLESS, QUICK
+from tests.support.deployed import wait_until
 
 
 def test_a_trainer_killed_where_it_hurts_goes_on_to_the_same_weights(place):

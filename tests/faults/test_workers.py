@@ -5,9 +5,9 @@ import signal
 import time
 
 import pytest
-from deployed import LEASE_SECONDS, gone, wait_until
 
-from faults.place import ENDLESS
+from tests.faults.place import ENDLESS
+from tests.support.deployed import LEASE_SECONDS, gone, wait_until
 
 
 def test_a_job_whose_worker_was_killed_goes_on_elsewhere_to_the_same_weights(place):

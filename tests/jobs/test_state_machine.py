@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from databases import SLOW_ON_POSTGRESQL
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
@@ -32,6 +31,7 @@ from jobs.queue.fence import Claim
 from jobs.states import FINAL, MOVES, State
 from jobs.tables import Base, Event, FileKind, Job, MetricPoint
 from kd.spec import parse
+from tests.support.databases import SLOW_ON_POSTGRESQL
 
 SPEC = parse({"mode": "train", "config": {}})
 TTL = timedelta(seconds=30)

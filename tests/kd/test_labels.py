@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import Run, wait_until
 
 from kd.labels.table import keep, open_draft
+from tests.support.running import Run, wait_until
 
 SPEC = {
     "mode": "train",

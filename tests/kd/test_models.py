@@ -71,9 +71,12 @@ def test_the_catalog_lists_exactly_the_classifiers_of_torchvision():
 
 
 def test_our_own_networks_do_without_torchvision():
-    code = (
-        "import sys; from kd.models.build import build; build('cnn', 10, (1, 28, 28)); print('torchvision' in sys.modules)"
-    )
+    code = """if True:
+        import sys
+        from kd.models.build import build
+        build("cnn", 10, (1, 28, 28))
+        print("torchvision" in sys.modules)
+    """
 
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

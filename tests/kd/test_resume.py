@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import Run, wait_until
+
+from tests.support.running import Run, wait_until
 
 CONFIG = {
     "dataset": "digits",

@@ -18,9 +18,9 @@ from jobs.settings import Settings
 from jobs.states import FINAL
 from jobs.tables import Job
 from kd.spec import GuideSpec, TrainSpec, parse
-from worker.children import Trainers
 from worker.loop import work
-from worker.supervisor import Worker
+from worker.reserve import Trainers
+from worker.worker import Worker
 
 SpecMaker = Callable[..., TrainSpec | GuideSpec]
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from databases import ON_ONE_DATABASE
 
 from jobs.queue import requests
 from jobs.states import State
 from kd.machine import cgroups
-from worker import kin
-from worker.children import Child, Order, Trainers
+from tests.support.databases import ON_ONE_DATABASE
+from worker import descendants
+from worker.child import Child, Order
 from worker.loop import work
-from worker.supervisor import Worker
+from worker.reserve import Trainers
+from worker.worker import Worker
 
 # Python runs this when it starts. In a trainer it waits in a thread for files that tell it what to do.
 UNRULY = """
@@ -107,9 +108,9 @@ def test_what_a_trainer_has_started_ends_when_it_crashes_by_itself(unruly, worke
 
 PARENT = """
 import sys, time
-from worker.children import Child, Order, Trainers
+from worker.child import Child, Order, Trainers
 from worker.loop import work
-from worker.supervisor import Worker
+from worker.attempt import Worker
 child = Child()
 child.start(Order({spec!r}, {out!r}, None, {data!r}, {labels!r}, {log!r}))
 print(child.pid, flush=True)
@@ -157,13 +158,15 @@ time.sleep(1000)
 
 
 def test_memory_that_processes_share_counts_once_before_anybody_is_ended_for_it():
-    mark = kin.new_mark()
-    family = subprocess.Popen([sys.executable, "-c", SHARED], env=os.environ | {kin.MARK: mark}, stdout=subprocess.PIPE)
+    mark = descendants.new_mark()
+    family = subprocess.Popen(
+        [sys.executable, "-c", SHARED], env=os.environ | {descendants.MARK: mark}, stdout=subprocess.PIPE
+    )
     family.stdout.readline()
 
-    seen = kin.Kin(mark)
+    seen = descendants.Kin(mark)
     at_first_sight, looked_at_closely = seen.memory_bytes(doubt_beyond=10**12), seen.memory_bytes(doubt_beyond=10**8)
-    kin.kill(mark)
+    descendants.kill(mark)
     family.wait()
 
     assert at_first_sight > 500e6
@@ -171,13 +174,13 @@ def test_memory_that_processes_share_counts_once_before_anybody_is_ended_for_it(
 
 
 def test_only_the_marked_are_ended():
-    ours, theirs = kin.new_mark(), kin.new_mark()
+    ours, theirs = descendants.new_mark(), descendants.new_mark()
     sleepers = [
-        subprocess.Popen(["sleep", "1000"], env=os.environ | {kin.MARK: mark}, start_new_session=True)
+        subprocess.Popen(["sleep", "1000"], env=os.environ | {descendants.MARK: mark}, start_new_session=True)
         for mark in (ours, ours, theirs)
     ]
 
-    kin.kill(ours)
+    descendants.kill(ours)
 
     assert [sleeper.wait(30) for sleeper in sleepers[:2]] == [-9, -9]
     assert sleepers[2].poll() is None

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from databases import ON_ONE_DATABASE
 
 from jobs.job import get_job
 from jobs.log import curves, events
 from jobs.states import FINAL, State
 from kd.labels.labelling import CHUNK_SECONDS
-from worker.children import Trainers
+from tests.support.databases import ON_ONE_DATABASE
 from worker.loop import work
-from worker.supervisor import Worker
+from worker.reserve import Trainers
+from worker.worker import Worker
 
 pytestmark = ON_ONE_DATABASE
 

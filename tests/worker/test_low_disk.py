@@ -10,9 +10,9 @@ from jobs.settings import Settings
 from jobs.workers import roster
 from jobs.workers.needs import Offer
 from kd.spec import parse
-from worker.children import Trainers
-from worker.presence import Presence
-from worker.supervisor import Worker
+from worker.heartbeat import Presence
+from worker.reserve import Trainers
+from worker.worker import Worker
 
 
 @pytest.fixture

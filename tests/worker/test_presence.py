@@ -4,17 +4,17 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from databases import ON_ONE_DATABASE
 
 from jobs.states import State
 from jobs.workers import roster
 from jobs.workers.needs import Offer
 from jobs.workers.roster import Status
-from worker import presence
+from tests.support.databases import ON_ONE_DATABASE
+from worker import heartbeat
 from worker.gpus import visible_ones
+from worker.heartbeat import at_work, offer_of
 from worker.loop import make_worker, work
-from worker.presence import at_work, offer_of
-from worker.supervisor import Worker
+from worker.worker import Worker
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def test_a_beat_that_was_held_up_lists_no_worker_that_has_left(settings, listed,
             held.set()
             beats_on.wait(60)
 
-    monkeypatch.setattr(presence, "BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(presence.room, "trouble", look)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(heartbeat.room, "trouble", look)
     worker = make_worker(settings)
     with at_work(worker):
         assert held.wait(60)

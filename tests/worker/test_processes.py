@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from databases import SLOW_ON_POSTGRESQL
 
 from jobs.doorbell.celery import make_celery
 from jobs.doorbell.notifier import Notifier
@@ -18,6 +17,7 @@ from jobs.log import events
 from jobs.queue import requests
 from jobs.settings import Settings
 from jobs.states import State
+from tests.support.databases import SLOW_ON_POSTGRESQL
 
 LOOP = ["-m", "worker.loop"]
 CELERY = ["-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]

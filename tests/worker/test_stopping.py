@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from databases import ON_ONE_DATABASE
 
 from jobs.files import find
 from jobs.log.events import events_after
@@ -14,8 +13,11 @@ from jobs.states import State
 from kd.events import Saved
 from kd.run import run
 from kd.spec import parse
-from worker.children import Child, Order, Trainers
-from worker.supervisor import Worker, supervise
+from tests.support.databases import ON_ONE_DATABASE
+from worker.attempt import supervise
+from worker.child import Child, Order
+from worker.reserve import Trainers
+from worker.worker import Worker
 
 # Saves by itself only at the end of a phase.
 SELDOM = {"teacher": {"arch": "mlp", "epochs": 1}, "epochs": 60, "control": False, "checkpoint_seconds": 3600}

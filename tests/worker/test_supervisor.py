@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
 from sqlalchemy import select
 
 from jobs.files import find, layout, safely
@@ -22,8 +21,11 @@ from jobs.log.events import events_after
 from jobs.queue import leases, requests, rescue
 from jobs.states import State
 from jobs.tables import File, FileKind
-from worker.children import Child, Order, Trainers
-from worker.supervisor import Worker, supervise
+from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
+from worker.attempt import supervise
+from worker.child import Child, Order
+from worker.reserve import Trainers
+from worker.worker import Worker
 
 
 def trainers_of(pid: int) -> list[int]:
@@ -369,7 +371,7 @@ def test_a_warm_trainer_is_taken_and_a_dead_one_is_not():
 
 PARENT = """
 import sys, time
-from worker.children import Child, Order
+from worker.child import Child, Order
 child = Child()
 child.start(Order({spec!r}, {out!r}, None, {data!r}, {labels!r}, {log!r}))
 print(child.pid, flush=True)

@@ -4,7 +4,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from databases import ON_ONE_DATABASE
 from sqlalchemy import delete, update
 
 from jobs import tables as module
@@ -15,8 +14,10 @@ from jobs.queue import fence, leases, recording
 from jobs.queue.submit import add_job
 from jobs.states import State
 from jobs.tables import File, Job
-from worker.children import Trainers
-from worker.supervisor import Worker, supervise
+from tests.support.databases import ON_ONE_DATABASE
+from worker.attempt import supervise
+from worker.reserve import Trainers
+from worker.worker import Worker
 
 
 def notes(db, job_id: str) -> set[str]:

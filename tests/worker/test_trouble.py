@@ -7,15 +7,17 @@ import threading
 from dataclasses import replace
 
 import pytest
-from databases import SLOW_ON_POSTGRESQL
 from sqlalchemy.exc import OperationalError
 
 from jobs.log import events
 from jobs.states import State
-from worker import children, kin
-from worker.children import Trainers
+from tests.support.databases import SLOW_ON_POSTGRESQL
+from worker import child as children
+from worker import descendants, reserve
+from worker.attempt import supervise
 from worker.loop import work
-from worker.supervisor import Worker, supervise
+from worker.reserve import Trainers
+from worker.worker import Worker
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_where_no_trainer_can_be_started_no_job_is_taken_for_a_while(
     assert "out of processes or memory" in idle.trouble
     assert not trainers()
     monkeypatch.undo()
-    monkeypatch.setattr(children, "NO_TRAINER_SECONDS", 0.0)
+    monkeypatch.setattr(reserve, "NO_TRAINER_SECONDS", 0.0)
     assert idle.takes_jobs, "it is tried again"
     supervise(idle)
     assert wait_for(job_id).state is State.SUCCEEDED
@@ -70,7 +72,7 @@ def test_a_trainer_that_no_signal_ends_holds_up_nobody_and_is_told_of(monkeypatc
     with monkeypatch.context() as kernel:
         kernel.setattr(children, "GONE_SECONDS", 0.1)
         kernel.setattr(os, "killpg", lambda group, signal: None)
-        kernel.setattr(kin, "kill", lambda mark: None)
+        kernel.setattr(descendants, "kill", lambda mark: None)
         kernel.setattr(child._process.stdin, "close", lambda: None)
 
         child.kill()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cli import words
+from cli.shown import numbers
 
 # In `guide`, labelling and student alternate: a phase is over when a later one in this list begins.
 ORDER = ("teacher", "labelling", "student", "control", "evaluating")
@@ -89,6 +89,6 @@ def summary(name: str, chapter: Chapter) -> str | None:
     if chapter.best is None:
         return None
     if not chapter.epochs:
-        return f"{words.per_cent(chapter.best)} on validation, brought along"
+        return f"{numbers.per_cent(chapter.best)} on validation, brought along"
     epochs = "1 epoch" if chapter.epochs == 1 else f"{chapter.epochs} epochs"
-    return f"{words.per_cent(chapter.best)} on validation, the best of {epochs}"
+    return f"{numbers.per_cent(chapter.best)} on validation, the best of {epochs}"

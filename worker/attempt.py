@@ -10,7 +10,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -18,21 +17,20 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from jobs.database.engine import UNREACHABLE, Sessions
+from jobs.database.engine import UNREACHABLE
 from jobs.errors import FileGone, LeaseLost, NoTeacher
 from jobs.files import find, layout, retention, safely
 from jobs.queue import leases, recording
 from jobs.queue.fence import Claim
 from jobs.queue.leases import Requests
-from jobs.settings import Settings
 from jobs.states import FINAL, State
 from jobs.teachers import lending
-from jobs.workers.needs import Offer
 from kd.machine import cgroups
 from worker import endings, remedies
-from worker.children import Child, Order, Trainers, last_words, log_path
+from worker.child import Child, Order, last_words, log_path
 from worker.endings import Ending
 from worker.recorder import Recorder
+from worker.worker import Worker
 
 log = structlog.get_logger()
 
@@ -48,35 +46,6 @@ LEAVE_SECONDS = 2.0
 STOP_SECONDS = 5.0
 # How often its memory is looked at.
 MEMORY_SECONDS = 0.5
-
-
-@dataclass
-class Worker:
-    """Who supervises: a name for the leases, and what it works with."""
-
-    name: str
-    db: Sessions
-    settings: Settings
-    trainers: Trainers
-    stopping: threading.Event
-    offer: Offer | None = None  # None: takes any job
-    draining: threading.Event = field(default_factory=threading.Event)
-    low_disk: str | None = None  # what `jobs.files.quota` says of it
-    unanswered: bool = False  # the database may have given it a job, and the answer was lost
-
-    @property
-    def leaving(self) -> bool:
-        """It gives back the job it has."""
-        return self.stopping.is_set() or self.draining.is_set()
-
-    @property
-    def trouble(self) -> str | None:
-        """Why it takes no jobs at the moment, in a sentence."""
-        return self.low_disk or self.trainers.trouble
-
-    @property
-    def takes_jobs(self) -> bool:
-        return not self.leaving and self.trouble is None
 
 
 def supervise(worker: Worker) -> bool:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import durations, specs
-from cli.console import console, print_json
-from cli.url import DEFAULT_URL, Url
+from cli.given import durations, specs
+from cli.given.url import DEFAULT_URL, Url
+from cli.shown.console import console, print_json
 
 if TYPE_CHECKING:
     from client import Client
@@ -114,7 +114,7 @@ def limits(max_run: float | None, max_queue: float | None, max_stall: float | No
 
 def present(client: "Client", job: "Json", watch: bool, json: bool) -> None:
     """Say what the new job is called, or follow it."""
-    from cli.watch import follow
+    from cli.commands.watch import follow
 
     if watch:
         if not json:

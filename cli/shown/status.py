@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cli import words
+from cli.shown import numbers
 
 Job = Mapping[str, Any]
 
@@ -46,7 +46,7 @@ def limits(job: Job) -> str:
     given = job.get("limits") or {}
     named = (("run", "of training"), ("queue", "in the queue"), ("stall", "without a word from the trainer"))
     return ", ".join(
-        f"{words.clock(given[f'max_{which}_seconds'])} {where}"
+        f"{numbers.clock(given[f'max_{which}_seconds'])} {where}"
         for which, where in named
         if given.get(f"max_{which}_seconds") is not None
     )

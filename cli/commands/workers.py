@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cli import words
-from cli.console import console, print_json, table
-from cli.remote import AsJson
-from cli.url import DEFAULT_URL, Url
+from cli.commands.remote import AsJson
+from cli.given.url import DEFAULT_URL, Url
+from cli.shown import numbers
+from cli.shown.console import console, print_json, table
 
 Worker = Annotated[str, typer.Argument(help="The worker's name, as `kd workers` shows it.", show_default=False)]
 
@@ -32,8 +32,8 @@ def workers(json: AsJson = False, url: Url = DEFAULT_URL) -> None:
             worker["status"],
             worker["job_id"] or "",
             str(worker["gpus"]),
-            words.size(worker["memory_bytes"]),
-            f"{words.span(worker['heartbeat_age_seconds'])} ago",
+            numbers.size(worker["memory_bytes"]),
+            f"{numbers.span(worker['heartbeat_age_seconds'])} ago",
             escape(worker["trouble"] or ""),
         )
     console().print(shown)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli import words
-from cli.console import console
 from cli.errors import Trouble, extra
+from cli.shown import numbers
+from cli.shown.console import console
 
 
 def pack(
@@ -31,8 +31,8 @@ def pack(
         raise Trouble(f"{error.filename or data}: {error.strerror}") from error
     channels, height, width = facts.shape
     console().print(
-        f"{dataset} has {words.count(facts.train)} images to learn from and {words.count(facts.test)} for the test, "
-        f"{height}×{width}×{channels}, in {len(facts.classes)} classes; "
-        f"{words.size(facts.count * channels * height * width)} under {data / 'datasets' / dataset}.",
+        f"{dataset} has {numbers.count(facts.train)} images to learn from and {numbers.count(facts.test)} "
+        f"for the test, {height}×{width}×{channels}, in {len(facts.classes)} classes; "
+        f"{numbers.size(facts.count * channels * height * width)} under {data / 'datasets' / dataset}.",
         markup=False,
     )

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from cli import results, specs
-from cli.console import console, print_json
-from cli.display import Display, display
+from cli.commands.submit import SetMode, Settings, SpecFile
 from cli.errors import Misused, Trouble, extra
-from cli.results import Outcome
-from cli.story import Story
-from cli.submit import SetMode, Settings, SpecFile
+from cli.given import specs
+from cli.shown import results
+from cli.shown.console import console, print_json
+from cli.shown.narration import Story
+from cli.shown.progress import Display, display
+from cli.shown.results import Outcome
 from kd.events import Event, Finished, Saved, Step
 from kd.labels.cache import DEFAULT_BYTES
 from kd.spec import GuideSpec, TeacherOfJob, TrainSpec, parse

@@ -1,4 +1,4 @@
-"""Trainer processes as their parent sees them: started, given an order, listened to, ended."""
+"""A trainer process as its parent sees it: started, given an order, listened to, ended."""
 
 import contextlib
 import errno
@@ -9,24 +9,17 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
-
-from worker import kin
+from worker import descendants
 from worker.lifeline import STOP
+from worker.reserve import log
 
-log = structlog.get_logger()
-
-# A reserve that dies at once (torch cannot be loaded, say) is not started again sooner than this.
-RESERVE_EVERY_SECONDS = 5.0
 # How long a trainer that was killed may take to be gone: one that hangs in the kernel is gone when that lets it.
 GONE_SECONDS = 5.0
-# After no trainer could be started, for so long no job is taken that would need one.
-NO_TRAINER_SECONDS = 15.0
+
 LAST_WORDS_BYTES = 4_096
 
 
@@ -55,8 +48,8 @@ class Child:
         self.ready = threading.Event()  # torch is loaded; an order will be taken at once
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._killed = False
-        self._mark = kin.new_mark()
-        self.kin = kin.Kin(self._mark)
+        self._mark = descendants.new_mark()
+        self.kin = descendants.Kin(self._mark)
         self._process = subprocess.Popen(
             # -P: a folder named kd or worker where the operator happens to stand is not ours.
             [sys.executable, "-P", "-m", "worker.trainer"],
@@ -65,7 +58,7 @@ class Child:
             process_group=0,
             # No credentials for what runs models: it speaks to us, we speak to the database.
             env={name: value for name, value in os.environ.items() if not name.startswith("STILLHOUSE_")}
-            | {kin.MARK: self._mark},
+            | {descendants.MARK: self._mark},
         )
         try:
             threading.Thread(target=self._listen, daemon=True).start()
@@ -107,7 +100,7 @@ class Child:
 
     def end_kin(self) -> None:
         """End what it has started. Whoever of them still holds its stdout would keep us listening."""
-        kin.kill(self._mark)
+        descendants.kill(self._mark)
 
     def kill_after(self, seconds: float) -> None:
         """Let it end by itself for so long."""
@@ -145,62 +138,6 @@ class Child:
                 continue
             self._lines.put(line)
         self._lines.put(None)
-
-
-class Trainers:
-    """Where the supervisor gets its trainers: a warm one if there is one in reserve, else a new one."""
-
-    def __init__(self, *, keep_one_warm: bool):
-        self._keep_one_warm = keep_one_warm
-        self._reserve: Child | None = None
-        self._taken: Child | None = None  # the last one
-        self._failure: str | None = None  # why the last one could not be started
-        self._failed_at = 0.0
-        self._next_reserve = 0.0
-        self._lock = threading.Lock()
-
-    def warm_up(self) -> None:
-        """Start a reserve if there is none. Loading torch takes seconds of a core: call it when there is no work."""
-        with self._lock:
-            if not self._keep_one_warm or (self._reserve is not None and self._reserve.alive):
-                return
-            if time.monotonic() < self._next_reserve:
-                return
-            self._next_reserve = time.monotonic() + RESERVE_EVERY_SECONDS
-            try:
-                self._reserve = Child()
-            except OSError as error:  # no process to be had; a job will say so if it is still so then
-                log.warning("no_standby_trainer", error=str(error))
-
-    def take(self) -> Child:
-        """A trainer for a job. Raises OSError if none can be started."""
-        with self._lock:
-            reserve, self._reserve = self._reserve, None
-            if reserve is None or not reserve.alive:
-                reserve = Child()
-            else:
-                self._next_reserve = 0.0  # it was good, so the next one may follow at once
-            self._taken, self._failure = reserve, None
-            return reserve
-
-    def fail(self, error: OSError) -> None:
-        """A trainer, or what it takes to mind one, could not be had."""
-        self._failed_at, self._failure = time.monotonic(), error.strerror or str(error)
-
-    @property
-    def trouble(self) -> str | None:
-        """Why no job should be taken now, in a sentence; to be asked between jobs."""
-        if self._failure is not None and time.monotonic() - self._failed_at < NO_TRAINER_SECONDS:
-            return f"No trainer can be started: {self._failure}. The machine is out of processes or memory."
-        if self._taken is not None and self._taken.hangs:
-            return f"A trainer that was killed (process {self._taken.pid}) hangs in a call to the kernel."
-        return None
-
-    def close(self) -> None:
-        with self._lock:
-            reserve, self._reserve = self._reserve, None
-        if reserve is not None:
-            reserve.kill()
 
 
 def last_words(log: Path) -> str:

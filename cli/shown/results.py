@@ -6,9 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from cli import words
-from cli.console import table
-from cli.words import Number
+from cli.shown.console import table
+from cli.shown.numbers import Number, clock, count, known, per_cent, points, size
 
 
 @dataclass
@@ -44,24 +43,24 @@ def show(outcome: Outcome, to: Console) -> None:
             continue
         twin = "student" if role == "control" else role  # the control is the student without a teacher
         brought = role == "teacher" and outcome.teacher_brought
-        training = "brought along" if brought else words.clock(outcome.seconds.get(role))
+        training = "brought along" if brought else clock(outcome.seconds.get(role))
         shown.add_row(
             role,
             arch,
-            words.per_cent(metrics[f"{role}.test.top1"]),
-            words.count(metrics.get(f"{twin}.parameters")),
-            words.size(outcome.sizes.get(twin)),
+            per_cent(metrics[f"{role}.test.top1"]),
+            count(metrics.get(f"{twin}.parameters")),
+            size(outcome.sizes.get(twin)),
             training,
         )
     to.print(shown)
-    in_all = sum(words.known(seconds) or 0 for seconds in outcome.seconds.values())
-    to.print(f"gain {words.points(metrics.get('gain'))}; {words.clock(in_all)} in all")
+    in_all = sum(known(seconds) or 0 for seconds in outcome.seconds.values())
+    to.print(f"gain {points(metrics.get('gain'))}; {clock(in_all)} in all")
     to.print(outcome.verdict or verdict(metrics), markup=False)
 
 
 def verdict(metrics: Mapping[str, Number]) -> str:
     """Did the student beat the control? The run's own verdict also knows the error of the gain."""
-    gain = words.known(metrics.get("gain"))
+    gain = known(metrics.get("gain"))
     if gain is None:
         return "There was no control, so nobody can say what the teacher was worth."
     if gain > 0:

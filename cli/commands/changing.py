@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from cli.console import console, print_json, table
+from cli.commands.remote import AsJson, Job, Label, Mode, Query, Status
 from cli.errors import Misused, Trouble
-from cli.remote import AsJson, Job, Label, Mode, Query, Status
-from cli.specs import pairs
-from cli.url import DEFAULT_URL, Url
+from cli.given.specs import pairs
+from cli.given.url import DEFAULT_URL, Url
+from cli.shown.console import console, print_json, table
 
 if TYPE_CHECKING:
     from client.http import Json

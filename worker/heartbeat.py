@@ -19,7 +19,7 @@ from jobs.workers import roster
 from jobs.workers.needs import Offer
 from kd.machine import cgroups
 from worker import gpus
-from worker.supervisor import Worker
+from worker.worker import Worker
 
 log = structlog.get_logger()
 

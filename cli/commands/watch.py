@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from cli import results, standing
-from cli.console import console, print_json
-from cli.display import Display, Standing, display
-from cli.results import Outcome
-from cli.story import Story
-from cli.url import DEFAULT_URL, Url
+from cli.given.url import DEFAULT_URL, Url
+from cli.shown import results, status
+from cli.shown.console import console, print_json
+from cli.shown.narration import Story
+from cli.shown.progress import Display, Standing, display
+from cli.shown.results import Outcome
 
 if TYPE_CHECKING:
     from client import Client
@@ -59,7 +59,7 @@ def look_on(client: "Client", job_id: str, story: Story, shown: Display) -> "Jso
                 shown.say(line)
         if job["is_terminal"]:
             return job
-        if (why := standing.still(job)) is not None:
+        if (why := status.still(job)) is not None:
             shown.hold(why)
         else:
             shown.show(progress(job), story.accuracy.get(job["phase"]))
@@ -110,7 +110,7 @@ def conclude(client: "Client", job: "Json", story: Story) -> None:
         to.print(f"The job failed: {error.get('message', 'nobody knows why')}", markup=False)
         if error.get("hint"):
             to.print(error["hint"], markup=False)
-        if way_on := standing.way_on(job):
+        if way_on := status.way_on(job):
             to.print(way_on, markup=False)
         to.print(f"`kd logs {job['id']}` shows what the trainer printed.")
     else:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from cli import words
-from cli.console import console
+from cli.shown import numbers
+from cli.shown.console import console
 
 # A line in a log is kept for ever; a bar is drawn over.
 PLAIN_SECONDS = 5.0
@@ -41,9 +41,9 @@ def described(standing: Standing, accuracy: float | None) -> str:
     phase, epoch, epochs = standing.get("phase"), standing.get("epoch"), standing.get("epochs")
     parts = [f"{phase} {epoch}/{epochs}" if epochs else str(phase or "starting")]
     if accuracy is not None:
-        parts.append(words.per_cent(accuracy))
+        parts.append(numbers.per_cent(accuracy))
     if standing.get("images_per_second"):
-        parts.append(f"{words.count(standing['images_per_second'])} images/s")
+        parts.append(f"{numbers.count(standing['images_per_second'])} images/s")
     return "  ".join(parts)
 
 
@@ -79,7 +79,7 @@ class Bar:
             self._task,
             completed=standing.get("fraction") or 0.0,
             description=described(standing, accuracy),
-            left="" if eta is None else f"{words.clock(eta)} left",
+            left="" if eta is None else f"{numbers.clock(eta)} left",
         )
 
     def hold(self, why: str) -> None:
@@ -113,7 +113,7 @@ class Lines:
             return
         self._phase, self._spoke, self._held = phase, now, None
         eta = standing.get("eta_seconds")
-        left = "" if eta is None else f"  {words.clock(eta)} left"
+        left = "" if eta is None else f"  {numbers.clock(eta)} left"
         self.say(f"{(standing.get('fraction') or 0) * 100:3.0f} %  {described(standing, accuracy)}{left}")
 
     def hold(self, why: str) -> None:

@@ -9,12 +9,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli import results, standing, words
-from cli.console import console, print_json, table
-from cli.display import described
-from cli.story import heard
-from cli.url import DEFAULT_URL, Url
-from cli.watch import conclude
+from cli.commands.watch import conclude
+from cli.given.url import DEFAULT_URL, Url
+from cli.shown import numbers, results, status
+from cli.shown.console import console, print_json, table
+from cli.shown.narration import heard
+from cli.shown.progress import described
 
 if TYPE_CHECKING:
     from client.http import Json
@@ -56,9 +56,9 @@ def ls(
             job["mode"],
             escape(job["name"] or ""),
             progress(job),
-            words.per_cent(metrics["student.test.top1"]) if "student.test.top1" in metrics else "",
-            words.points(metrics["gain"]) if "gain" in metrics else "",
-            words.age(job["created_at"]),
+            numbers.per_cent(metrics["student.test.top1"]) if "student.test.top1" in metrics else "",
+            numbers.points(metrics["gain"]) if "gain" in metrics else "",
+            numbers.age(job["created_at"]),
         )
     console().print(shown)
     if any(job["status"] == "paused" for job in jobs):
@@ -68,7 +68,7 @@ def ls(
 def progress(job: "Json") -> str:
     """How far a job is, or at which place of the queue and why."""
     if job["status"] == "queued":
-        return standing.place(job)
+        return status.place(job)
     if job["status"] == "running":
         return f"{job['phase'] or 'starting'} {(job['progress']['fraction'] or 0) * 100:.0f} %"
     return f"{(job['progress']['fraction'] or 0) * 100:.0f} %" if job["status"] == "paused" else ""
@@ -99,22 +99,22 @@ def facts(job: "Json") -> dict[str, str]:
     said = {
         "job": job["id"],
         "name": job["name"],
-        "status": f"{job['status']}{standing.ending(job)}",
-        "waiting": standing.waiting(job) if job["status"] == "queued" else None,
+        "status": f"{job['status']}{status.ending(job)}",
+        "waiting": status.waiting(job) if job["status"] == "queued" else None,
         "to go on": f"`kd resume {job['id']}`" if job["status"] == "paused" else None,
         "run": f"{job['mode']} on {config['dataset']}: {who['teacher']} teaches {who['student']}",
         "labels": ", ".join(f"{key}={value}" for key, value in job["labels"].items()),
         "priority": str(job["priority"]) if job["priority"] else None,
-        "limits": standing.limits(job),
+        "limits": status.limits(job),
         "keeps": f"the best checkpoint and the last {job['keep_last']}" if job.get("keep_last", 1) != 1 else None,
         "retry of": job["parent_job_id"],
         "progress": f"{(so_far['fraction'] or 0) * 100:.0f} %, {described(so_far, None)}" if job["phase"] else None,
-        "trained": words.clock(job["run_seconds"]) if job.get("run_seconds") else None,
+        "trained": numbers.clock(job["run_seconds"]) if job.get("run_seconds") else None,
         "attempt": str(job["attempt"]) if job["attempt"] > 1 else None,
         "worker": job["worker"],
     }
     for moment in ("created", "started", "finished"):
-        said[moment] = job[f"{moment}_at"] and f"{words.age(job[f'{moment}_at'])} ago"
+        said[moment] = job[f"{moment}_at"] and f"{numbers.age(job[f'{moment}_at'])} ago"
     return {name: value for name, value in said.items() if value}
 
 
@@ -148,4 +148,4 @@ def download(
     if json:
         print_json({"path": str(path), "size": path.stat().st_size})
     else:
-        console().print(f"{path} ({words.size(path.stat().st_size)}; sha256 as the server promised)", markup=False)
+        console().print(f"{path} ({numbers.size(path.stat().st_size)}; sha256 as the server promised)", markup=False)

@@ -1,0 +1,1 @@
+"""What the tests of several rooms share: servers, deployments, databases, receivers."""
