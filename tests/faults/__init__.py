@@ -12,11 +12,11 @@ must end with the weights and metrics of one that was not, bit for bit.
 | 5. the database is killed (SQLite: locked), for less and for more than the lease | `test_database` |
 | 6. a worker sleeps through its lease | `test_workers`: `…_slept_…` |
 | 7. duplicate, late and senseless rings | `test_broker` (`embedded` has no bell) |
-| 8. cancel: queued, running, then the worker dies, against the finish | `test_cancel`, `tests/jobs/test_cancel` |
+| 8. cancel: queued, running, then the worker dies, against the finish | `test_cancel`, `tests/jobs/queue/test_cancel` |
 | 9. SIGTERM | `test_workers`: `…_sigterm_…` |
 | 10. killed before the last word or in a checkpoint; a truncated one | `test_trainers`: `…_killed_where_it_hurts…` |
-| 11. 8 processes claim 1,000 jobs | `test_claims` (slow); 200: `tests/jobs/test_claiming` |
-| 12. a random walk over the SQL, and its mutants | `tests/jobs/test_state_machine` |
+| 11. 8 processes claim 1,000 jobs | `test_claims` (slow); 200: `tests/jobs/queue/test_claiming` |
+| 12. a random walk over the SQL, and its mutants | `tests/jobs/queue/test_state_machine` |
 | 13. the disk is full at a checkpoint | `test_trainers`: `…_disk_…` |
 
 What the list demands of a clock (a second, 200 ms) is measured and recorded here, to be seen with

@@ -21,7 +21,7 @@ from jobs.queue import find, submit
 from jobs.tables import Base
 from kd.spec import parse
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SPEC = parse({"mode": "train", "config": {}})
 
 
