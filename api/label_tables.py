@@ -77,11 +77,11 @@ def label_table(entry: cache.Entry) -> LabelTable:
         and NumpyFile(shape=list(facts.shape), dtype="float16", size=entry.sizes[entry.array], sha256=facts.sha256),
         view_parameters=facts
         and ViewParameters(
-            shape=[*facts.shape[:2], len(facts.columns)],
+            shape=[*facts.shape[:2], len(facts.view_parameters.columns)],
             dtype="int32",
             size=entry.sizes[entry.parameters],
-            sha256=facts.parameters_sha256,
-            columns=list(facts.columns),
+            sha256=facts.view_parameters.sha256,
+            columns=list(facts.view_parameters.columns),
         ),
         created_at=entry.created_at,
         used_at=entry.used_at,
@@ -153,7 +153,7 @@ def download_label_table(table_id: TableId, request: Request, folder: Folder, se
 def download_view_parameters(table_id: TableId, request: Request, folder: Folder, settings: Settings) -> Response:
     """What was done to each image in each view: int32 [images, views, columns]."""
     entry, manifest = _complete(folder, table_id)
-    return _serve(request, settings, entry, entry.parameters, manifest.parameters_sha256)
+    return _serve(request, settings, entry, entry.parameters, manifest.view_parameters.sha256)
 
 
 @router.delete("/{table_id}", status_code=204, responses={409: {"description": "a run is writing or checking it"}})

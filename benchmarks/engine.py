@@ -38,14 +38,17 @@ from kd.machine import memory
 from kd.models.build import build
 from kd.models.folding import for_inference
 from kd.models.weights import copy_of
+from kd.objectives.objective import Answer, Objective
 from kd.randomness import permutation
 from kd.spec import TrainConfig
 from kd.torchvision_import import torchvision_transforms
 from kd.train import TableLabels
 from kd.training import loop
-from kd.training.batches import lessons
+from kd.training.batches import cut_batches
+from kd.training.logbook import Logbook
 from kd.training.position import Position
-from kd.training.run import Workbench
+from kd.training.run import Run
+from kd.training.run import prepare as prepare_run
 
 BATCH = 64
 PAIRS = "resnet32x4:resnet8x4,resnet56:resnet20,wrn_40_2:wrn_16_2,cnn:mlp,cnn:cnn_small"
@@ -178,15 +181,15 @@ class Pair:
         return steps * BATCH / seconds()
 
     def student_phase(self) -> float:
-        bench = self.bench(self.student_images)
-        count, classes = len(bench.train), self.classes
+        run, log = self.run(self.student_images)
+        count, classes = len(run.train), self.classes
         table = torch.randn(count, 1, classes, device=self.device).half()
-        validation = torch.randn(len(bench.validation), classes)
-        guidance = TableLabels(self.config.objective, validation, table, self.device)
-        model = bench.build(self.config.student.arch, "student")
+        validation = torch.randn(len(run.validation), classes)
+        guidance, objective = TableLabels(table, validation, self.device), Objective(self.config.objective)
+        model = run.build(self.config.student.arch, "student")
         steps_end = began = time.perf_counter()
         with timed(self.device) as seconds:
-            for event in loop.fit(bench, "student", model, self.config, guidance=guidance):
+            for event in loop.fit(run, log, "student", model, self.config, objective, guidance=guidance):
                 if event.event == "phase":
                     began = time.perf_counter()
                 if event.event == "step":
@@ -210,28 +213,28 @@ class Pair:
         return steps * size / seconds()
 
     def labelling(self) -> float:
-        bench = self.bench(self.teacher_images)
-        bench.position.finished["teacher"] = {"best": copy_of(self.teacher)}
+        run, log = self.run(self.teacher_images)
+        weights = copy_of(self.teacher)
         with timed(self.device) as seconds:
-            for _ in labelling.obtain(bench, for_inference(self.teacher), 1):
+            for _ in labelling.obtain_table(run, log, for_inference(self.teacher), weights, 1):
                 pass
-        return len(bench.train) / seconds()
+        return len(run.train) / seconds()
 
     def live_teacher(self) -> float:
-        bench = self.bench(self.both_images)
+        run, _ = self.run(self.both_images)
         model, optimizer = self._student()
-        order_N = permutation(len(bench.train), 0)
-        guidance = TableLabels(self.config.objective, torch.empty(0), torch.empty(0), self.device)
+        order_N = permutation(len(run.train), 0)
+        objective = Objective(self.config.objective)
         with timed(self.device) as seconds:
-            for lesson in lessons(bench.train, bench.train.viewer, order_N, 0, BATCH):
+            for batch in cut_batches(run.train, run.train.viewer, order_N, 0, BATCH):
                 with torch.inference_mode():
-                    teacher_BC = self.teacher(lesson.pixels_BCHW)
-                student_BC = model(lesson.pixels_BCHW)
-                parts = loop.loss_of(lesson._replace(teacher_BC=teacher_BC.clone()), student_BC, guidance)
+                    teacher_BC = self.teacher(batch.pixels_BCHW)
+                student_BC = model(batch.pixels_BCHW)
+                parts = objective(student_BC, batch.labels_B, Answer(teacher_BC.clone()), batch.mix)
                 optimizer.zero_grad(set_to_none=True)
                 parts.total.backward()
                 optimizer.step()
-        return len(bench.train) / seconds()
+        return len(run.train) / seconds()
 
     def tutorial(self) -> float:
         transforms = torchvision_transforms()
@@ -265,7 +268,7 @@ class Pair:
         wanted = int(SECONDS * macs_a_second / macs) // BATCH * BATCH
         return max(4 * BATCH, min(wanted, len(self.labels)))
 
-    def bench(self, images: int) -> Workbench:
+    def run(self, images: int) -> tuple[Run, Logbook]:
         facts = DATASETS[self.config.dataset]
         tenth = max(1, images // 9)
         part = {name: Split(self.pixels[:count], self.labels[:count]) for name, count in (("t", images), ("v", tenth))}
@@ -274,17 +277,22 @@ class Pair:
         dataset = Dataset(
             self.config.dataset, names, facts.mean, facts.std, str(self.number), part["t"], part["v"], part["v"]
         )
-        position = Position()
-        return Workbench(
-            config=self.config,
-            dataset=dataset,
-            device=self.device,
-            autocast=torch.bfloat16 if self.device.type == "cuda" else None,
-            position=position,
-            digest="benchmark",
+        run = prepare_run(
+            self.config,
+            dataset,
+            self.device,
+            autocast_dtype=torch.bfloat16 if self.device.type == "cuda" else None,
             out=self.folder,
             labels=self.folder / "labels",
             teacher_arch=self.config.teacher.arch,
+        )
+        student = run.facts(self.config.student.arch)
+        return run, Logbook(
+            Position(),
+            run_digest="benchmark",
+            out=self.folder,
+            student=student,
+            save_seconds=self.config.checkpoint_seconds,
         )
 
     def _model(self, arch: str, *, channels_last: bool = True) -> nn.Module:

@@ -20,6 +20,7 @@ import torch
 from engine import BATCH, Pair, wait
 from torch.profiler import ProfilerActivity, profile
 
+from kd.objectives.objective import Objective
 from kd.train import TableLabels
 from kd.training import loop
 
@@ -89,12 +90,13 @@ def idle_share(pair: Pair) -> float:
 
 
 def student_phase(pair: Pair, epochs: int, images: int = IMAGES):
-    bench = pair.bench(images)
+    run, log = pair.run(images)
     config = pair.config.model_copy(update={"epochs": epochs, "checkpoint_seconds": 10.0})
-    count, classes = len(bench.train), pair.classes
+    count, classes = len(run.train), pair.classes
     table = torch.randn(count, 4, classes, device=pair.device).half()
-    guidance = TableLabels(config.objective, torch.randn(len(bench.validation), classes), table, pair.device)
-    return loop.fit(bench, "student", bench.build(config.student.arch, "student"), config, guidance=guidance)
+    guidance = TableLabels(table, torch.randn(len(run.validation), classes), pair.device)
+    model, objective = run.build(config.student.arch, "student"), Objective(config.objective)
+    return loop.fit(run, log, "student", model, config, objective, guidance=guidance)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,11 @@ def write_text(text: str, out: Path, path: Path) -> SavedFile:
 
 
 def write(out: Path, path: Path, fill: Callable[[IO[bytes]], object]) -> SavedFile:
+    """Let `fill` write the file `out / path`, and say what it is."""
     with atomic(out / path) as file:
         fill(file)
-    digest = hashlib.sha256()
-    with open(out / path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return SavedFile(name=path.name, path=path.as_posix(), size=(out / path).stat().st_size, sha256=digest.hexdigest())
+    there = out / path
+    return SavedFile(name=path.name, path=path.as_posix(), size=there.stat().st_size, sha256=sha256_of(there))
 
 
 @contextmanager
@@ -34,14 +32,25 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
             os.chmod(file.name, 0o644)
             os.replace(file.name, path)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
+
+
+def sync(file: IO[bytes]) -> None:
+    """Make what was written to the file survive a power cut."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,43 +9,50 @@ from torch import Tensor, nn
 
 from kd.events import Event, PhaseStarted, RoundEnded
 from kd.labels import labelling
+from kd.objectives.objective import Answer, Objective
 from kd.report.evaluate import evaluate
 from kd.spec import GuideConfig
-from kd.teachers import frozen, guides
-from kd.teachers.guides import Guide
+from kd.teachers.cotrain import Cotrain
+from kd.teachers.frozen import validation_logits
+from kd.teachers.guides import Guide, Route
 from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
 from kd.training.control import train_control
-from kd.training.guidance import Scores
-from kd.training.run import Workbench
+from kd.training.guidance import Guidance
+from kd.training.logbook import Logbook
+from kd.training.position import Scores
+from kd.training.run import Run
+
+GUIDES: dict[str, type[Guide]] = {"fixed": Guide, "route": Route, "cotrain": Cotrain}
+
+# Shapes: N = images, V = views of each in a round, C = classes, B = batch.
 
 
-def guide(bench: Workbench) -> Iterator[Event]:
+def guide(run: Run, log: Logbook) -> Iterator[Event]:
     """Teacher, rounds of labelling and training, control, evaluation; finished phases are skipped.
 
     The student has one optimizer and one schedule over all rounds: a round changes the labels, nothing else.
     """
-    config, finished = bench.config, bench.position.finished
+    config = run.config
     assert isinstance(config, GuideConfig)
 
-    yield from obtain_teacher(bench)
+    yield from obtain_teacher(run, log)
 
-    if "student" not in finished:
-        guidance = RoundLabels(bench, guides.make(bench))
-        student = bench.build(config.student.arch, "student")
-        yield from loop.fit(bench, "student", student, config, guidance=guidance)
+    if "student" not in log.position.finished:
+        guidance = RoundLabels(run, log, GUIDES[config.rounds.teacher](run, log))
+        student = run.build(config.student.arch, "student")
+        yield from loop.fit(run, log, "student", student, config, Objective(config.objective), guidance=guidance)
 
-    yield from train_control(bench)
-    yield from evaluate(bench)
+    yield from train_control(run, log)
+    yield from evaluate(run, log)
 
 
-class RoundLabels:
+class RoundLabels(Guidance):
     """Soft labels made round by round: round r of E epochs shows the views numbered r·V to r·V + V - 1."""
 
-    def __init__(self, bench: Workbench, guide: Guide):
-        assert isinstance(bench.config, GuideConfig)
-        self.bench, self.guide, self.config = bench, guide, bench.config
-        self.objective = bench.config.objective
+    def __init__(self, run: Run, log: Logbook, guide: Guide):
+        assert isinstance(run.config, GuideConfig)
+        self.run, self.log, self.guide, self.config = run, log, guide, run.config
         self.rounds = math.ceil(self.config.epochs / self.config.rounds.epochs)
         self.validation_NC = torch.empty(0)
         self.round: int | None = None  # whose turn the guide has taken
@@ -53,47 +60,52 @@ class RoundLabels:
         self.table_NVC = torch.empty(0)
 
     def prepare(self, epoch: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
-        """Label the views of this epoch's round, unless that is done. After a resume they are labelled again."""
-        bench, E, V = self.bench, self.config.rounds.epochs, self.bench.views_a_round
+        """Label the views of this epoch's round, unless that is done.
+
+        A round's table is kept nowhere: after a resume it is labelled again, by the same guide, so it is the same.
+        """
+        run, log, E, V = self.run, self.log, self.config.rounds.epochs, self.run.views_a_round
         number = epoch // E
         if number == self.labelled:
             return
+        # A guide that has taken its turn before the resume must not take it twice: it would have learnt on.
         if number != self.round:
             yield from self.guide.turn(number, self.rounds, student, scores)
             self.round = number
         shown = min(V, self.config.epochs - number * E)  # the last round may be a short one
-        bench.enter("labelling")
+        log.enter("labelling")
         facts = {"round": number + 1, "rounds": self.rounds, "views": shown, "guide": self.guide.name}
         yield PhaseStarted(phase="labelling", facts=facts)
-        self.validation_NC = frozen.validation_logits(bench, self.guide.model)
-        images, classes = len(bench.train), len(bench.dataset.classes)
+        self.validation_NC = validation_logits(run, self.guide.model)
+        images, classes = len(run.train), len(run.dataset.classes)
         # Zeros, because in a team each fills in its share and the sum is the whole.
-        dtype = bench.autocast or torch.float32
-        self.table_NVC = torch.zeros(images, shown, classes, device=bench.device, dtype=dtype)
-        written = labelling.label_views(bench, self.guide.model, range(number * V, number * V + shown), self.table_NVC)
-        planned = bench.views_to_label * images
-        yield from labelling.told(bench, written, before=number * V * images, planned=planned)
-        bench.team.sum(self.table_NVC)
+        dtype = run.autocast_dtype or torch.float32
+        self.table_NVC = torch.zeros(images, shown, classes, device=run.device, dtype=dtype)
+        views = range(number * V, number * V + shown)
+        written = labelling.label_views(run, log, self.guide.model, views, self.table_NVC)
+        planned = run.views_to_label * images
+        yield from labelling.with_steps(log, written, before=number * V * images, planned=planned)
+        run.team.sum(self.table_NVC)
         self.labelled = number
-        bench.enter("student")
+        log.enter("student")
 
     def view(self, epoch: int) -> int:
-        return epoch // self.config.rounds.epochs * self.bench.views_a_round + self._column(epoch)
+        return epoch // self.config.rounds.epochs * self.run.views_a_round + self._column(epoch)
 
-    def logits(self, image_B: Tensor, epoch: int) -> Tensor:
-        return self.table_NVC[image_B.to(self.table_NVC.device), self._column(epoch)].float()
+    def answer(self, image_B: Tensor, epoch: int) -> Answer:
+        return Answer(self.table_NVC[image_B.to(self.table_NVC.device), self._column(epoch)].float())
 
     def conclude(self, epoch: int, scores: Scores) -> Iterator[Event]:
         """Say how the round went, after its last epoch."""
         if epoch % self.config.rounds.epochs == 0 or epoch == self.config.epochs:
             assert self.round is not None
-            told = {"teacher_top1": self.guide.top1} | {name: scores[name] for name in ("top1", "agreement", "kl")}
+            measured = {name: scores[name] for name in ("top1", "agreement", "kl")}
             yield RoundEnded(
-                step=self.bench.position.step,
+                step=self.log.position.step,
                 round=self.round + 1,
                 rounds=self.rounds,
                 guide=self.guide.name,
-                metrics=told,
+                metrics={"teacher_top1": self.guide.top1} | measured,
             )
 
     def state(self) -> dict[str, Any]:
@@ -104,4 +116,4 @@ class RoundLabels:
         self.guide.restore(state["guide"])
 
     def _column(self, epoch: int) -> int:
-        return epoch % self.config.rounds.epochs % self.bench.views_a_round
+        return epoch % self.config.rounds.epochs % self.run.views_a_round

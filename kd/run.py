@@ -21,11 +21,12 @@ from kd.parallel import launch
 from kd.parallel.team import join
 from kd.spec import GuideSpec, Teacher, TrainSpec
 from kd.train import train
+from kd.training.logbook import Logbook
 from kd.training.position import Position
 from kd.training.resume import load_position
-from kd.training.run import Workbench
+from kd.training.run import Run, prepare
 
-PIPELINES: dict[str, Callable[[Workbench], Iterator[Event]]] = {"train": train, "guide": guide}
+PIPELINES: dict[str, Callable[[Run, Logbook], Iterator[Event]]] = {"train": train, "guide": guide}
 
 
 def run(
@@ -93,60 +94,66 @@ def run(
     if resume is not None and position.dataset != dataset.digest:
         raise BadResume(Path(resume), f"the data set {config.dataset} has changed since")
     position.dataset = dataset.digest
-    bench = Workbench(
-        config=config,
-        dataset=dataset,
-        device=where,
-        autocast=torch.bfloat16 if bf16 else None,
-        position=position,
-        digest=run_digest,
+    at_hand = prepare(
+        config,
+        dataset,
+        where,
+        autocast_dtype=torch.bfloat16 if bf16 else None,
         out=out,
         labels=label_folder,
         teacher_arch=config.teacher.arch
         if isinstance(config.teacher, Teacher)
-        else weights.read_facts(needed(teacher_file)).arch,
+        else weights.read_facts(require_file(teacher_file)).arch,
         teacher_file=teacher_file,
         label_cache_bytes=label_cache_bytes,
         resident_bytes=resident_bytes,
+        team=team,
+    )
+    log = Logbook(
+        position,
+        run_digest=run_digest,
+        out=out,
+        student=at_hand.facts(config.student.arch),
+        save_seconds=config.checkpoint_seconds,
         save_now=save_now,
         team=team,
     )
-    plan_work(bench)
-    yield from PIPELINES[spec.mode](bench)
+    plan_work(at_hand, log)
+    yield from PIPELINES[spec.mode](at_hand, log)
 
 
-def needed(teacher_file: Path | None) -> Path:
+def require_file(teacher_file: Path | None) -> Path:
     if teacher_file is None:
         raise TeacherMissing()
     return teacher_file
 
 
-def plan_work(bench: Workbench) -> None:
+def plan_work(run: Run, log: Logbook) -> None:
     """Tell the progress what each phase will cost, and what is behind us."""
-    config, dataset = bench.config, bench.dataset
+    config, dataset = run.config, run.dataset
     channels, height, width = dataset.shape
     pixels, images = channels * height * width, len(dataset.train.labels)
     macs = {
         role: cost.macs(outline(arch, dataset), dataset.shape)
-        for role, arch in (("teacher", bench.teacher_arch), ("student", config.student.arch))
+        for role, arch in (("teacher", run.teacher_arch), ("student", config.student.arch))
     }
-    expect = bench.progress.expect
+    expect = log.progress.expect
     if isinstance(config.teacher, Teacher):
         expect("teacher", images * config.teacher.epochs, macs["teacher"], pixels, training=True)
-    expect("labelling", images * bench.views_to_label, macs["teacher"], pixels, training=False)
+    expect("labelling", images * run.views_to_label, macs["teacher"], pixels, training=False)
     expect("student", images * config.epochs, macs["student"], pixels, training=True)
     if config.control:
         expect("control", images * config.epochs, macs["student"], pixels, training=True)
     expect("evaluating", 3 * len(dataset.test.labels), macs["teacher"], pixels, training=False)
-    position = bench.position
+    position = log.position
     for phase in position.finished:
-        bench.progress.done(phase, 1)
+        log.progress.done(phase, 1)
     if "student" in position.finished:
-        bench.progress.done("labelling", 1)
+        log.progress.done("labelling", 1)
     if position.current is not None:
         recipe = config.teacher if position.phase == "teacher" and isinstance(config.teacher, Teacher) else config
-        bench.progress.done(position.phase, position.current["epoch"] / recipe.epochs)
-    bench.progress.start_clock()
+        log.progress.done(position.phase, position.current.epoch / recipe.epochs)
+    log.progress.start_clock()
 
 
 def outline(arch: str, dataset: Dataset) -> nn.Module:

@@ -1,70 +1,59 @@
 """The `train` pipeline: the teacher labels the data once, the student trains on the labels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd.events import Event
 from kd.labels import labelling
+from kd.objectives.objective import Answer, Objective
 from kd.report.evaluate import evaluate
-from kd.spec import Objective, TrainConfig
-from kd.teachers import frozen
+from kd.spec import TrainConfig
+from kd.teachers.frozen import freeze, validation_logits
 from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
 from kd.training.control import train_control
-from kd.training.guidance import Scores
-from kd.training.run import Workbench
+from kd.training.guidance import Guidance
+from kd.training.logbook import Logbook
+from kd.training.run import Run
+
+# Shapes: N = images, V = views of each, C = classes, B = batch.
 
 
-def train(bench: Workbench) -> Iterator[Event]:
+def train(run: Run, log: Logbook) -> Iterator[Event]:
     """Teacher, label table, student, control, evaluation: each phase is skipped if it is finished already."""
-    config, finished = bench.config, bench.position.finished
+    config, position = run.config, log.position
     assert isinstance(config, TrainConfig)
 
-    labelling.check_size(bench, bench.views_to_label)  # before hours go into a teacher
-    yield from obtain_teacher(bench)
+    labelling.check_size(run, run.views_to_label)  # before hours go into a teacher
+    yield from obtain_teacher(run, log)
 
-    if "student" not in finished:
-        guide = frozen.best(bench)
-        table_NVC = yield from labelling.obtain(bench, guide, bench.views_to_label)
-        if "labelling" not in finished:
-            yield from bench.finish({"views": bench.views_to_label})
-        guidance = TableLabels(config.objective, frozen.validation_logits(bench, guide), table_NVC, bench.device)
-        del guide  # the teacher is not run again, so its memory is the student's
-        student = bench.build(config.student.arch, "student")
-        yield from loop.fit(bench, "student", student, config, guidance=guidance)
+    if "student" not in position.finished:
+        weights = log.outcome("teacher").best.weights
+        teacher = freeze(run, weights)
+        table_NVC = yield from labelling.obtain_table(run, log, teacher, weights, run.views_to_label)
+        if "labelling" not in position.finished:
+            yield from log.finish()
+        guidance = TableLabels(table_NVC, validation_logits(run, teacher), run.device)
+        del teacher  # it is not run again, so its memory is the student's
+        student = run.build(config.student.arch, "student")
+        yield from loop.fit(run, log, "student", student, config, Objective(config.objective), guidance=guidance)
 
-    yield from train_control(bench)
-    yield from evaluate(bench)
+    yield from train_control(run, log)
+    yield from evaluate(run, log)
 
 
-@dataclass(frozen=True)
-class TableLabels:
+class TableLabels(Guidance):
     """Soft labels from a table: epoch e shows view e modulo V, the very view that was labelled."""
 
-    objective: Objective
-    validation_NC: Tensor
-    table_NVC: Tensor  # on the device, or in the host's memory if it is large
-    device: torch.device
-
-    def prepare(self, epoch: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
-        return iter(())
+    def __init__(self, table_NVC: Tensor, validation_NC: Tensor, device: torch.device):
+        self.table_NVC = table_NVC  # on the device, or in the host's memory if it is large
+        self.validation_NC, self.device = validation_NC, device
 
     def view(self, epoch: int) -> int:
         return epoch % self.table_NVC.shape[1]
 
-    def logits(self, image_B: Tensor, epoch: int) -> Tensor:
+    def answer(self, image_B: Tensor, epoch: int) -> Answer:
         logits_BC = self.table_NVC[image_B.to(self.table_NVC.device), self.view(epoch)]
-        return logits_BC.to(self.device, torch.float32, non_blocking=True)
-
-    def conclude(self, epoch: int, scores: Scores) -> Iterator[Event]:
-        return iter(())
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        pass
+        return Answer(logits_BC.to(self.device, torch.float32, non_blocking=True))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from kd.data import packed_facts
 from kd.data.packed_facts import PackedFacts
-from kd.disk import sync_folder
+from kd.disk import sync, sync_folder
 from kd.errors import DataError, KdError
 
 TRAIN, TEST = 0, 2
@@ -114,11 +114,11 @@ def _write(draft: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[st
         file.seek(0)
         _header(file, (count, *shape))
         assert end == file.tell() + count * math.prod(shape)
-        _sync(file)
+        sync(file)
     for file_name, array in (("labels.npy", labels_N), ("split.npy", split_N)):
         with open(draft / file_name, "wb") as file:
             np.save(file, array)
-            _sync(file)
+            sync(file)
 
     known = _classes(name, labels_N, split_N, classes)
     height, width, channels = shape
@@ -135,7 +135,7 @@ def _write(draft: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[st
     )
     with open(draft / "facts.json", "wb") as file:
         file.write(json.dumps(facts.model_dump(), indent=2).encode())
-        _sync(file)
+        sync(file)
     sync_folder(draft)
     return facts
 
@@ -207,11 +207,6 @@ def _classes(
 
 def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:
     npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def read(folder: Path, name: str) -> Packed:

@@ -1,7 +1,6 @@
 """What a teacher says of every view of every image: labelled once, shared by all runs with this teacher and data."""
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Generator, Iterator
@@ -18,10 +17,12 @@ from kd.errors import BadLabels
 from kd.evaluation.predict import batch_size
 from kd.events import Event, LabelsKept, Noted, PhaseStarted, Step, Waiting
 from kd.labels import cache, table
+from kd.labels.manifest import Identity
 from kd.labels.table import Table
 from kd.models.weights import State
 from kd.training.batches import in_blocks
-from kd.training.run import Workbench, autocast, weights_of
+from kd.training.logbook import Logbook
+from kd.training.run import Run
 from kd.views.plan import columns
 from kd.views.viewer import Viewer
 
@@ -34,80 +35,81 @@ WAIT_SECONDS = 0.2
 # Shapes: N = images, V = views of each, R = N·V rows, C = classes, B = batch, P = a view's parameters.
 
 
-def obtain(bench: Workbench, teacher: nn.Module, views: int) -> Generator[Event, None, Tensor]:
+def obtain_table(
+    run: Run, log: Logbook, teacher: nn.Module, weights: State, views: int
+) -> Generator[Event, None, Tensor]:
     """The table of this teacher's labels: fp16 [N, V, C] on the device; read if it exists, else written.
 
-    `views` counts per image and is at most `bench.plan.count`. The table's name is the digest of everything it
-    depends on, so a table that is there is the right one. While another run writes it, this one waits, and goes on
-    with it if the other one dies.
+    `teacher` is ready to label, `weights` are its own. `views` counts per image and is at most `run.plan.count`. The
+    table's name is the digest of everything it depends on, so a table that is there is the right one. While another run
+    writes it, this one waits, and goes on with it if the other one dies.
     """
-    count, classes = len(bench.train), len(bench.dataset.classes)
-    bench.enter("labelling")
-    depends_on = {
-        "format": 2,
-        "teacher": digest(bench.teacher_arch, weights_of(bench, "teacher")),
-        "dataset": bench.dataset.digest,
-        "plan": asdict(bench.plan),
-        "views": views,
-        "precision": str(bench.autocast or torch.float32),
-    }
-    name = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
-    path = bench.team.agreed(bench.labels / f"{name}.npy")
+    count, classes = len(run.train), len(run.dataset.classes)
+    log.enter("labelling")
+    identity = Identity(
+        teacher=digest(run.teacher_arch, weights),
+        dataset=run.dataset.digest,
+        plan=asdict(run.plan),
+        views=views,
+        precision=str(run.autocast_dtype or torch.float32),
+    )
+    # Processes of a team may have computed weights that differ in their last bit: they must not write two tables.
+    path = run.team.agree_on(run.labels / f"{identity.name}.npy")
     yield PhaseStarted(phase="labelling", facts={"images": count, "views": views, "bytes": 2 * count * views * classes})
 
     with ExitStack() as lock:
         table_NVC, start = None, None
-        if bench.team.leads:
-            table_NVC, start = yield from secure(bench, path, views, lock)
-        start = bench.team.agreed(start)
+        if run.team.leads:
+            table_NVC, start = yield from secure_table(run, path, views, lock)
+        start = run.team.agree_on(start)
         if start is None and table_NVC is None:
             table_NVC = table.read(path)
             assert table_NVC is not None, "the leader has read it, and nobody else may touch it"
         elif start is not None:
             if table_NVC is None:
                 table_NVC = table.join_draft(path)
-            written = label_views(bench, teacher, range(views), torch.from_numpy(table_NVC), start=start)
-            safely = kept(bench, path, table_NVC, written, start=start)
-            yield from told(bench, safely, start=start, planned=count * views)
-            bench.team.wait()
-            if bench.team.leads:
+            written = label_views(run, log, teacher, range(views), torch.from_numpy(table_NVC), start=start)
+            saved = with_saves(run, log, path, table_NVC, written, start=start)
+            yield from with_steps(log, saved, start=start, planned=count * views)
+            # The leader closes the table only when everybody's share is in it.
+            run.team.wait()
+            if run.team.leads:
                 if not all(np.isfinite(table_NVC[first : first + 4096]).all() for first in range(0, count, 4096)):
-                    raise BadLabels(bench.teacher_arch)
-                facts = depends_on | {"teacher_arch": bench.teacher_arch, "dataset_name": bench.config.dataset}
-                table.finish(path, table_NVC, facts, view_parameters(bench, views), columns(bench.plan))
-        bench.team.wait()
+                    raise BadLabels(run.teacher_arch)
+                facts = identity.model_dump()
+                facts |= {"teacher_arch": run.teacher_arch, "dataset_name": run.config.dataset}
+                table.finish(path, table_NVC, facts, view_parameters(run, views), columns(run.plan))
+        run.team.wait()
     assert table_NVC is not None
-    return at_home(torch.from_numpy(table_NVC), bench.device)
+    return place(torch.from_numpy(table_NVC), run.device)
 
 
-def check_size(bench: Workbench, views: int) -> int:
+def check_size(run: Run, views: int) -> int:
     """The bytes that a run's table takes on disk. Raises `LabelCacheFull` when the cache can never hold it."""
-    shape = (len(bench.train), views, len(bench.dataset.classes))
-    needed = cache.table_bytes(shape, len(columns(bench.plan)))
-    cache.check_size(needed, bench.label_cache_bytes)
+    shape = (len(run.train), views, len(run.dataset.classes))
+    needed = cache.table_bytes(shape, len(columns(run.plan)))
+    cache.check_size(needed, run.label_cache_bytes)
     return needed
 
 
-def secure(
-    bench: Workbench, path: Path, views: int, lock: ExitStack
-) -> Generator[Event, None, tuple[Table, int | None]]:
+def secure_table(run: Run, path: Path, views: int, lock: ExitStack) -> Generator[Event, None, tuple[Table, int | None]]:
     """The table and None if there is one; else, once nobody else writes it, its draft and how many labels are safe."""
     waited = False
     while True:
         alone = lock.enter_context(table.writing(path))
         table_NVC = table.read(path)
         # In a team others read it after us, so it must not go meanwhile.
-        if table_NVC is not None and (alone or bench.team.size == 1):
+        if table_NVC is not None and (alone or run.team.size == 1):
             message = f"These labels exist already (table {path.stem}); the teacher stays idle."
             yield Noted(code="labels_reused", message=message)
             return table_NVC, None
         if alone:
-            needed = check_size(bench, views)
-            evicted = cache.make_room(path.parent, path.stem, needed, bench.label_cache_bytes)
+            needed = check_size(run, views)
+            evicted = cache.make_room(path.parent, path.stem, needed, run.label_cache_bytes)
             if evicted:
                 names = ", ".join(entry.id for entry in evicted)
                 yield Noted(code="labels_evicted", message=f"To make room, label tables used long ago went: {names}.")
-            return table.open_draft(path, (len(bench.train), views, len(bench.dataset.classes)))
+            return table.open_draft(path, (len(run.train), views, len(run.dataset.classes)))
         lock.close()
         if not waited:
             waited = True
@@ -116,16 +118,16 @@ def secure(
         yield Waiting()
 
 
-def view_parameters(bench: Workbench, views: int) -> NDArray[np.int32]:
+def view_parameters(run: Run, views: int) -> NDArray[np.int32]:
     """What each view of the table shows, as `kd.views.plan.columns` names it: int32 [N, V, P]."""
-    viewer, image_N = bench.train.viewer, torch.arange(len(bench.train))
-    parameters_NVP = np.empty((len(image_N), views, len(columns(bench.plan))), np.int32)
+    viewer, image_N = run.train.viewer, torch.arange(len(run.train))
+    parameters_NVP = np.empty((len(image_N), views, len(columns(run.plan))), np.int32)
     for view in range(views):
         parameters_NVP[:, view] = viewer.parameters(image_N, torch.full_like(image_N, view)).cpu().numpy()
     return parameters_NVP
 
 
-def at_home(table_NVC: Tensor, device: torch.device) -> Tensor:
+def place(table_NVC: Tensor, device: torch.device) -> Tensor:
     """The table where it will be read: on the device, unless it would fill more than half of what is free there."""
     if device.type == "cuda" and table_NVC.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
         return table_NVC
@@ -133,14 +135,14 @@ def at_home(table_NVC: Tensor, device: torch.device) -> Tensor:
 
 
 def label_views(
-    bench: Workbench, teacher: nn.Module, views: range, table_NVC: Tensor, *, start: int = 0
+    run: Run, log: Logbook, teacher: nn.Module, views: range, table_NVC: Tensor, *, start: int = 0
 ) -> Iterator[int]:
     """Fill a table with the teacher's logits for these view numbers of every training image, image after image.
 
     Goes on after the first `start` labels; yields after every batch how many are written. In a team every process
     fills in its share of the batches.
     """
-    team, viewer, V = bench.team, bench.train.viewer, len(views)
+    team, viewer, V = run.team, run.train.viewer, len(views)
     # In the order in which they lie in the file, so that the disk gets every page once.
     table_RC = table_NVC.view(-1, table_NVC.shape[2])
     size = batch_size(viewer.device, viewer.shape)
@@ -150,17 +152,18 @@ def label_views(
         return torch.arange(first, min(first + size, len(table_RC)))
 
     ours = firsts[team.rank :: team.size]
-    shown = _shown(viewer, [rows_of(first) for first in ours], V, views.start)
+    shown = _show_rows(viewer, [rows_of(first) for first in ours], V, views.start)
     for turn in range(math.ceil(len(firsts) / team.size)):
         if turn < len(ours):
             row_B, pixels_BCHW = next(shown)
-            with torch.inference_mode(), autocast(bench):
+            with torch.inference_mode(), run.autocast():
                 table_RC[row_B[0] : row_B[-1] + 1] = teacher(pixels_BCHW).to(table_RC)
-        bench.position.step += 1
+        # Everybody's step, also where only some had a batch left: a team must count alike.
+        log.position.step += 1
         yield min(firsts[min((turn + 1) * team.size, len(firsts)) - 1] + size, len(table_RC))
 
 
-def _shown(viewer: Viewer, batches: list[Tensor], V: int, first_view: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _show_rows(viewer: Viewer, batches: list[Tensor], V: int, first_view: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of a table's rows, and the views they are of: cut for many batches at once, see `kd.training.batches`."""
     blocks = list(in_blocks(batches, viewer))
     viewer.pixels.expect(torch.cat(block) // V for block in blocks)
@@ -173,37 +176,37 @@ def _shown(viewer: Viewer, batches: list[Tensor], V: int, first_view: int) -> It
             start += len(row_B)
 
 
-def told(
-    bench: Workbench, written: Iterator[int | LabelsKept], *, start: int = 0, before: int = 0, planned: int
+def with_steps(
+    log: Logbook, written: Iterator[int | LabelsKept], *, start: int = 0, before: int = 0, planned: int
 ) -> Iterator[Step | LabelsKept]:
     """Say how labelling goes. Of the run's `planned` labels, `before` belong to earlier tables."""
-    bench.begin_counting()
-    said, now = start, start
+    log.begin_counting()
+    reported, now = start, start
     for news in written:
         if isinstance(news, LabelsKept):
             yield news
             continue
         now = news
-        if bench.time_to_speak() or bench.is_asked_to_save:
-            yield bench.step("labelling", (before + now) / planned, now - said, {})
-            bench.begin_counting()
-            said = now
-    if now > said:
-        yield bench.step("labelling", (before + now) / planned, now - said, {})
+        if log.is_time_to_report or log.is_asked_to_save:
+            yield log.step("labelling", (before + now) / planned, now - reported, {})
+            log.begin_counting()
+            reported = now
+    if now > reported:
+        yield log.step("labelling", (before + now) / planned, now - reported, {})
 
 
-def kept(
-    bench: Workbench, path: Path, table_NVC: Table, written: Iterator[int], *, start: int
+def with_saves(
+    run: Run, log: Logbook, path: Path, table_NVC: Table, written: Iterator[int], *, start: int
 ) -> Iterator[int | LabelsKept]:
     """Make what is written safe, every few seconds, and then say so if there is more than the `start` labels found."""
     began = time.monotonic()
     for number, now in enumerate(written, 1):
         # In a team, where no clock is the same for all, by count.
-        alone = bench.team.size == 1
-        due = time.monotonic() - began >= CHUNK_SECONDS or bench.is_asked_to_save
+        alone = run.team.size == 1
+        due = time.monotonic() - began >= CHUNK_SECONDS or log.is_asked_to_save
         if due if alone else number % CHUNK_BATCHES == 0:
-            bench.team.wait()
-            if bench.team.leads:
+            run.team.wait()
+            if run.team.leads:
                 table.keep(path, table_NVC, now)
                 if now > start:  # the last batch of a whole draft is labelled again, which gets nobody further
                     yield LabelsKept(count=now)

@@ -1,60 +1,58 @@
-"""What a label table says of itself."""
+"""What a label table says of itself, as it lies beside it: written and read by one class. No numpy, no torch."""
 
+import hashlib
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a complete table says of itself. `teacher`, `dataset` and the sha256 are hexadecimal digests."""
+class Identity(BaseModel):
+    """All that the labels of a table depend on; its digest is the table's name. `teacher` and `dataset` are digests."""
 
+    # What a later version adds to a manifest makes it none of ours no less.
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    format: int = 2
     teacher: str
-    teacher_arch: str | None
     dataset: str
-    dataset_name: str | None
-    plan: Mapping[str, Any]
+    plan: dict[str, Any]
+    views: int | None = None
     precision: str
-    shape: tuple[int, int, int]  # images, views of each, classes
-    sha256: str
-    columns: tuple[str, ...]  # of the view parameters
-    parameters_sha256: str
+
+    @property
+    def name(self) -> str:
+        content = json.dumps(self.model_dump(), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+class ViewParameters(BaseModel):
+    """Of the file that says what each view of the table shows."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    columns: tuple[str, ...]
+    dtype: Literal["int32"] = "int32"
+    sha256: Sha256
+
+
+class Manifest(Identity):
+    """What a complete table says of itself."""
+
+    teacher_arch: str | None = None
+    dataset_name: str | None = None
+    shape: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(description="images, views of each, classes")
+    dtype: Literal["float16"] = "float16"
+    sha256: Sha256
+    view_parameters: ViewParameters
 
 
 def read_manifest(path: Path) -> Manifest | None:
     """None if it has just been removed, or is none of ours."""
     try:
-        said = json.loads(path.read_text())
-        parameters = said["view_parameters"]
-        images, views, classes = (_a(int, length) for length in said["shape"])
-        return Manifest(
-            teacher=_a(str, said["teacher"]),
-            teacher_arch=_a(str | None, said.get("teacher_arch")),
-            dataset=_a(str, said["dataset"]),
-            dataset_name=_a(str | None, said.get("dataset_name")),
-            plan=_a(dict, said["plan"]),
-            precision=_a(str, said["precision"]),
-            shape=(images, views, classes),
-            sha256=_a_sha256(said["sha256"]),
-            columns=tuple(_a(str, name) for name in parameters["columns"]),
-            parameters_sha256=_a_sha256(parameters["sha256"]),
-        )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
         return None
-
-
-def _a(kind: Any, value: Any) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError
-    return value
-
-
-def _a_sha256(value: Any) -> str:
-    if not _SHA256.fullmatch(value):
-        raise ValueError
-    return str(value)

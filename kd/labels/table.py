@@ -8,19 +8,20 @@ all of these files by name.
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from kd.disk import atomic, sync_folder
+from kd.disk import atomic, sha256_of, sync_folder
 from kd.labels import cache
 from kd.labels.cache import COUNT, DRAFT, MANIFEST, PARAMETERS
+from kd.labels.manifest import Manifest, ViewParameters, read_manifest
 
 Table = NDArray[np.float16]
 
@@ -30,9 +31,11 @@ Table = NDArray[np.float16]
 def read(path: Path) -> Table | None:
     """The table, mapped into memory; None when it is not there, not finished, or not what its manifest says."""
     try:
-        manifest = json.loads(path.with_suffix(MANIFEST).read_text())
+        manifest = read_manifest(path.with_suffix(MANIFEST))
+        if manifest is None:
+            return None
         with open(path, "rb") as file:  # once, so that what is mapped is what was hashed, whoever removes it meanwhile
-            if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"]:
+            if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256:
                 return None
             file.seek(0)
             npy.read_magic(file)
@@ -97,7 +100,7 @@ def keep(path: Path, table_NVC: Table, written: int) -> None:
 def finish(
     path: Path,
     table_NVC: Table,
-    facts: Mapping[str, object],
+    facts: Mapping[str, Any],
     parameters_NVP: NDArray[np.int32],
     columns: Sequence[str],
 ) -> None:
@@ -108,19 +111,18 @@ def finish(
     images, views, _ = table_NVC.shape
     keep(path, table_NVC, images * views)
     draft, parameters = path.with_suffix(DRAFT), path.with_suffix(PARAMETERS)
-    manifest = {**facts, "shape": list(table_NVC.shape), "dtype": "float16", "sha256": _sha256(draft)}
     assert parameters_NVP.shape == (images, views, len(columns))
     assert parameters_NVP.dtype == np.int32
     with atomic(parameters) as file:
         np.save(file, parameters_NVP)
-    manifest["view_parameters"] = {"columns": list(columns), "dtype": "int32", "sha256": _sha256(parameters)}
+    manifest = Manifest(
+        **facts,
+        shape=table_NVC.shape,
+        sha256=sha256_of(draft),
+        view_parameters=ViewParameters(columns=tuple(columns), sha256=sha256_of(parameters)),
+    )
     with atomic(path.with_suffix(MANIFEST)) as file:
-        file.write(json.dumps(manifest, indent=2).encode())
+        file.write(manifest.model_dump_json(indent=2).encode())
     os.replace(draft, path)
     sync_folder(path.parent)
     path.with_suffix(COUNT).unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

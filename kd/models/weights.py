@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from kd.disk import write
@@ -19,13 +18,14 @@ from kd.models.build import build
 State = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(BaseModel):
     """What a weights file says of itself, so that nobody has to remember it."""
+
+    model_config = ConfigDict(frozen=True)
 
     arch: str
     classes: tuple[str, ...]
-    shape: tuple[int, int, int]  # channels, height, width
+    shape: tuple[int, int, int] = Field(description="channels, height, width")
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -33,7 +33,7 @@ class Facts:
 def save_weights(state: State, facts: Facts, out: Path, path: Path) -> SavedFile:
     """Write weights as safetensors to `out / path`."""
     # One entry, because safetensors writes several in any order: the same weights shall be the same file.
-    metadata = {"stillhouse": json.dumps(asdict(facts))}
+    metadata = {"stillhouse": json.dumps(facts.model_dump())}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     return write(out, path, lambda file: file.write(safetensors.torch.save(tensors, metadata)))
 
@@ -64,7 +64,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _facts(file: Any) -> Facts:
-    return TypeAdapter(Facts).validate_json(file.metadata()["stillhouse"])
+    return Facts.model_validate_json(file.metadata()["stillhouse"])
 
 
 def copy_of(model: nn.Module) -> State:

@@ -16,6 +16,7 @@ def kd(student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, *, temperature:
     Multiplied by T², so its gradient keeps its size when the temperature changes: (T/B)(q − p).
     """
     with autocast_off(student_BC):
+        # In logarithms on both sides: a probability that underflows to 0 would make the KL infinite or NaN.
         log_student_BC = F.log_softmax(exact(student_BC) / temperature, dim=1)
         log_teacher_BC = F.log_softmax(exact(teacher_BC.detach()) / temperature, dim=1)
         # "batchmean" is the KL; "mean" would also divide by the number of classes.
@@ -24,8 +25,10 @@ def kd(student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, *, temperature:
 
 
 def exact(logits_BC: Tensor) -> Tensor:
+    """Half precision, in which a forward may have ended, is too coarse for a softmax of a hundred classes."""
     return logits_BC if logits_BC.dtype == torch.float64 else logits_BC.float()
 
 
 def autocast_off(tensor: Tensor) -> torch.autocast:
+    """Whoever computes a loss within autocast would get parts of it in half precision again."""
     return torch.autocast(tensor.device.type, enabled=False)

@@ -1,17 +1,30 @@
-"""What a student is told to care about: labels and teacher, each by its weight."""
+"""What a model is told to care about: the labels, and the teacher's answer if there is a teacher."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from kd.objectives.logits import autocast_off, exact, kd
-from kd.spec import Objective
+from kd import spec
+from kd.objectives import logits
+from kd.objectives.logits import autocast_off, exact
 from kd.views.mixup import Mix
 
 # Shapes: B = batch, C = classes.
+
+METHODS: dict[str, Callable[..., Tensor]] = {"kd": logits.kd}
+
+
+class Answer(NamedTuple):
+    """What a teacher says of a batch, as objectives take it."""
+
+    logits_BC: Tensor
+
+    def part(self, which: slice) -> Self:
+        """Of these images of the batch."""
+        return type(self)(*(column_B[which] for column_B in self))
 
 
 class Parts(NamedTuple):
@@ -22,20 +35,33 @@ class Parts(NamedTuple):
     soft: Tensor
 
 
-def distillation(
-    student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, objective: Objective, mix: Mix | None = None
-) -> Parts:
-    """hard_weight · CE(student, label) + soft_weight · D(student, teacher), D as the objective says.
+class Objective(nn.Module):
+    """hard_weight · CE(student, label) + soft_weight · D(student, teacher), D as the spec says; without a spec the
+    labels alone.
 
-    Under a mix the soft label needs no care: it is what the teacher says of the mixed image.
+    A module, because some objectives have something to train (a regressor between two feature maps, say). Whatever that
+    is, the loop gives it to the optimizer and to the checkpoint, and knows no more of it; it is never exported.
     """
-    hard_part = hard(student_BC, labels_B, mix)
-    soft_part = LOSSES[objective.method](student_BC, teacher_BC, labels_B, temperature=objective.temperature)
-    total = objective.hard_weight * hard_part + objective.soft_weight * soft_part
-    return Parts(total, hard_part.detach(), soft_part.detach())
+
+    def __init__(self, wanted: spec.Objective | None = None):
+        super().__init__()
+        self.wanted = wanted
+
+    def forward(self, student_BC: Tensor, labels_B: Tensor, answer: Answer | None, mix: Mix | None = None) -> Parts:
+        """The loss of a batch.
+
+        Under a mix the soft label needs no care: it is what the teacher says of the mixed image.
+        """
+        hard = cross_entropy(student_BC, labels_B, mix)
+        if self.wanted is None or answer is None:
+            return Parts(hard, hard.detach(), torch.zeros_like(hard))
+        method, temperature = METHODS[self.wanted.method], self.wanted.temperature
+        soft = method(student_BC, answer.logits_BC, labels_B, temperature=temperature)
+        total = self.wanted.hard_weight * hard + self.wanted.soft_weight * soft
+        return Parts(total, hard.detach(), soft.detach())
 
 
-def hard(student_BC: Tensor, labels_B: Tensor, mix: Mix | None = None) -> Tensor:
+def cross_entropy(student_BC: Tensor, labels_B: Tensor, mix: Mix | None = None) -> Tensor:
     """Cross-entropy with the labels; of a mixed image with both, each by its share of it."""
     with autocast_off(student_BC):
         if mix is None:
@@ -43,6 +69,3 @@ def hard(student_BC: Tensor, labels_B: Tensor, mix: Mix | None = None) -> Tensor
         own_B = F.cross_entropy(exact(student_BC), labels_B, reduction="none")
         other_B = F.cross_entropy(exact(student_BC), mix.partner_B, reduction="none")
         return torch.lerp(other_B, own_B, mix.share_B.to(own_B)).mean()
-
-
-LOSSES: dict[str, Callable[..., Tensor]] = {"kd": kd}

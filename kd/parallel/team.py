@@ -42,9 +42,10 @@ class Team:
     def together(self, model: nn.Module) -> nn.Module:
         """The model as the team trains it: its gradients are the mean over the team, also those of batch statistics
         on CUDA. (On CPUs torch has no shared batch statistics: there each process normalises by its own share.)"""
-        if self.size == 1:
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if self.size == 1 or not trained:
             return model
-        if next(model.parameters()).is_cuda:
+        if trained[0].is_cuda:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return DistributedDataParallel(model)
 
@@ -66,13 +67,13 @@ class Team:
         if self.size > 1:
             dist.barrier()
 
-    def agreed(self, fact: Fact) -> Fact:
+    def agree_on(self, fact: Fact) -> Fact:
         """What the leader says, heard by all."""
         if self.size == 1:
             return fact
-        told: list[Fact] = [fact]
-        dist.broadcast_object_list(told, src=0)
-        return told[0]
+        heard: list[Fact] = [fact]
+        dist.broadcast_object_list(heard, src=0)
+        return heard[0]
 
 
 def join(device: torch.device) -> Team:

@@ -11,85 +11,96 @@ from torch import Tensor, nn
 from kd.errors import Diverged
 from kd.events import Evaluated, Event, Noted
 from kd.models.weights import State, copy_of
-from kd.objectives import logits, objective
+from kd.objectives import logits
+from kd.objectives.objective import cross_entropy
 from kd.randomness import derive, permutation, seed_torch
 from kd.spec import GuideConfig, Teacher
-from kd.teachers import frozen
-from kd.training.batches import lessons
-from kd.training.guidance import Scores
-from kd.training.run import Workbench, autocast, weights_of
+from kd.teachers.frozen import freeze
+from kd.teachers.guides import Guide
+from kd.training.batches import Batch, cut_batches
+from kd.training.logbook import Logbook
+from kd.training.position import Scores
+from kd.training.run import Run
 from kd.training.validation import validate
-from kd.views.mixup import Mix
+
+# Shapes: N = images, B = batch, C = classes.
 
 
-class Cotrain:
+class Cotrain(Guide):
     """The teacher learns on between rounds, pulled toward the student so that its advice stays within reach.
 
     After Shi et al., 2021. What made it worse on the validation split is taken back.
     """
 
-    def __init__(self, bench: Workbench):
-        assert isinstance(bench.config, GuideConfig)
-        self.bench, self.recipe = bench, bench.config.rounds.cotrain
+    def __init__(self, run: Run, log: Logbook):
+        assert isinstance(run.config, GuideConfig)
+        self.run, self.log, self.recipe = run, log, run.config.rounds.cotrain
         self.name = "learning on"
-        self._begin(weights_of(bench, "teacher"), bench.position.finished["teacher"]["validation"]["top1"])
+        best = log.outcome("teacher").best
+        self._begin(best.weights, best.top1)
 
     def _begin(self, weights: State, top1: float, optimizer: dict[str, Any] | None = None) -> None:
-        self.learner = self.bench.build(self.bench.teacher_arch, "teacher", weights)
+        self.learner = self.run.build(self.run.teacher_arch, "teacher", weights)
         self.optimizer = torch.optim.SGD(self.learner.parameters(), lr=self.recipe.lr, momentum=0.9, fused=True)
         if optimizer is not None:
             self.optimizer.load_state_dict(optimizer)
         self.top1 = top1
-        self.model = frozen.with_weights(self.bench, weights)
+        # Who labels is a frozen copy: the learner goes on changing, and is not folded.
+        self.model = freeze(self.run, weights)
 
     def turn(self, number: int, rounds: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
         if number == 0:
             return  # it is at its best, and the student knows nothing yet
-        bench, before = self.bench, self.state()
-        bench.enter("teacher")
+        run, log, before = self.run, self.log, self.state()
+        log.enter("teacher")
         yield from self._learn(number, student)
-        bench.team.level(self.learner)
-        found = validate(bench, self.learner, None)
-        yield Evaluated(phase="teacher", step=bench.position.step, epoch=number, split="validation", metrics=found)
+        # All processes must keep, or take back, the same teacher: so they judge one with the same batch statistics.
+        run.team.level(self.learner)
+        found = validate(run, self.learner)
+        yield Evaluated(phase="teacher", step=log.position.step, epoch=number, split="validation", metrics=found)
         if found["top1"] < self.top1:
             yield Noted(
                 code="teacher_rolled_back",
                 message=f"Learning on made the teacher worse ({found['top1']:.1%} after {self.top1:.1%}): "
                 f"round {number + 1} has the one from before.",
             )
+            # Weights and momentum: with the momentum of what was taken back it would go the same wrong way again.
             self.restore(before)
         else:
             self.top1 = found["top1"]
-            self.model = frozen.with_weights(bench, copy_of(self.learner))
+            self.model = freeze(run, copy_of(self.learner))
 
     def _learn(self, number: int, student: nn.Module) -> Iterator[Event]:
-        bench, config = self.bench, self.bench.config
-        temperature = config.objective.temperature
-        batch_size = config.teacher.batch_size if isinstance(config.teacher, Teacher) else config.batch_size
-        learner = bench.team.together(self.learner)
-        student.eval()
+        run, log, seed = self.run, self.log, self.run.config.seed
+        wanted = run.config.teacher
+        # A teacher that was brought along has no recipe of its own.
+        batch_size = wanted.batch_size if isinstance(wanted, Teacher) else run.config.batch_size
+        learner = run.team.together(self.learner)
+        student.eval()  # here it is the one that is asked
         self.learner.train()
-        images = round(self.recipe.epochs * len(bench.train))
-        seen, unsaid, sums = 0, 0, torch.zeros((), device=bench.device)
-        bench.begin_counting()
-        for turn, order_N in enumerate(self._orders(images, number)):
-            taught = lessons(
-                bench.train, bench.viewer_of("teacher"), order_N, number + turn, batch_size, team=bench.team
+        seen, unsaid, sums = 0, 0, torch.zeros((), device=run.device)
+        log.begin_counting()
+        for turn, order_N in enumerate(self._orders(round(self.recipe.epochs * len(run.train)), number)):
+            batches = cut_batches(
+                run.train, run.viewer_of("teacher"), order_N, number + turn, batch_size, team=run.team
             )
-            for batch, lesson in enumerate(taught):
-                seed_torch(derive(config.seed, "cotrain dropout", number, turn, batch, *bench.team.own_name))
-                with torch.no_grad(), autocast(bench):
-                    student_BC = student(lesson.pixels_BCHW)
-                with autocast(bench):
-                    teacher_BC = learner(lesson.pixels_BCHW)
-                loss = self._loss(teacher_BC, student_BC, lesson.labels_B, lesson.mix, temperature)
+            for place, batch in enumerate(batches):
+                # As in the loop: dropout must not depend on what was drawn before a resume.
+                seed_torch(derive(seed, "cotrain dropout", number, turn, place, *run.team.own_name))
+                with torch.no_grad(), run.autocast():
+                    student_BC = student(batch.pixels_BCHW)
+                with run.autocast():
+                    teacher_BC = learner(batch.pixels_BCHW)
+                loss = self._loss(teacher_BC, student_BC, batch)
                 self.optimizer.zero_grad(set_to_none=True)
-                (loss * lesson.weight).backward()  # type: ignore[no-untyped-call]
+                (loss * batch.weight).backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
-                bench.position.step += 1
-                sums += loss.detach() * len(lesson.labels_B)
-                seen, unsaid = seen + len(lesson.labels_B), unsaid + len(lesson.labels_B)
-                if bench.time_to_speak():
+                log.position.step += 1
+
+                # Summed on the device, and read when somebody is to hear of it.
+                sums += loss.detach() * len(batch.labels_B)
+                seen, unsaid = seen + len(batch.labels_B), unsaid + len(batch.labels_B)
+                if log.is_time_to_report:
                     yield self._step(sums, unsaid)
                     unsaid = 0
                     sums.zero_()
@@ -97,23 +108,24 @@ class Cotrain:
             yield self._step(sums, unsaid)
 
     def _orders(self, images: int, number: int) -> Iterator[Tensor]:
-        for turn in range(math.ceil(images / len(self.bench.train))):
-            order_N = permutation(len(self.bench.train), derive(self.bench.config.seed, "cotrain", number, turn))
+        """The images to learn from before round `number`: a part of an epoch, or some epochs, each in its order."""
+        for turn in range(math.ceil(images / len(self.run.train))):
+            order_N = permutation(len(self.run.train), derive(self.run.config.seed, "cotrain", number, turn))
             part_N = order_N[: images - turn * len(order_N)]
-            if len(part_N) >= 2 * self.bench.team.size:  # of a single image there are no batch statistics
+            if len(part_N) >= 2 * self.run.team.size:  # of a single image there are no batch statistics
                 yield part_N
 
-    def _loss(
-        self, teacher_BC: Tensor, student_BC: Tensor, labels_B: Tensor, mix: Mix | None, temperature: float
-    ) -> Tensor:
-        toward_student = logits.kd(teacher_BC, student_BC, labels_B, temperature=temperature)
-        return objective.hard(teacher_BC, labels_B, mix) + self.recipe.pull * toward_student
+    def _loss(self, teacher_BC: Tensor, student_BC: Tensor, batch: Batch) -> Tensor:
+        # The student is the teacher's teacher here: the KL is taken from it.
+        temperature = self.run.config.objective.temperature
+        toward_student = logits.kd(teacher_BC, student_BC, batch.labels_B, temperature=temperature)
+        return cross_entropy(teacher_BC, batch.labels_B, batch.mix) + self.recipe.pull * toward_student
 
     def _step(self, loss_sum: Tensor, images: int) -> Event:
         loss = loss_sum.item() / images
         if not math.isfinite(loss):
-            raise Diverged(self.bench.position.step, self.recipe.lr, {"cotrain_loss": loss})
-        return self.bench.step("teacher", 1, images * self.bench.team.size, {"cotrain_loss": loss})
+            raise Diverged(self.log.position.step, self.recipe.lr, {"cotrain_loss": loss})
+        return self.log.step("teacher", 1, images * self.run.team.size, {"cotrain_loss": loss})
 
     def state(self) -> dict[str, Any]:
         # A copy: the momentum that state_dict() hands out is the one that goes on changing.

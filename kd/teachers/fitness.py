@@ -1,23 +1,23 @@
 """Whether a teacher that was brought along can teach here."""
 
 from kd.models.weights import Facts
-from kd.training.run import Workbench
+from kd.training.run import Run
 
 
-def misfit(facts: Facts, bench: Workbench) -> str | None:
+def misfit(facts: Facts, run: Run) -> str | None:
     """What keeps a model from teaching on this run's data, if anything does."""
-    here = bench.facts(facts.arch)
+    here = run.facts(facts.arch)
     if len(facts.classes) != len(here.classes):
-        return f"it knows {len(facts.classes)} classes, {bench.dataset.name} has {len(here.classes)}"
+        return f"it knows {len(facts.classes)} classes, {run.dataset.name} has {len(here.classes)}"
     for number, (its, ours) in enumerate(zip(facts.classes, here.classes, strict=True)):
         if its != ours:
-            return f"class {number} is {its!r} to it, but {ours!r} in {bench.dataset.name}"
+            return f"class {number} is {its!r} to it, but {ours!r} in {run.dataset.name}"
     if facts.shape != here.shape:
-        return f"it sees images of {_size(facts.shape)}, those of {bench.dataset.name} are {_size(here.shape)}"
+        return f"it sees images of {_size(facts.shape)}, those of {run.dataset.name} are {_size(here.shape)}"
     if (facts.mean, facts.std) != (here.mean, here.std):
         return (
             f"it wants pixels with the mean {facts.mean} and deviation {facts.std} taken out, "
-            f"those of {bench.dataset.name} have {here.mean} and {here.std}"
+            f"those of {run.dataset.name} have {here.mean} and {here.std}"
         )
     return None
 

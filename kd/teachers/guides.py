@@ -2,97 +2,85 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
 from kd.events import Event, Noted
 from kd.spec import GuideConfig
-from kd.teachers import frozen
-from kd.teachers.cotrain import Cotrain
-from kd.training.guidance import Scores
-from kd.training.run import Workbench
+from kd.teachers.frozen import freeze
+from kd.training.logbook import Logbook
+from kd.training.position import Moment, Scores
+from kd.training.run import Run
 
 
-class Guide(Protocol):
-    """Takes its turn at the start of every round; then `model` teaches it. `top1` is of the validation split."""
+class Guide:
+    """The teacher's best checkpoint, in every round. `top1` is of the validation split."""
 
     model: nn.Module
     name: str
     top1: float
 
-    def turn(self, number: int, rounds: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
-        """Get ready for round `number` of `rounds`, counted from 0."""
-
-    def state(self) -> dict[str, Any]: ...
-    def restore(self, state: dict[str, Any]) -> None: ...
-
-
-def make(bench: Workbench) -> Guide:
-    """The guide that the spec asks for."""
-    assert isinstance(bench.config, GuideConfig)
-    kinds: dict[str, type[Fixed] | type[Route] | type[Cotrain]] = {"fixed": Fixed, "route": Route, "cotrain": Cotrain}
-    return kinds[bench.config.rounds.teacher](bench)
-
-
-class Fixed:
-    """The teacher's best checkpoint, in every round."""
-
-    def __init__(self, bench: Workbench):
-        self.model, self.name = frozen.best(bench), "best"
-        self.top1 = bench.position.finished["teacher"]["validation"]["top1"]
+    def __init__(self, run: Run, log: Logbook):
+        self.run, self.best = run, log.outcome("teacher").best
+        self._take(self.best, "best")
 
     def turn(self, number: int, rounds: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
+        """Get ready for round `number` of `rounds`, counted from 0; then `model` teaches it."""
         return iter(())
 
     def state(self) -> dict[str, Any]:
+        """What a resumed run must know to be guided in the same way."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        pass
+        """Guide on from there."""
+        assert not state, "what has no state is restored to none"
+
+    def _take(self, moment: Moment, name: str) -> None:
+        self.model, self.name, self.top1 = freeze(self.run, moment.weights), name, moment.top1
 
 
-class Route:
+class Route(Guide):
     """Anchors along the teacher's training guide the first rounds, its best checkpoint the last (Jin et al., 2019).
 
     An anchor that the student has overtaken has nothing to teach: it is dropped, and the next one guides.
     """
 
-    def __init__(self, bench: Workbench):
-        assert isinstance(bench.config, GuideConfig)
-        self.bench, self.share = bench, bench.config.rounds.route.share
-        self.anchors = bench.position.finished["teacher"]["anchors"]
+    def __init__(self, run: Run, log: Logbook):
+        assert isinstance(run.config, GuideConfig)
+        self.run, self.share = run, run.config.rounds.route.share
+        outcome = log.outcome("teacher")
+        self.best, self.anchors = outcome.best, outcome.anchors
         self.dropped = 0
-        self._take(0)
+        self._go_to(0)
 
     def turn(self, number: int, rounds: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
         with_anchors = math.ceil(self.share * rounds)
         planned = number * len(self.anchors) // with_anchors if number < with_anchors else len(self.anchors)
         reached = scores.get("top1", -1.0)
-        while self.dropped < len(self.anchors) and self.anchors[self.dropped]["top1"] < reached:
+        while self.dropped < len(self.anchors) and self.anchors[self.dropped].top1 < reached:
             anchor = self.anchors[self.dropped]
             self.dropped += 1
             if self.dropped > planned:  # else its time was over anyway
                 yield Noted(
                     code="anchor_dropped",
-                    message=f"The anchor of epoch {anchor['epoch']} ({anchor['top1']:.1%}) is worse than the student "
+                    message=f"The anchor of epoch {anchor.epoch} ({anchor.top1:.1%}) is worse than the student "
                     f"is now ({reached:.1%}): a later one guides.",
                 )
-        self._take(max(planned, self.dropped))
+        self._go_to(max(planned, self.dropped))
 
     def state(self) -> dict[str, Any]:
         return {"dropped": self.dropped, "taken": self.taken}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.dropped = state["dropped"]
-        self._take(state["taken"])
+        self._go_to(state["taken"])
 
-    def _take(self, number: int) -> None:
+    def _go_to(self, number: int) -> None:
         self.taken = number
         if number < len(self.anchors):
             anchor = self.anchors[number]
-            self.name, self.top1 = f"anchor of epoch {anchor['epoch']}", anchor["top1"]
-            self.model = frozen.with_weights(self.bench, anchor["weights"])
+            self._take(anchor, f"anchor of epoch {anchor.epoch}")
         else:
-            self.name, self.top1 = "best", self.bench.position.finished["teacher"]["validation"]["top1"]
-            self.model = frozen.best(self.bench)
+            self._take(self.best, "best")

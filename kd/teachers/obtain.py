@@ -6,51 +6,53 @@ from pathlib import Path
 from kd.errors import TeacherUnfit
 from kd.events import Evaluated, Event, Noted, PhaseStarted, Wrote
 from kd.models.weights import copy_of, load_model, save_weights
+from kd.objectives.objective import Objective
 from kd.spec import GuideConfig, Teacher, TeacherOfJob, TrainConfig
 from kd.teachers.fitness import misfit
-from kd.teachers.frozen import with_weights
+from kd.teachers.frozen import freeze
 from kd.training import loop
-from kd.training.run import Workbench
+from kd.training.logbook import Logbook
+from kd.training.position import Moment, Outcome
+from kd.training.run import Run
 from kd.training.validation import validate
 
 
-def obtain_teacher(bench: Workbench) -> Iterator[Event]:
+def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
     """Train the teacher the spec describes or take the one it names, unless that is done.
 
-    Its best weights end up in the position.
+    What came of it ends up in the logbook.
     """
-    wanted = bench.config.teacher
-    if "teacher" not in bench.position.finished:
+    wanted = run.config.teacher
+    if "teacher" not in log.position.finished:
         if isinstance(wanted, Teacher):
-            model = bench.build(wanted.arch, "teacher")
+            model, anchors = run.build(wanted.arch, "teacher"), anchors_wanted(run.config)
             yield from loop.fit(
-                bench, "teacher", model, wanted, patience=wanted.patience, anchors=anchors_wanted(bench.config)
+                run, log, "teacher", model, wanted, Objective(), patience=wanted.patience, anchors=anchors
             )
         else:
-            yield from bring(bench, wanted)
+            yield from bring(run, log, wanted)
 
     # Also after a resume: the run may have been stopped before it came to this.
-    outcome = bench.position.finished["teacher"]
-    top1, chance = outcome["validation"]["top1"], 1 / len(bench.dataset.classes)
+    best = log.outcome("teacher").best
+    top1, chance = best.top1, 1 / len(run.dataset.classes)
     if top1 < 2 * chance:
         yield Noted(
             code="weak_teacher",
             message=f"The teacher is right on {top1:.1%} of the validation images, hardly better than guessing "
             f"({chance:.1%}). Its labels will teach little: try a smaller learning rate or more epochs.",
         )
-    if bench.team.leads:
-        facts = bench.facts(bench.teacher_arch)
-        yield Wrote(file=save_weights(outcome["best"], facts, bench.out, Path("teacher.safetensors")))
+    if run.team.leads:
+        yield Wrote(file=save_weights(best.weights, run.facts(run.teacher_arch), run.out, Path("teacher.safetensors")))
 
 
-def bring(bench: Workbench, wanted: TeacherOfJob) -> Iterator[Event]:
-    """Take the teacher in `bench.teacher_file` as if it had been trained here, for no epoch. Raises `TeacherUnfit`."""
-    assert bench.teacher_file is not None, "run() asks for it"
-    model, facts = load_model(bench.teacher_file)
-    if why := misfit(facts, bench):
+def bring(run: Run, log: Logbook, wanted: TeacherOfJob) -> Iterator[Event]:
+    """Take the teacher in `run.teacher_file` as if it had been trained here, for no epoch. Raises `TeacherUnfit`."""
+    assert run.teacher_file is not None, "run() asks for it"
+    model, facts = load_model(run.teacher_file)
+    if why := misfit(facts, run):
         raise TeacherUnfit(why)
-    bench.enter("teacher")
-    yield PhaseStarted(phase="teacher", facts={"arch": facts.arch, "images": len(bench.validation)})
+    log.enter("teacher")
+    yield PhaseStarted(phase="teacher", facts={"arch": facts.arch, "images": len(run.validation)})
     yield Noted(
         code="teacher_brought",
         message=f"The teacher is the {wanted.role} of {wanted.job}, a {facts.arch}: none is trained here.",
@@ -59,10 +61,9 @@ def bring(bench: Workbench, wanted: TeacherOfJob) -> Iterator[Event]:
     # Its job may have cut off a smaller validation split: then it has learnt some of these images, and this flatters
     # it. The test split is the same at every fraction, so the final scores never do.
     weights = copy_of(model)
-    scores = validate(bench, with_weights(bench, weights), None)
-    yield Evaluated(phase="teacher", step=bench.position.step, epoch=0, split="validation", metrics=scores)
-    outcome = {"best": weights, "last": weights, "best_epoch": 0, "epochs": 0, "validation": scores, "anchors": []}
-    yield from bench.finish(outcome)
+    scores = validate(run, freeze(run, weights))
+    yield Evaluated(phase="teacher", step=log.position.step, epoch=0, split="validation", metrics=scores)
+    yield from log.finish(Outcome(best=Moment(0, weights, scores), last=weights, epochs=0))
 
 
 def anchors_wanted(config: TrainConfig | GuideConfig) -> int:

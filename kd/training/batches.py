@@ -6,12 +6,14 @@ of its own costs more to prepare than to learn from.
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from kd.objectives.objective import Answer
 from kd.parallel.team import Team
+from kd.training.guidance import Guidance
 from kd.training.run import Shown
 from kd.views.mixup import Mix
 from kd.views.viewer import Viewer
@@ -22,31 +24,26 @@ BLOCK = 1 << 22
 # Shapes: N = images of the epoch in their order, K = of a block, B = of a batch, P = a view's integers, C = classes.
 
 
-class Labeller(Protocol):
-    """Where soft labels come from."""
-
-    def logits(self, image_B: Tensor, epoch: int) -> Tensor: ...
-
-
-class Lesson(NamedTuple):
+class Batch(NamedTuple):
     """One batch, on the device. In a team, our share of it, and `weight` makes the mean over us the batch's mean."""
 
     pixels_BCHW: Tensor
     labels_B: Tensor
     mix: Mix | None
     """What is mixed in: its labels [B] and the share [B] that is the image's own."""
-    teacher_BC: Tensor | None
+    answer: Answer | None
+    """What the teacher says of these very views."""
     weight: float
 
 
-def batches_of(count: int, batch_size: int, team: Team) -> int:
+def count_batches(count: int, batch_size: int, team: Team) -> int:
     """The batches of an epoch. A last one that leaves a process with a single image, of which batch normalisation
     has no variance, waits for the next epoch's order."""
     whole, rest = divmod(count, batch_size)
     return whole + (rest >= 2 * team.size or (whole == 0 and rest > 0))
 
 
-def lessons(
+def cut_batches(
     split: Shown,
     viewer: Viewer,
     order_N: Tensor,
@@ -55,13 +52,13 @@ def lessons(
     *,
     first: int = 0,
     team: Team = Team(),  # immutable
-    labeller: Labeller | None = None,
+    guidance: Guidance | None = None,
     epoch: int = 0,
-) -> Iterator[Lesson]:
+) -> Iterator[Batch]:
     """The batches from number `first` on of one pass over the images in this order (int64, on the CPU), each shown
-    in its view number `view`."""
+    in its view number `view`, with what the guidance says of it in this epoch."""
     device = viewer.device
-    batches = torch.split(order_N, batch_size)[first : batches_of(len(order_N), batch_size, team)]
+    batches = torch.split(order_N, batch_size)[first : count_batches(len(order_N), batch_size, team)]
     shares = [team.share(batch_B) for batch_B in batches]
     blocks = list(in_blocks(shares, viewer))
     viewer.pixels.expect(torch.cat(block) for block in blocks)
@@ -69,20 +66,21 @@ def lessons(
     for block in blocks:
         image_K = torch.cat(block)
         there_K = image_K.to(device, non_blocking=True)
+        # By the view's own numbers, which are also those that were labelled: student and teacher see the same pixels.
         view_KP = viewer.parameters(there_K, torch.full_like(there_K, view))
         pixels_KCHW = viewer.replay(image_K, view_KP)
         labels_K, mix_K = split.labels_N[there_K], viewer.mix(view_KP)
         if mix_K is not None:
             mix_K = Mix(split.labels_N[mix_K.partner_B], mix_K.share_B)
-        teacher_KC = None if labeller is None else labeller.logits(image_K, epoch)
+        answer_K = None if guidance is None else guidance.answer(image_K, epoch)
         start = 0
         for share_B in block:
             part = slice(start, start + len(share_B))
-            yield Lesson(
+            yield Batch(
                 pixels_KCHW[part],
                 labels_K[part],
                 None if mix_K is None else Mix(*(column_K[part] for column_K in mix_K)),
-                None if teacher_KC is None else teacher_KC[part],
+                None if answer_K is None else answer_K.part(part),
                 len(share_B) * team.size / next(whole_sizes),
             )
             start = part.stop

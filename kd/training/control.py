@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 
 from kd.events import Event
+from kd.objectives.objective import Objective
 from kd.training import loop
-from kd.training.run import Workbench
+from kd.training.logbook import Logbook
+from kd.training.run import Run
 
 
-def train_control(bench: Workbench) -> Iterator[Event]:
+def train_control(run: Run, log: Logbook) -> Iterator[Event]:
     """The same student from the same first weights with the same recipe, trained as one would without a teacher.
 
     It sees a fresh view every epoch, since without labels to share nothing would hold it to a few.
     """
-    config = bench.config
-    if not config.control or "control" in bench.position.finished:
+    config = run.config
+    if not config.control or "control" in log.position.finished:
         return
-    model = bench.build(config.student.arch, "student")
-    yield from loop.fit(bench, "control", model, config)
+    model = run.build(config.student.arch, "student")
+    yield from loop.fit(run, log, "control", model, config, Objective())

@@ -1,36 +1,47 @@
 """What a teacher at the student's side is to the training loop."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
 from kd.events import Event
-from kd.spec import Objective
-
-Scores = dict[str, float]
+from kd.objectives.objective import Answer
+from kd.training.position import Scores
 
 # Shapes: B = batch, N = validation images, C = classes.
 
 
-class Guidance(Protocol):
-    """A teacher at the student's side: which view an epoch shows, and what the teacher says of it."""
+class Guidance(ABC):
+    """A teacher at the student's side: which view an epoch shows, and what the teacher says of it.
 
-    @property
-    def objective(self) -> Objective: ...
-    @property
-    def validation_NC(self) -> Tensor:
-        """The present teacher's logits of the validation split, to compare with."""
+    One that has its labels from the start needs `view` and `answer`; one that makes them on the way, the rest too.
+    """
+
+    validation_NC: Tensor
+    """The present teacher's logits of the validation split, to compare with."""
+
+    @abstractmethod
+    def view(self, epoch: int) -> int:
+        """The number of the view in which an epoch, counted from 0, shows every image."""
+
+    @abstractmethod
+    def answer(self, image_B: Tensor, epoch: int) -> Answer:
+        """What the teacher says of that view of these images (int64, on the CPU); on the device."""
 
     def prepare(self, epoch: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
         """Be ready for an epoch. `scores` are the student's on the validation split, as far as it has any."""
+        return iter(())
 
-    def view(self, epoch: int) -> int: ...
-    def logits(self, image_B: Tensor, epoch: int) -> Tensor: ...
     def conclude(self, epoch: int, scores: Scores) -> Iterator[Event]:
         """An epoch is over; `epoch` counts it."""
+        return iter(())
 
     def state(self) -> dict[str, Any]:
         """What a resumed run must know to be guided in the same way."""
+        return {}
 
-    def restore(self, state: dict[str, Any]) -> None: ...
+    def restore(self, state: dict[str, Any]) -> None:
+        """Guide on from there."""
+        assert not state, "what has no state is restored to none"

@@ -6,34 +6,35 @@ and goes on from a checkpoint ends with the same weights as one that was not.
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kd.errors import Diverged
 from kd.events import Evaluated, Event, Phase, PhaseStarted
 from kd.models.weights import copy_of
-from kd.objectives import objective
-from kd.objectives.objective import Parts
+from kd.objectives.objective import Objective
 from kd.randomness import derive, permutation, seed_torch
 from kd.training.anchors import Trail
-from kd.training.batches import Lesson, batches_of, lessons
+from kd.training.batches import count_batches, cut_batches
 from kd.training.ema import Average
-from kd.training.guidance import Guidance, Scores
-from kd.training.meter import Tally
+from kd.training.guidance import Guidance
+from kd.training.logbook import Logbook
+from kd.training.meter import Meter
+from kd.training.position import Moment, Outcome, Scores, Training
 from kd.training.recipe import Recipe, learning_rate, make_optimizer
-from kd.training.run import Workbench, autocast
+from kd.training.run import Run
 from kd.training.validation import is_better, validate
 
 # Shapes: B = batch, C = classes.
 
 
 def fit(
-    bench: Workbench,
+    run: Run,
+    log: Logbook,
     phase: Phase,
     model: nn.Module,
     recipe: Recipe,
+    objective: Objective,
     *,
     guidance: Guidance | None = None,
     patience: int | None = None,
@@ -41,145 +42,154 @@ def fit(
 ) -> Iterator[Event]:
     """Train to the last epoch, or until `patience` epochs brought no better validation accuracy.
 
-    Leaves `{"best", "last", "best_epoch", "epochs", "validation", "anchors"}` in `bench.position.finished[phase]`:
-    weights, and `anchors` moments on the way to the best ones. Raises `Diverged` when the loss is not a finite number.
+    Leaves the `Outcome` in the logbook, with `anchors` moments on the way to the best one. Raises `Diverged` when the
+    loss is not a finite number.
     """
-    position, train, team = bench.position, bench.train, bench.team
-    viewer = bench.viewer_of(phase)
-    optimizer = make_optimizer(recipe.optimizer, model)
+    position, team, seed = log.position, run.team, run.config.seed
+    viewer = run.viewer_of(phase)
+    # What an objective trains learns with the model, under the same recipe.
+    learning = [*model.parameters(), *objective.to(run.device).parameters()]
+    optimizer = make_optimizer(recipe.optimizer, learning)
     average = Average(model, recipe.ema) if recipe.ema is not None else None
     judged = average.model if average is not None else model  # what is evaluated and kept
     trail = Trail(anchors)
-    best: dict[str, Any] = {"epoch": 0, "weights": copy_of(judged), "scores": {"top1": -1.0, "nll": math.inf}}
+    # Epoch 0 is what the model was born as: should every epoch be worse than a NaN, there is still something to keep.
+    best = Moment(0, copy_of(judged), {"top1": -1.0, "nll": math.inf})
     epoch, first_batch, stopped = 0, 0, False
     scores: Scores = {}
-    if position.current is not None:  # resumed in the middle of this phase
+
+    # Resumed in the middle of this phase: everything that the next step depends on is put back, and nothing else is.
+    if position.current is not None:
         current = position.current
-        model.load_state_dict(current["model"])
-        optimizer.load_state_dict(current["optimizer"])
-        epoch, first_batch, best, stopped = current["epoch"], current["batch"], current["best"], current["stopped"]
-        scores, trail = current["scores"], Trail(anchors, **current["trail"])
-        if average is not None:
-            average.load(current["average"])
+        model.load_state_dict(current.model)
+        optimizer.load_state_dict(current.optimizer)
+        objective.load_state_dict(current.objective)
+        epoch, first_batch, best, stopped = current.epoch, current.batch, current.best, current.stopped
+        scores, trail = current.scores, Trail(anchors, stride=current.stride, moments=current.moments)
+        if average is not None and current.average is not None:
+            average.load(current.average)
         if guidance is not None:
-            guidance.restore(current["guidance"])
-    learner = team.together(model)
-    bench.enter(phase)
-    yield PhaseStarted(phase=phase, epochs=recipe.epochs, facts={"images": len(train), "epoch": epoch})
+            guidance.restore(current.guidance)
+    learner, told = team.together(model), team.together(objective)
+    log.enter(phase)
+    yield PhaseStarted(phase=phase, epochs=recipe.epochs, facts={"images": len(run.train), "epoch": epoch})
 
-    batches = batches_of(len(train), recipe.batch_size, team)
-    tally = Tally(bench.device)
+    batches = count_batches(len(run.train), recipe.batch_size, team)
+    meter = Meter(run.device)
 
-    def where_it_stands(next_batch: int) -> dict[str, Any]:
-        return {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "average": average.model.state_dict() if average is not None else None,
-            "epoch": epoch,
-            "batch": next_batch,
-            "best": best,
-            "stopped": stopped,
-            "scores": scores,
-            "trail": {"stride": trail.stride, "moments": trail.moments},
-            "guidance": guidance.state() if guidance is not None else None,
-        }
+    def where_it_stands(next_batch: int) -> Training:
+        # Not copies: a position is written before the next step changes them.
+        return Training(
+            epoch=epoch,
+            batch=next_batch,
+            model=model.state_dict(),
+            optimizer=optimizer.state_dict(),
+            objective=objective.state_dict(),
+            average=average.model.state_dict() if average is not None else None,
+            best=best,
+            stopped=stopped,
+            scores=scores,
+            stride=trail.stride,
+            moments=trail.moments,
+            guidance=guidance.state() if guidance is not None else {},
+        )
 
     while epoch < recipe.epochs and not stopped:
+        # A guide may take its turn here, and label: minutes, in which the run may be asked to save. The position is
+        # taken before, so that whoever goes on from it lets the guide begin anew and sees the same guide.
         if guidance is not None:
             if first_batch == 0:  # else the position is still that from which we went on
                 position.current = where_it_stands(0)
             for event in guidance.prepare(epoch, judged, scores):
                 yield event
-                if bench.is_asked_to_save:  # whoever goes on from here lets the guide begin this anew
-                    yield from bench.save_as(phase, epoch)
-        order_N = permutation(len(train), derive(bench.config.seed, "order", epoch))
+                if log.is_asked_to_save:
+                    yield from log.save_as(phase, epoch)
+
+        # A pure function of seed and epoch: a resumed run takes up the same order at the batch it had come to.
+        order_N = permutation(len(run.train), derive(seed, "order", epoch))
+        # Without labels to share nothing holds a model to a few views, and it sees a fresh one every epoch.
         view = guidance.view(epoch) if guidance is not None else epoch
-        taught = lessons(
-            train,
+        epoch_of_batches = cut_batches(
+            run.train,
             viewer,
             order_N,
             view,
             recipe.batch_size,
             first=first_batch,
             team=team,
-            labeller=guidance,
+            guidance=guidance,
             epoch=epoch,
         )
-        model.train()
-        bench.begin_counting()
+        model.train()  # it was in eval mode for the validation
+        log.begin_counting()
 
-        for batch, lesson in enumerate(taught, first_batch):
-            rate = learning_rate(recipe, epoch + batch / batches)
+        for number, batch in enumerate(epoch_of_batches, first_batch):
+            # The rate follows the exact place in the epoch, so that a run resumed in its middle takes the same steps.
+            rate = learning_rate(recipe, epoch + number / batches)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            seed_torch(derive(bench.config.seed, "dropout", epoch, batch, *team.own_name))
+            # Dropout draws from torch's own generators, whose state no checkpoint holds: each step sets it.
+            seed_torch(derive(seed, "dropout", epoch, number, *team.own_name))
 
-            with autocast(bench):
-                student_BC = learner(lesson.pixels_BCHW)
-            parts = loss_of(lesson, student_BC, guidance)
+            with run.autocast():
+                student_BC = learner(batch.pixels_BCHW)
+            # Outside of autocast: in half precision a loss of many classes loses what it is about.
+            parts = told(student_BC, batch.labels_B, batch.answer, batch.mix)
             optimizer.zero_grad(set_to_none=True)
-            (parts.total if lesson.weight == 1 else parts.total * lesson.weight).backward()  # type: ignore[no-untyped-call]
+            # DDP takes the mean over the processes, whose shares of a batch may differ by one image.
+            (parts.total if batch.weight == 1 else parts.total * batch.weight).backward()
             if recipe.optimizer.clip_norm is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
+                nn.utils.clip_grad_norm_(learning, recipe.optimizer.clip_norm)
             optimizer.step()
             if average is not None:
-                average.update(epoch * batches + batch)
+                average.update(epoch * batches + number)
             position.step += 1
 
-            tally.add(parts, student_BC, lesson.labels_B)
-            last_batch = batch == batches - 1
-            saves = bench.time_to_save() and not last_batch
-            if last_batch or saves or bench.time_to_speak():
-                share = (epoch + (batch + 1) / batches) / recipe.epochs
-                images, metrics = means(tally, position.step, rate)
-                yield bench.step(phase, share, images * team.size, metrics, epoch=epoch + 1, epochs=recipe.epochs)
-                bench.begin_counting()
+            # The loss stays on the device until somebody is to hear of it: to read it makes the host wait.
+            meter.add(parts, student_BC, batch.labels_B)
+            last_batch = number == batches - 1
+            saves = log.is_time_to_save and not last_batch
+            if last_batch or saves or log.is_time_to_report:
+                share = (epoch + (number + 1) / batches) / recipe.epochs
+                images, metrics = read_means(meter, position.step, rate)
+                yield log.step(phase, share, images * team.size, metrics, epoch=epoch + 1, epochs=recipe.epochs)
+                log.begin_counting()
             if saves:
-                position.current = where_it_stands(batch + 1)
-                yield from bench.save(epoch + 1)
-                bench.begin_counting()
+                position.current = where_it_stands(number + 1)
+                yield from log.save(epoch + 1)
+                log.begin_counting()
         epoch, first_batch = epoch + 1, 0
 
+        # Every process judges the same averaged weights: without this each would keep a best epoch of its own.
         team.level(model, judged)
-        scores = validate(bench, judged, guidance)
+        scores = validate(run, judged, guidance)
         yield Evaluated(phase=phase, step=position.step, epoch=epoch, split="validation", metrics=scores)
         if guidance is not None:
             yield from guidance.conclude(epoch, scores)
-        better = is_better(scores, best["scores"])
+        better = is_better(scores, best.scores)
         if better:
-            best = {"epoch": epoch, "weights": copy_of(judged), "scores": scores}
+            best = Moment(epoch, copy_of(judged), scores)
         trail.pass_by(epoch, judged, scores)
-        stopped = patience is not None and epoch - best["epoch"] >= patience
+        stopped = patience is not None and epoch - best.epoch >= patience
         ended = stopped or epoch == recipe.epochs
+
+        # A better student is worth a checkpoint at once: somebody may download it. So is the last one, which is not the
+        # best if the run has begun to learn its images by heart.
         offer = phase == "student" and (better or ended)
-        if offer or (bench.time_to_save() and not ended):
+        if offer or (log.is_time_to_save and not ended):
             position.current = where_it_stands(0)
             student = copy_of(judged) if phase == "student" else None
-            yield from bench.save(epoch, student=student, best=better and phase == "student", metrics=scores)
+            yield from log.save(epoch, student=student, best=better and phase == "student", metrics=scores)
 
-    outcome = {
-        "best": best["weights"],
-        "last": copy_of(judged),
-        "best_epoch": best["epoch"],
-        "epochs": epoch,
-        "validation": best["scores"],
-        "anchors": trail.anchors(before=best["epoch"]),
-    }
-    yield from bench.finish(outcome, epoch)
+    outcome = Outcome(best=best, last=copy_of(judged), epochs=epoch, anchors=trail.anchors(before=best.epoch))
+    yield from log.finish(outcome, epoch)
 
 
-def loss_of(lesson: Lesson, student_BC: Tensor, guidance: Guidance | None) -> Parts:
-    """What the student is told about its answers: by teacher and labels, or by the labels alone."""
-    if guidance is None or lesson.teacher_BC is None:
-        hard = objective.hard(student_BC, lesson.labels_B, lesson.mix)
-        return Parts(total=hard, hard=hard.detach(), soft=torch.zeros_like(hard))
-    return objective.distillation(student_BC, lesson.teacher_BC, lesson.labels_B, guidance.objective, lesson.mix)
-
-
-def means(tally: Tally, step: int, rate: float) -> tuple[int, dict[str, float]]:
+def read_means(meter: Meter, step: int, rate: float) -> tuple[int, dict[str, float]]:
     """The images counted and the means over them. Raises `Diverged` when the loss is not a finite number."""
-    images, (loss, hard, soft, correct) = tally.read()
+    images, (loss, hard, soft, correct) = meter.read()
     metrics = {"loss": loss, "hard_loss": hard, "soft_loss": soft}
+    # Never zeroed or skipped: a run that goes on after a NaN has wasted whatever it trains from then on.
     if not all(map(math.isfinite, metrics.values())):
         raise Diverged(step, rate, metrics)
     return images, {**metrics, "top1": correct, "lr": rate}

@@ -12,7 +12,7 @@ GATHERED = 64
 # Shapes: B = batch, C = classes.
 
 
-class Tally:
+class Meter:
     """Loss, its hard and soft part, hits and images since it was last read."""
 
     def __init__(self, device: torch.device):

@@ -1,7 +1,52 @@
-"""Where a run stands."""
+"""Where a run stands: what is finished, and what is under way."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
+
+from kd.models.weights import State
+
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A model as it was after an epoch, and how it did on the validation split."""
+
+    epoch: int
+    weights: State
+    scores: Scores
+
+    @property
+    def top1(self) -> float:
+        return self.scores["top1"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a phase that trained a model. `anchors` are moments on the way to the best one, in their order."""
+
+    best: Moment
+    last: State
+    epochs: int
+    anchors: tuple[Moment, ...] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """The loop under way: all that it needs to go on before batch number `batch` of epoch number `epoch`."""
+
+    epoch: int
+    batch: int
+    model: State
+    optimizer: dict[str, Any]
+    objective: State
+    average: State | None
+    best: Moment
+    stopped: bool
+    scores: Scores
+    stride: int  # of the moments
+    moments: tuple[Moment, ...]
+    guidance: dict[str, Any]
 
 
 @dataclass
@@ -11,6 +56,47 @@ class Position:
     step: int = 0
     phase: str = ""
     dataset: str = ""  # its digest
-    finished: dict[str, Any] = field(default_factory=dict)  # phase -> what came of it
-    current: dict[str, Any] | None = None  # the loop under way: weights, optimizer, epoch, batch
+    finished: tuple[str, ...] = ()  # phases, in their order
+    outcomes: dict[str, Outcome] = field(default_factory=dict)  # of those that trained a model
+    current: Training | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # phase -> time spent, over all attempts
+
+
+def to_plain(position: Position) -> dict[str, Any]:
+    """The position as dicts, tuples, numbers and tensors, which is all that a safe reader of files takes."""
+    return _plain(position)  # type: ignore[no-any-return]
+
+
+def from_plain(given: dict[str, Any]) -> Position:
+    """The position that `to_plain` has made plain. Raises TypeError or KeyError for anything else."""
+    current = given["current"]
+    return Position(
+        **given
+        | {
+            "outcomes": {phase: _outcome(outcome) for phase, outcome in given["outcomes"].items()},
+            "current": None if current is None else _training(current),
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    # Not `asdict`, which copies every tensor.
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return tuple(_plain(inner) for inner in value)
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return value
+
+
+def _moments(given: tuple[dict[str, Any], ...]) -> tuple[Moment, ...]:
+    return tuple(Moment(**moment) for moment in given)
+
+
+def _outcome(given: dict[str, Any]) -> Outcome:
+    return Outcome(**given | {"best": Moment(**given["best"]), "anchors": _moments(given["anchors"])})
+
+
+def _training(given: dict[str, Any]) -> Training:
+    return Training(**given | {"best": Moment(**given["best"]), "moments": _moments(given["moments"])})

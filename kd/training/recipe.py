@@ -1,6 +1,7 @@
 """A recipe at work: its optimizer, its learning rate."""
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -24,12 +25,12 @@ class Recipe(Protocol):
     def ema(self) -> float | None: ...
 
 
-def make_optimizer(recipe: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(recipe: Optimizer, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer of a recipe, in its fused form: one kernel for all parameters."""
     if recipe.name == "adamw":
-        return torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     return torch.optim.SGD(
-        model.parameters(),
+        parameters,
         lr=recipe.lr,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,

@@ -7,16 +7,14 @@ import torch
 from kd.disk import write
 from kd.errors import BadResume, DamagedResume
 from kd.events import SavedFile
-from kd.models.weights import Facts, State, save_weights
-from kd.training.position import Position
+from kd.training.position import Position, from_plain, to_plain
 
-# Of resume states: one of another version is set aside, and the run starts afresh.
-RESUME_FORMAT = 2
+FORMAT = 3
 
 
 def save_position(position: Position, run_digest: str, out: Path) -> SavedFile:
     """Write a resume state under `out`."""
-    content = {"format": RESUME_FORMAT, "run": run_digest, "position": vars(position)}
+    content = {"format": FORMAT, "run": run_digest, "position": to_plain(position)}
     return write(out, folder_of(position.step) / "resume.pt", lambda file: torch.save(content, file))
 
 
@@ -29,14 +27,26 @@ def load_position(path: Path, run_digest: str) -> Position:
     _ask_the_disk_for(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        saved_as, position, of = content.get("format"), Position(**content["position"]), content["run"]
+        saved_as, of, given = content["format"], content["run"], content["position"]
     except Exception as error:  # torch.load raises half a dozen kinds for a file that is no checkpoint
         raise DamagedResume(path, f"it cannot be read ({type(error).__name__})") from error
-    if saved_as != RESUME_FORMAT:
-        raise BadResume(path, "it was saved by another version of Stillhouse")
+    if saved_as != FORMAT:
+        raise BadResume(
+            path,
+            f"it was saved by another version of Stillhouse (resume format {saved_as}, this one reads {FORMAT}); "
+            "finish the run with that version, or start it anew",
+        )
     if of != run_digest:
         raise BadResume(path, "it was saved by a run with another spec")
-    return position
+    try:
+        return from_plain(given)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise DamagedResume(path, f"it cannot be read ({type(error).__name__})") from error
+
+
+def folder_of(step: int) -> Path:
+    """Where a run keeps what it saves at this step, relative to its own folder."""
+    return Path("checkpoints") / f"step-{step:09d}"
 
 
 def _ask_the_disk_for(path: Path) -> None:
@@ -49,12 +59,3 @@ def _ask_the_disk_for(path: Path) -> None:
         if isinstance(error, FileNotFoundError) and path.parent.exists():
             raise DamagedResume(path, "it is gone") from error
         raise BadResume(path, f"the disk does not give it ({error.strerror})") from error
-
-
-def save_student(state: State, facts: Facts, step: int, out: Path) -> SavedFile:
-    """Write a student's weights, with what one must know to use them."""
-    return save_weights(state, facts, out, folder_of(step) / "student.safetensors")
-
-
-def folder_of(step: int) -> Path:
-    return Path("checkpoints") / f"step-{step:09d}"

@@ -1,33 +1,23 @@
-"""What every phase of a run has at hand: the data on the device, where the run stands, and how to save it."""
+"""What every phase of a run has at hand: the spec, the data on the device, the folders, who takes part."""
 
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kd.data.dataset import Dataset
 from kd.data.splits import Split
-from kd.events import Phase, Saved, SavedFile, Step
+from kd.events import Phase
 from kd.models.build import build
 from kd.models.weights import Facts, State
 from kd.parallel.team import Team
 from kd.randomness import derive, seed_torch
 from kd.spec import Augmentation, GuideConfig, Teacher, TrainConfig
-from kd.training import resume
-from kd.training.position import Position
-from kd.training.progress import Progress
 from kd.views import pixels
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer
-
-# How often a run speaks while it trains. Reading the device's counters makes the host wait for it.
-STEP_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,41 +31,25 @@ class Shown:
         return len(self.labels_N)
 
 
-@dataclass
-class Workbench:
-    """One run's data, device, position and folders."""
+@dataclass(frozen=True)
+class Run:
+    """One run's spec, data, device and folders. Where it stands is in its `Logbook`."""
 
     config: TrainConfig | GuideConfig
     dataset: Dataset
     device: torch.device
-    autocast: torch.dtype | None  # None: fp32 throughout
-    position: Position
-    digest: str  # of the spec: a resume state belongs to exactly one
+    autocast_dtype: torch.dtype | None  # None: fp32 throughout
     out: Path
     labels: Path  # label tables, shared between runs
     teacher_arch: str
+    plan: ViewPlan  # the views of the student, which are those that the teacher labels
+    teacher_plan: ViewPlan  # those from which the teacher learns
+    train: Shown
+    validation: Shown
     teacher_file: Path | None = None  # of a teacher that is brought along
     label_cache_bytes: int | None = None  # None: label tables may take what they need
     resident_bytes: int | None = None  # None: images may take half of the memory that is free
-    save_now: threading.Event | None = None  # set by whoever wants the next step to save
     team: Team = Team()  # noqa: RUF009  # immutable
-    progress: Progress = field(default_factory=Progress)
-
-    def __post_init__(self) -> None:
-        self.plan = plan_of(self.config.augmentation)
-        trained = self.config.teacher if isinstance(self.config.teacher, Teacher) else None
-        # Unless it is told otherwise the teacher learns from whole images: crops and flips.
-        wanted = trained.augmentation if trained is not None else None
-        self.teacher_plan = self.plan.plain() if wanted is None else plan_of(wanted)
-        self.train = self._show(self.dataset.train)
-        self.validation = self._show(self.dataset.validation)
-        self._spoke = self._saved = self._phase_began = time.monotonic()
-
-    def _show(self, split: Split) -> Shown:
-        padding = max(self.plan.crop_padding, self.teacher_plan.crop_padding)
-        placed = pixels.place(split, padding, self.device, self.resident_bytes)
-        viewer = Viewer(placed, self.plan, self.dataset.mean, self.dataset.std)
-        return Shown(viewer, split.labels.to(self.device))
 
     def viewer_of(self, phase: Phase) -> Viewer:
         """The training images as a phase's model sees them."""
@@ -83,7 +57,8 @@ class Workbench:
 
     def test(self) -> Shown:
         """The test split, put on the device only when it is read: once, at the end."""
-        return self._show(self.dataset.test)
+        padding = self.train.viewer.pixels.padding
+        return _show(self.dataset, self.dataset.test, self.plan, padding, self.device, self.resident_bytes)
 
     @property
     def views_to_label(self) -> int:
@@ -108,99 +83,59 @@ class Workbench:
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def facts(self, arch: str) -> Facts:
-        return Facts(arch, self.dataset.classes, self.dataset.shape, self.dataset.mean, self.dataset.std)
+        """What a weights file of this run says of itself."""
+        data = self.dataset
+        return Facts(arch=arch, classes=data.classes, shape=data.shape, mean=data.mean, std=data.std)
 
-    # -- time ----------------------------------------------------------------------------------------------------
+    def autocast(self) -> AbstractContextManager[None]:
+        """The forward's precision. Losses stay outside: they are fp32 always."""
+        if self.autocast_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.autocast_dtype)
 
-    def enter(self, phase: Phase) -> None:
-        """A phase begins or goes on; its time counts from here."""
-        if self.position.phase:
-            self._count_seconds()
-        self.position.phase = phase
 
-    @property
-    def is_asked_to_save(self) -> bool:
-        return self.save_now is not None and self.save_now.is_set()
-
-    def time_to_speak(self) -> bool:
-        return time.monotonic() - self._spoke >= STEP_SECONDS
-
-    def time_to_save(self) -> bool:
-        due = time.monotonic() - self._saved >= self.config.checkpoint_seconds
-        return self.team.leads and (due or self.is_asked_to_save)
-
-    def step(
-        self, phase: Phase, share: float, images: int, metrics: dict[str, float], *, epoch: int = 0, epochs: int = 0
-    ) -> Step:
-        """What to say after showing `images` images since the last word; `share` of the phase is done."""
-        now = time.monotonic()
-        speed = images / max(now - self._spoke, 1e-9)
-        self._spoke = now
-        self.progress.done(phase, share)
-        return Step(
-            phase=phase,
-            step=self.position.step,
-            epoch=epoch,
-            epochs=epochs,
-            metrics=metrics,
-            images_per_second=round(speed, 1),
-            fraction=round(self.progress.fraction, 4),
-            eta_seconds=self.progress.eta_seconds,
-        )
-
-    def begin_counting(self) -> None:
-        """Images count from here: what went before (an evaluation, a save) is not the loop's speed."""
-        self._spoke = time.monotonic()
-
-    # -- saving --------------------------------------------------------------------------------------------------
-
-    def save(
-        self,
-        epoch: int = 0,
-        *,
-        student: State | None = None,
-        best: bool = False,
-        metrics: dict[str, float] | None = None,
-    ) -> Iterator[Saved]:
-        """Write the position down, and with it the student as it is now, if there is one to offer."""
-        self._count_seconds()
-        if not self.team.leads:
-            return  # ours is the same
-        yield Saved(
-            phase=self.position.phase,
-            step=self.position.step,
-            epoch=epoch,
-            resume=resume.save_position(self.position, self.digest, self.out),
-            student=self._save_student(student) if student else None,
-            best=best,
-            metrics=metrics or {},
-        )
-        self._saved = time.monotonic()
-
-    def save_as(self, phase: Phase, epoch: int) -> Iterator[Saved]:
-        """Save the position of another phase than the one that is under way. It counts as a step, as in `finish`."""
-        self._count_seconds()
-        under_way, self.position.phase = self.position.phase, phase
-        self.position.step += 1
-        yield from self.save(epoch)
-        self.position.phase = under_way
-
-    def finish(self, outcome: dict[str, object], epoch: int = 0) -> Iterator[Saved]:
-        """A phase is over: keep what came of it. It counts as a step, so that its checkpoint is a later one."""
-        self.position.finished[self.position.phase] = outcome
-        self.position.current = None
-        self.position.step += 1
-        self.progress.done(self.position.phase, 1)
-        return self.save(epoch)
-
-    def _save_student(self, state: State) -> SavedFile:
-        return resume.save_student(state, self.facts(self.config.student.arch), self.position.step, self.out)
-
-    def _count_seconds(self) -> None:
-        now = time.monotonic()
-        phase, seconds = self.position.phase, self.position.seconds
-        seconds[phase] = seconds.get(phase, 0.0) + now - self._phase_began
-        self._phase_began = now
+def prepare(
+    config: TrainConfig | GuideConfig,
+    dataset: Dataset,
+    device: torch.device,
+    *,
+    autocast_dtype: torch.dtype | None,
+    out: Path,
+    labels: Path,
+    teacher_arch: str,
+    teacher_file: Path | None = None,
+    label_cache_bytes: int | None = None,
+    resident_bytes: int | None = None,
+    team: Team = Team(),  # immutable
+) -> Run:
+    """A run with its training and validation images put where they will be read."""
+    plan = plan_of(config.augmentation)
+    trained = config.teacher if isinstance(config.teacher, Teacher) else None
+    # Unless it is told otherwise the teacher learns from whole images: crops and flips.
+    wanted = trained.augmentation if trained is not None else None
+    teacher_plan = plan.plain() if wanted is None else plan_of(wanted)
+    # Padded once, for whoever pads more.
+    padding = max(plan.crop_padding, teacher_plan.crop_padding)
+    train, validation = (
+        _show(dataset, split, plan, padding, device, resident_bytes) for split in (dataset.train, dataset.validation)
+    )
+    return Run(
+        config=config,
+        dataset=dataset,
+        device=device,
+        autocast_dtype=autocast_dtype,
+        out=out,
+        labels=labels,
+        teacher_arch=teacher_arch,
+        plan=plan,
+        teacher_plan=teacher_plan,
+        train=train,
+        validation=validation,
+        teacher_file=teacher_file,
+        label_cache_bytes=label_cache_bytes,
+        resident_bytes=resident_bytes,
+        team=team,
+    )
 
 
 def plan_of(augmentation: Augmentation) -> ViewPlan:
@@ -216,13 +151,8 @@ def plan_of(augmentation: Augmentation) -> ViewPlan:
     )
 
 
-def autocast(bench: Workbench) -> Any:
-    """The forward's precision. Losses stay outside: they are fp32 always."""
-    if bench.autocast is None:
-        return nullcontext()
-    return torch.autocast(bench.device.type, dtype=bench.autocast)
-
-
-def weights_of(bench: Workbench, phase: Phase, which: str = "best") -> State:
-    """The weights that a finished phase left."""
-    return bench.position.finished[phase][which]  # type: ignore[no-any-return]
+def _show(
+    dataset: Dataset, split: Split, plan: ViewPlan, padding: int, device: torch.device, resident_bytes: int | None
+) -> Shown:
+    placed = pixels.place(split, padding, device, resident_bytes)
+    return Shown(Viewer(placed, plan, dataset.mean, dataset.std), split.labels.to(device))

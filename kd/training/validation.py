@@ -6,19 +6,19 @@ from kd.evaluation.predict import predict
 from kd.evaluation.scores import agreement, score
 from kd.models.folding import for_inference
 from kd.objectives import logits
-from kd.training.guidance import Guidance, Scores
-from kd.training.run import Workbench
+from kd.training.guidance import Guidance
+from kd.training.position import Scores
+from kd.training.run import Run
 
 
-def validate(bench: Workbench, model: nn.Module, guidance: Guidance | None) -> Scores:
+def validate(run: Run, model: nn.Module, guidance: Guidance | None = None) -> Scores:
     """Scores on the validation split; beside a teacher also how far the two agree."""
-    logits_NC = predict(for_inference(model), bench.validation.viewer, bench.autocast, team=bench.team)
-    scores = score(logits_NC, bench.dataset.validation.labels)
+    labels_N = run.dataset.validation.labels
+    logits_NC = predict(for_inference(model), run.validation.viewer, run.autocast_dtype, team=run.team)
+    scores = score(logits_NC, labels_N)
     if guidance is not None:
         scores["agreement"] = agreement(logits_NC, guidance.validation_NC)
-        scores["kl"] = logits.kd(
-            logits_NC, guidance.validation_NC, bench.dataset.validation.labels, temperature=1
-        ).item()
+        scores["kl"] = logits.kd(logits_NC, guidance.validation_NC, labels_N, temperature=1).item()
     return scores
 
 

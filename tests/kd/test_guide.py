@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd import checkpoint
 from kd.data.dataset import load_dataset
 from kd.events import Noted, PhaseStarted, RoundEnded, Saved
 from kd.models import weights
+from kd.models.build import build
 from kd.models.folding import for_inference
-from kd.objectives import objective
+from kd.objectives.objective import Answer, Objective
 from kd.randomness import derive, permutation
 from kd.run import run
 from kd.spec import parse
 from kd.teachers.cotrain import Cotrain
-from kd.training import position
+from kd.training.logbook import Logbook
+from kd.training.position import Moment, Outcome, Position
 from kd.training.recipe import learning_rate
-from kd.training.run import Workbench
+from kd.training.run import prepare
 from kd.views.pixels import place
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer
@@ -54,7 +55,7 @@ def guided(folder: Path, out: Path, rounds: dict, **config) -> list:
 
 def finished(out: Path, events: list, role: str = "student") -> dict:
     resume = [event.resume.path for event in events if isinstance(event, Saved)][-1]
-    return torch.load(out / resume, weights_only=True)["position"]["finished"][role]
+    return torch.load(out / resume, weights_only=True)["position"]["outcomes"][role]
 
 
 def test_every_round_says_how_teacher_and_student_stand(folder, tmp_path):
@@ -62,7 +63,7 @@ def test_every_round_says_how_teacher_and_student_stand(folder, tmp_path):
 
     rounds = [event for event in events if isinstance(event, RoundEnded)]
     assert [(event.round, event.rounds, event.guide) for event in rounds] == [(n, 3, "best") for n in (1, 2, 3)]
-    best = finished(tmp_path, events, "teacher")["validation"]["top1"]
+    best = finished(tmp_path, events, "teacher")["best"]["scores"]["top1"]
     for event in rounds:
         assert event.metrics["teacher_top1"] == best
         assert 0 <= event.metrics["agreement"] <= 1
@@ -150,9 +151,9 @@ def online(folder: Path, out: Path, plan: ViewPlan) -> dict[str, torch.Tensor]:
     teacher, _ = weights.load_model(out / "teacher.safetensors")
     teacher = for_inference(teacher.to(memory_format=torch.channels_last))
     torch.manual_seed(derive(0, "weights", "student"))
-    student = checkpoint.models.build("cnn_small", 10, dataset.shape).to(memory_format=torch.channels_last).train()
+    student = build("cnn_small", 10, dataset.shape).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
-    labels = dataset.train.labels
+    objective, labels = Objective(config.objective), dataset.train.labels
     batches = -(-len(labels) // config.batch_size)
     for epoch in range(config.epochs):
         order = permutation(len(labels), derive(0, "order", epoch))
@@ -163,7 +164,7 @@ def online(folder: Path, out: Path, plan: ViewPlan) -> dict[str, torch.Tensor]:
             mix = mix and type(mix)(labels[mix.partner_B], mix.share_B)
             with torch.inference_mode():
                 said = teacher(pixels)
-            loss = objective.distillation(student(pixels), said.clone(), labels[image_B], config.objective, mix).total
+            loss = objective(student(pixels), labels[image_B], Answer(said.clone()), mix).total
             optimizer.param_groups[0]["lr"] = learning_rate(config, epoch + number / batches)
             optimizer.zero_grad()
             loss.backward()
@@ -177,20 +178,19 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 def test_a_teacher_that_is_taken_back_has_its_old_momentum_too(folder, tmp_path):
     rounds = {"epochs": 1, "views": 1, "teacher": "cotrain"}
-    bench = Workbench(
-        config=parse(json.dumps({"mode": "guide", "config": TINY | {"rounds": rounds}})).config,
-        dataset=load_dataset("digits", folder, 0.1),
-        device=torch.device("cpu"),
-        autocast=None,
-        position=position.Position(),
-        digest="",
+    run = prepare(
+        parse(json.dumps({"mode": "guide", "config": TINY | {"rounds": rounds}})).config,
+        load_dataset("digits", folder, 0.1),
+        torch.device("cpu"),
+        autocast_dtype=None,
         out=tmp_path,
         labels=tmp_path,
         teacher_arch="cnn_small",
     )
-    newborn = weights.copy_of(bench.build("cnn_small", "teacher"))
-    bench.position.finished["teacher"] = {"best": newborn, "validation": {"top1": 0.0}}
-    guide, student = Cotrain(bench), bench.build("cnn_small", "student")
+    newborn = weights.copy_of(run.build("cnn_small", "teacher"))
+    position = Position(outcomes={"teacher": Outcome(Moment(0, newborn, {"top1": 0.0}), newborn, epochs=0)})
+    log = Logbook(position, run_digest="", out=tmp_path, student=run.facts("cnn_small"), save_seconds=10)
+    guide, student = Cotrain(run, log), run.build("cnn_small", "student")
     list(guide.turn(1, 3, student, {}))
     before = copy.deepcopy(guide.state())
 

@@ -83,7 +83,7 @@ def test_a_table_is_listed_with_what_its_manifest_says_and_all_that_it_takes(tmp
     assert time.time() - entry.used_at.timestamp() == pytest.approx(50, abs=5)
     assert entry.manifest is not None
     assert (entry.manifest.teacher_arch, entry.manifest.dataset_name) == ("cnn", "mnist5k")
-    assert (entry.manifest.shape, entry.manifest.columns) == (SHAPE, COLUMNS)
+    assert (entry.manifest.shape, entry.manifest.view_parameters.columns) == (SHAPE, COLUMNS)
 
 
 def test_what_is_no_table_is_not_listed(tmp_path):

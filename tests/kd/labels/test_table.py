@@ -16,13 +16,14 @@ from kd.labels.table import Table
 
 SHAPE, COLUMNS = (50, 4, 3), ("top", "left", "flip")
 LABELS_NVC = np.arange(600, dtype=np.float16).reshape(SHAPE)
+FACTS = {"teacher": "t", "dataset": "d", "plan": {}, "precision": "p"}
 VIEWS_NVP = np.arange(600, dtype=np.int32).reshape(SHAPE)
 
 
 def write(path: Path) -> None:
     table_NVC, _ = table.open_draft(path, SHAPE)
     table_NVC[:] = LABELS_NVC
-    table.finish(path, table_NVC, {"teacher": "t"}, VIEWS_NVP, COLUMNS)
+    table.finish(path, table_NVC, FACTS, VIEWS_NVP, COLUMNS)
 
 
 def is_right(table_NVC: Table | None) -> bool:
@@ -123,7 +124,8 @@ def label(path):
         table.reshape(200, 3)[safe:100] = LABELS.reshape(200, 3)[safe:100]
         tables.keep(path, table, 100)
         table.reshape(200, 3)[max(safe, 100):] = LABELS.reshape(200, 3)[max(safe, 100):]
-        tables.finish(path, table, {"teacher": "t"}, VIEWS, ["top", "left", "flip"])
+        facts = {"teacher": "t", "dataset": "d", "plan": {}, "precision": "p"}
+        tables.finish(path, table, facts, VIEWS, ["top", "left", "flip"])
         return safe
 
 def die_at(number):

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd.objectives import objective as losses
+from kd import spec
 from kd.objectives.logits import kd
-from kd.spec import Objective
+from kd.objectives.objective import METHODS, Answer, Objective, cross_entropy
 
 # The golden input of the design: B=4, C=6.
 ROW, COLUMN = torch.arange(4, dtype=torch.float64)[:, None], torch.arange(6, dtype=torch.float64)[None]
@@ -21,7 +21,7 @@ LABELS = torch.tensor([0, 3, 5, 2])
 
 SAMPLE_WISE = {"kd"}
 
-every_loss = pytest.mark.parametrize("name", list(losses.LOSSES))
+every_loss = pytest.mark.parametrize("name", list(METHODS))
 
 
 def logits(seed: int, *, batch: int = 8, classes: int = 10, scale: float = 3) -> Tensor:
@@ -59,7 +59,7 @@ def test_kd_is_the_sum_that_defines_it():
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name, seed, temperature):
     same_BC = logits(seed)
 
-    assert losses.LOSSES[name](same_BC, same_BC.clone(), None, temperature=temperature).abs() <= 1e-6
+    assert METHODS[name](same_BC, same_BC.clone(), None, temperature=temperature).abs() <= 1e-6
 
 
 @given(seed=st.integers(0, 1000), temperature=st.floats(0.1, 50))
@@ -79,7 +79,7 @@ def test_the_gradient_is_that_of_finite_differences(name):
     student_BC = STUDENT.clone().requires_grad_()
 
     def loss(student_BC: Tensor) -> Tensor:
-        return losses.LOSSES[name](student_BC, TEACHER, LABELS, temperature=4)
+        return METHODS[name](student_BC, TEACHER, LABELS, temperature=4)
 
     assert torch.autograd.gradcheck(loss, (student_BC,))
 
@@ -101,10 +101,10 @@ def test_the_gradient_of_kd_is_temperature_over_batch_times_the_difference(seed,
 @pytest.mark.parametrize("autocast", [False, True])
 def test_value_and_gradient_are_finite_however_far_apart_the_two_are(name, gap, temperature, autocast):
     student_BC, teacher_BC, labels_B = apart(gap)
-    objective = Objective(method=name, temperature=temperature)
+    objective = Objective(spec.Objective(method=name, temperature=temperature))
 
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        parts = losses.distillation(student_BC, teacher_BC, labels_B, objective)
+        parts = objective(student_BC, labels_B, Answer(teacher_BC))
     parts.total.backward()
 
     assert all(part.isfinite() for part in parts)
@@ -120,11 +120,11 @@ def test_half_precision_logits_are_taken_to_fp32_before_anything_is_computed(nam
     student_BC, teacher_BC = STUDENT.to(dtype), TEACHER.to(dtype)
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        value = losses.LOSSES[name](student_BC, teacher_BC, LABELS, temperature=4)
-        hard = losses.hard(student_BC, LABELS)
+        value = METHODS[name](student_BC, teacher_BC, LABELS, temperature=4)
+        hard = cross_entropy(student_BC, LABELS)
 
     assert value.dtype == hard.dtype == torch.float32
-    assert torch.equal(value, losses.LOSSES[name](student_BC.float(), teacher_BC.float(), LABELS, temperature=4))
+    assert torch.equal(value, METHODS[name](student_BC.float(), teacher_BC.float(), LABELS, temperature=4))
     assert torch.equal(hard, F.cross_entropy(student_BC.float(), LABELS))
 
 
@@ -134,7 +134,7 @@ def test_half_precision_logits_are_taken_to_fp32_before_anything_is_computed(nam
 def test_the_order_of_classes_or_images_does_not_matter(name, seed):
     student_BC, teacher_BC = logits(seed), logits(seed + 1)
     labels_B = torch.arange(8)
-    loss = losses.LOSSES[name]
+    loss = METHODS[name]
     value = loss(student_BC, teacher_BC, labels_B, temperature=4)
 
     generator = torch.Generator().manual_seed(seed)
@@ -151,7 +151,7 @@ def test_the_order_of_classes_or_images_does_not_matter(name, seed):
 @settings(deadline=None, max_examples=7)
 def test_a_batch_may_be_split_in_any_way(name, cut):
     student_BC, teacher_BC, labels_B = logits(0), logits(1), torch.arange(8)
-    loss = losses.LOSSES[name]
+    loss = METHODS[name]
 
     first = loss(student_BC[:cut], teacher_BC[:cut], labels_B[:cut], temperature=4) * cut
     second = loss(student_BC[cut:], teacher_BC[cut:], labels_B[cut:], temperature=4) * (8 - cut)
@@ -163,16 +163,16 @@ def test_a_batch_may_be_split_in_any_way(name, cut):
 def test_the_teacher_is_never_trained(name):
     student_BC, teacher_BC = STUDENT.clone().requires_grad_(), TEACHER.clone().requires_grad_()
 
-    losses.distillation(student_BC, teacher_BC, LABELS, Objective(method=name)).total.backward()
+    Objective(spec.Objective(method=name))(student_BC, LABELS, Answer(teacher_BC)).total.backward()
 
     assert student_BC.grad is not None
     assert teacher_BC.grad is None
 
 
 def test_the_total_is_the_weighted_sum_of_both_parts():
-    objective = Objective(temperature=4, hard_weight=0.25, soft_weight=2)
+    objective = Objective(spec.Objective(temperature=4, hard_weight=0.25, soft_weight=2))
 
-    parts = losses.distillation(STUDENT, TEACHER, LABELS, objective)
+    parts = objective(STUDENT, LABELS, Answer(TEACHER))
 
     assert parts.hard == F.cross_entropy(STUDENT, LABELS)
     assert parts.soft == kd(STUDENT, TEACHER, LABELS, temperature=4)
@@ -180,4 +180,8 @@ def test_the_total_is_the_weighted_sum_of_both_parts():
 
 
 def test_every_method_that_a_spec_may_name_has_its_loss():
-    assert set(losses.LOSSES) == set(Objective.model_fields["method"].annotation.__args__)
+    assert set(METHODS) == set(spec.Objective.model_fields["method"].annotation.__args__)
+
+
+def test_without_a_teacher_the_labels_are_all_there_is():
+    assert Objective()(STUDENT, LABELS, None).total == F.cross_entropy(STUDENT, LABELS)

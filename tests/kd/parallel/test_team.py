@@ -48,7 +48,7 @@ def go(out: Path, data: Path, config: dict, mode: str = "train") -> list:
 
 def outcome(out: Path, events: list, role: str) -> dict[str, torch.Tensor]:
     resume = [event.resume.path for event in events if isinstance(event, Saved)][-1]
-    return torch.load(out / resume, weights_only=True)["position"]["finished"][role]["last"]
+    return torch.load(out / resume, weights_only=True)["position"]["outcomes"][role]["last"]
 
 
 def config_of(mode: str) -> dict:

@@ -132,7 +132,10 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_student(phase, second, teach
         torch.load(files(folder, said), weights_only=True) for folder, said in (second, (tmp_path, resumed))
     )
     for role in ("teacher", "student", "control"):
-        assert same(mine["position"]["finished"][role]["best"], others["position"]["finished"][role]["best"])
+        assert same(
+            mine["position"]["outcomes"][role]["best"]["weights"],
+            others["position"]["outcomes"][role]["best"]["weights"],
+        )
     assert resumed[-1].metrics["student.test.nll"] == events[-1].metrics["student.test.nll"]
 
 

@@ -1,4 +1,4 @@
-"""Lessons are prepared many at a time, and are what they would be one by one; anchors and averages along the way."""
+"""Batches are prepared many at a time, and are what they would be one by one; anchors and averages along the way."""
 
 import itertools
 
@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kd.models.build import build
+from kd.objectives.objective import Answer
 from kd.parallel.team import Team
 from kd.randomness import permutation
 from kd.training import batches as preparing
 from kd.training.anchors import Trail
-from kd.training.batches import batches_of, lessons
+from kd.training.batches import count_batches, cut_batches
 from kd.training.ema import Average
+from kd.training.guidance import Guidance
 from kd.training.run import Shown
 from kd.views.pixels import Resident
 from kd.views.plan import ViewPlan
@@ -30,40 +32,43 @@ def split(plan: ViewPlan) -> Shown:
     return Shown(Viewer(Resident(images, 2, "cpu"), plan, (0.5,) * 3, (0.2,) * 3), labels_N)
 
 
-class Numbers:
+class Numbers(Guidance):
     """A teacher whose answer is the image's own number."""
 
-    def logits(self, image_B: torch.Tensor, epoch: int) -> torch.Tensor:
-        return image_B[:, None] + 1000.0 * epoch
+    def view(self, epoch: int) -> int:
+        return epoch
+
+    def answer(self, image_B: torch.Tensor, epoch: int) -> Answer:
+        return Answer(image_B[:, None] + 1000.0 * epoch)
 
 
 @pytest.mark.parametrize("block", [1, 3 * 8 * 8 * 70, 1 << 22])
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
-def test_a_lesson_is_its_batch_of_the_order_in_the_epoch_s_view(plan, block, monkeypatch):
+def test_a_batch_is_its_part_of_the_order_in_the_epoch_s_view(plan, block, monkeypatch):
     monkeypatch.setattr(preparing, "BLOCK", block)
     shown, order_N = split(plan), permutation(COUNT, 7)
 
-    taught = list(lessons(shown, shown.viewer, order_N, 5, 20, labeller=Numbers(), epoch=3))
+    cut = list(cut_batches(shown, shown.viewer, order_N, 5, 20, guidance=Numbers(), epoch=3))
 
-    assert len(taught) == batches_of(COUNT, 20, Team()) == 11
-    for lesson, image_B in zip(taught, order_N.split(20), strict=True):
+    assert len(cut) == count_batches(COUNT, 20, Team()) == 11
+    for batch, image_B in zip(cut, order_N.split(20), strict=True):
         view_BP = shown.viewer.parameters(image_B, torch.full_like(image_B, 5))
-        assert torch.equal(lesson.pixels_BCHW, shown.viewer.replay(image_B, view_BP))
-        assert torch.equal(lesson.labels_B, shown.labels_N[image_B])
-        assert torch.equal(lesson.teacher_BC[:, 0], image_B + 3000.0)
-        assert lesson.weight == 1
+        assert torch.equal(batch.pixels_BCHW, shown.viewer.replay(image_B, view_BP))
+        assert torch.equal(batch.labels_B, shown.labels_N[image_B])
+        assert torch.equal(batch.answer.logits_BC[:, 0], image_B + 3000.0)
+        assert batch.weight == 1
         mix = shown.viewer.mix(view_BP)
-        assert (lesson.mix is None) == (mix is None) == (not plan.mixes)
+        assert (batch.mix is None) == (mix is None) == (not plan.mixes)
         if mix is not None:
-            assert torch.equal(lesson.mix.partner_B, shown.labels_N[mix.partner_B])
-            assert torch.equal(lesson.mix.share_B, mix.share_B)
+            assert torch.equal(batch.mix.partner_B, shown.labels_N[mix.partner_B])
+            assert torch.equal(batch.mix.share_B, mix.share_B)
 
 
-def test_lessons_can_be_taken_up_in_the_middle_of_an_epoch():
+def test_batches_can_be_taken_up_in_the_middle_of_an_epoch():
     shown, order_N = split(PLANS["mixed"]), permutation(COUNT, 7)
 
-    whole = list(lessons(shown, shown.viewer, order_N, 5, 20))
-    rest = list(lessons(shown, shown.viewer, order_N, 5, 20, first=4))
+    whole = list(cut_batches(shown, shown.viewer, order_N, 5, 20))
+    rest = list(cut_batches(shown, shown.viewer, order_N, 5, 20, first=4))
 
     assert len(rest) == len(whole) - 4
     for expected, got in zip(whole[4:], rest, strict=True):
@@ -74,7 +79,7 @@ def test_lessons_can_be_taken_up_in_the_middle_of_an_epoch():
 @given(st.integers(1, 500), st.integers(2, 64), st.integers(1, 4))
 def test_in_a_team_each_image_is_somebody_s_and_the_weights_make_the_batch_s_mean(count, batch_size, size):
     teams = [Team(rank, size) for rank in range(size)]
-    batches = batches_of(count, batch_size, teams[0])
+    batches = count_batches(count, batch_size, teams[0])
     order_N = permutation(count, 1)
 
     for batch_B in order_N.split(batch_size)[:batches]:
@@ -91,12 +96,12 @@ def test_anchors_are_spread_over_the_training_up_to_its_best_moment(epochs, want
     for epoch in range(1, epochs + 1):
         trail.pass_by(epoch, model, {"top1": epoch / epochs})
 
-    anchors = [moment["epoch"] for moment in trail.anchors(before=epochs)]
+    anchors = [moment.epoch for moment in trail.anchors(before=epochs)]
 
     assert len(trail.moments) <= 2 * wanted
     assert anchors == sorted(set(anchors))
     assert all(epoch < epochs for epoch in anchors)
-    assert len(anchors) == min(wanted, len([m for m in trail.moments if m["epoch"] < epochs]))
+    assert len(anchors) == min(wanted, len([m for m in trail.moments if m.epoch < epochs]))
     if len(anchors) > 1:
         gaps = [later - earlier for earlier, later in itertools.pairwise(anchors)]
         assert max(gaps) - min(gaps) <= trail.stride

@@ -1,0 +1,140 @@
+"""Where a run stands, how long it took so far, and what is said and saved of it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from kd.events import Phase, Saved, Step
+from kd.models.weights import Facts, State, save_weights
+from kd.parallel.team import Team
+from kd.training import resume
+from kd.training.position import Outcome, Position
+from kd.training.progress import Progress
+
+# How often a run speaks while it trains. Reading the device's counters makes the host wait for it.
+STEP_SECONDS = 0.5
+
+
+class Logbook:
+    """The position of a run and its clocks. Every process of a team keeps one; the leader's alone is written down."""
+
+    def __init__(
+        self,
+        position: Position,
+        *,
+        run_digest: str,
+        out: Path,
+        student: Facts,
+        save_seconds: float,
+        save_now: threading.Event | None = None,
+        team: Team = Team(),  # immutable
+    ):
+        """A resume state belongs to exactly one spec, that with the digest `run_digest`. Students are saved with the
+        facts `student`. Whoever sets `save_now` wants the next step to save."""
+        self.position, self.progress = position, Progress()
+        self._run_digest, self._out, self._student, self._team = run_digest, out, student, team
+        self._save_seconds, self._save_now = save_seconds, save_now
+        self._said_at = self._saved_at = self._phase_began_at = time.monotonic()
+
+    def outcome(self, phase: Phase) -> Outcome:
+        """What came of a phase that trained a model and is finished."""
+        return self.position.outcomes[phase]
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def enter(self, phase: Phase) -> None:
+        """A phase begins or goes on; its time counts from here."""
+        if self.position.phase:
+            self._count_seconds()
+        self.position.phase = phase
+
+    @property
+    def is_asked_to_save(self) -> bool:
+        return self._save_now is not None and self._save_now.is_set()
+
+    @property
+    def is_time_to_report(self) -> bool:
+        return time.monotonic() - self._said_at >= STEP_SECONDS
+
+    @property
+    def is_time_to_save(self) -> bool:
+        due = time.monotonic() - self._saved_at >= self._save_seconds
+        return self._team.leads and (due or self.is_asked_to_save)
+
+    def begin_counting(self) -> None:
+        """Images count from here: what went before (an evaluation, a save) is not the loop's speed."""
+        self._said_at = time.monotonic()
+
+    def step(
+        self, phase: Phase, share: float, images: int, metrics: dict[str, float], *, epoch: int = 0, epochs: int = 0
+    ) -> Step:
+        """What to say after showing `images` images since the last word; `share` of the phase is done."""
+        now = time.monotonic()
+        speed = images / max(now - self._said_at, 1e-9)
+        self._said_at = now
+        self.progress.done(phase, share)
+        return Step(
+            phase=phase,
+            step=self.position.step,
+            epoch=epoch,
+            epochs=epochs,
+            metrics=metrics,
+            images_per_second=round(speed, 1),
+            fraction=round(self.progress.fraction, 4),
+            eta_seconds=self.progress.eta_seconds,
+        )
+
+    # -- saving --------------------------------------------------------------------------------------------------
+
+    def save(
+        self,
+        epoch: int = 0,
+        *,
+        student: State | None = None,
+        best: bool = False,
+        metrics: dict[str, float] | None = None,
+    ) -> Iterator[Saved]:
+        """Write the position down, and with it the student as it is now, if there is one to offer."""
+        self._count_seconds()
+        if not self._team.leads:
+            return  # ours is the same
+        step, file = self.position.step, None
+        state = resume.save_position(self.position, self._run_digest, self._out)
+        if student is not None:
+            file = save_weights(student, self._student, self._out, resume.folder_of(step) / "student.safetensors")
+        yield Saved(
+            phase=self.position.phase,
+            step=step,
+            epoch=epoch,
+            resume=state,
+            student=file,
+            best=best,
+            metrics=metrics or {},
+        )
+        self._saved_at = time.monotonic()
+
+    def save_as(self, phase: Phase, epoch: int) -> Iterator[Saved]:
+        """Save the position of another phase than the one that is under way. It counts as a step, as in `finish`."""
+        self._count_seconds()
+        under_way, self.position.phase = self.position.phase, phase
+        self.position.step += 1
+        yield from self.save(epoch)
+        self.position.phase = under_way
+
+    def finish(self, outcome: Outcome | None = None, epoch: int = 0) -> Iterator[Saved]:
+        """The phase is over: keep what came of it. It counts as a step, so that its checkpoint is a later one."""
+        position = self.position
+        position.finished += (position.phase,)
+        if outcome is not None:
+            position.outcomes[position.phase] = outcome
+        position.current = None
+        position.step += 1
+        self.progress.done(position.phase, 1)
+        return self.save(epoch)
+
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        phase, seconds = self.position.phase, self.position.seconds
+        seconds[phase] = seconds.get(phase, 0.0) + now - self._phase_began_at
+        self._phase_began_at = now
