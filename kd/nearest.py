@@ -1,14 +1,21 @@
 """What a name that is in no list may have meant."""
 
+from collections.abc import Collection
 from difflib import get_close_matches
 
-from kd.data.catalog import DatasetFacts
+# Of a name that somebody gave us so much is looked at, and shown.
+LOOKED_AT, SHOWN = 100, 60
 
 
-def unknown(kind: str, name: str, known: tuple[str, ...] | dict[str, DatasetFacts]) -> str:
+def unknown(kind: str, name: str, known: Collection[str]) -> str:
     """The sentence for a name that is in no list: what it is not, and what it may have meant."""
-    shown = name if len(name) <= 60 else name[:60] + "…"
-    nearest = get_close_matches(name, list(known), n=3, cutoff=0.4)
-    if nearest:
-        return f"there is no {kind} named {shown!r}; the nearest are {', '.join(nearest)}"
-    return f"there is no {kind} named {shown!r}; there are {', '.join(list(known)[:8])}"
+    shown = name if len(name) <= SHOWN else name[:SHOWN] + "…"
+    return f"there is no {kind} named {shown!r}; {instead(name, known, cutoff=0.4, listed=8)}"
+
+
+def instead(name: str, known: Collection[str], *, cutoff: float = 0.6, listed: int | None = None) -> str:
+    """The names that are near, or else those that there are, the first `listed` of them."""
+    names = list(known)
+    if nearest := get_close_matches(name[:LOOKED_AT], names, n=3, cutoff=cutoff):
+        return f"the nearest are {', '.join(nearest)}"
+    return f"there are {', '.join(names[:listed])}"

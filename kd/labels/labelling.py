@@ -57,6 +57,7 @@ def obtain_table(
     path = run.team.agree_on(run.labels / f"{identity.name}.npy")
     yield PhaseStarted(phase="labelling", facts={"images": count, "views": views, "bytes": 2 * count * views * classes})
 
+    # Only the leader looks for the table and holds its lock; the others learn from it where to start, and map its file.
     with ExitStack() as lock:
         table_NVC, start = None, None
         if run.team.leads:
@@ -74,6 +75,7 @@ def obtain_table(
             # The leader closes the table only when everybody's share is in it.
             run.team.wait()
             if run.team.leads:
+                # Before the table has its name: once it has, every run with this teacher believes it.
                 if not all(np.isfinite(table_NVC[first : first + 4096]).all() for first in range(0, count, 4096)):
                     raise BadLabels(run.teacher_arch)
                 facts = identity.model_dump()
@@ -114,6 +116,8 @@ def secure_table(run: Run, path: Path, views: int, lock: ExitStack) -> Generator
         if not waited:
             waited = True
             yield Noted(code="labels_awaited", message=f"Another run is writing these labels (table {path.stem}).")
+        # Without a lock in hand, so that the other run's death is noticed at the next round; said, so that nobody takes
+        # this run for one that hangs.
         time.sleep(WAIT_SECONDS)
         yield Waiting()
 
@@ -151,11 +155,13 @@ def label_views(
     def rows_of(first: int) -> Tensor:
         return torch.arange(first, min(first + size, len(table_RC)))
 
+    # Batch by batch in turn, and not in halves: so the labels that are safe are always the first ones of the table.
     ours = firsts[team.rank :: team.size]
     shown = _show_rows(viewer, [rows_of(first) for first in ours], V, views.start)
     for turn in range(math.ceil(len(firsts) / team.size)):
         if turn < len(ours):
             row_B, pixels_BCHW = next(shown)
+            # The very forward of every run with this precision: half of the batches of a resumed table may be from it.
             with torch.inference_mode(), run.autocast():
                 table_RC[row_B[0] : row_B[-1] + 1] = teacher(pixels_BCHW).to(table_RC)
         # Everybody's step, also where only some had a batch left: a team must count alike.

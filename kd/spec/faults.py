@@ -3,12 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from inspect import isclass
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Tag
 from pydantic_core import ErrorDetails
+
+from kd import nearest
 
 Path = tuple[str | int, ...]
 Place = Literal["body", "query", "header"]
@@ -104,16 +105,11 @@ _SENTENCES: dict[str, str] = {
 def _message(error: ErrorDetails, path: Path, model: type[BaseModel] | None, place: Place) -> str:
     if error["type"] == "extra_forbidden":
         what = "field" if place == "body" else "parameter"
-        return f"there is no such {what}" + _meant(str(path[-1]), _fields(model, error["loc"][:-1]))
+        known = _fields(model, error["loc"][:-1])
+        return f"there is no such {what}" + (f"; {nearest.instead(str(path[-1]), known)}" if known else "")
     sentence = _SENTENCES.get(error["type"], error["msg"])
     # "Input should be greater than or equal to 1", "String should have at most 200 characters"
     return sentence.removeprefix("Input ").removeprefix("String ").removeprefix("Value ")
-
-
-def _meant(name: str, known: list[str]) -> str:
-    if nearest := get_close_matches(name[:100], known, n=3, cutoff=0.6):
-        return f"; the nearest are {', '.join(nearest)}"
-    return f"; there are {', '.join(known)}" if known else ""
 
 
 def _fields(model: type[BaseModel] | None, loc: Path) -> list[str]:

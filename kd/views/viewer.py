@@ -42,18 +42,20 @@ class Viewer:
 
     def show(self, image_B: Tensor, view_B: Tensor) -> Tensor:
         """The views `view_B` of the images `image_B`: float32 [B, C, H, W], normalised, channels last."""
+        # By way of the numbers, and by no other: a view that is shown twice then has the same pixels twice.
         return self.replay(image_B, self.parameters(image_B, view_B))
 
     def replay(self, image_B: Tensor, parameters_BP: Tensor) -> Tensor:
         """The views that these numbers describe, perhaps written down long ago; as `show` shows them."""
         parameters_BP = parameters_BP.to(self.device, torch.int64)
+        # Bytes until the last moment: a quarter of the memory to move, and whole numbers are rounded alike everywhere.
         if not self.plan.mixes:
-            return self._normalised(self._changed(self._cut(image_B, parameters_BP), parameters_BP))
+            return self._normalise(self._change(self._cut(image_B, parameters_BP), parameters_BP))
         own_BP, drawn_B7, partner_BP = self._parts(parameters_BP)
         # Cut apart, because pixels are read ahead for the images announced; changed together, in half as many calls.
         cuts = [self._cut(image_B, own_BP), self._cut(drawn_B7[:, -1], partner_BP)]
-        own_BHWC, partner_BHWC = self._changed(torch.cat(cuts), torch.cat([own_BP, partner_BP])).chunk(2)
-        return self._normalised(mixup.mixed(own_BHWC, partner_BHWC, drawn_B7))
+        own_BHWC, partner_BHWC = self._change(torch.cat(cuts), torch.cat([own_BP, partner_BP])).chunk(2)
+        return self._normalise(mixup.mixed(own_BHWC, partner_BHWC, drawn_B7))
 
     def mix(self, parameters_BP: Tensor) -> Mix | None:
         """What views with these parameters mean for the hard labels; nothing where the plan does not mix."""
@@ -64,8 +66,9 @@ class Viewer:
 
     def plain(self, image_B: Tensor) -> Tensor:
         """The images themselves, which is what evaluation sees."""
+        # The crop in the middle of the padding: evaluation takes the same way as training, and no copy is kept for it.
         middle_B2 = torch.full((len(image_B), 2), self.plan.crop_padding, device=self.device)
-        return self._normalised(self._cut(image_B, middle_B2))
+        return self._normalise(self._cut(image_B, middle_B2))
 
     def _parts(self, parameters_BP: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of a plan that mixes: a view's own parameters, how it is mixed, and its partner's parameters."""
@@ -86,12 +89,14 @@ class Viewer:
         wanted_BH = first_B[:, None] + padded_width * self._row_H
         return run_RX.index_select(0, wanted_BH.flatten()).view(len(image_B), height, width, channels)
 
-    def _changed(self, pixels_BHWC: Tensor, parameters_BP: Tensor) -> Tensor:
+    def _change(self, pixels_BHWC: Tensor, parameters_BP: Tensor) -> Tensor:
         """Crops, mirrored and under strong operations as the parameters say; uint8 [B, H, W, C]."""
         _, _, flip_B, *operations = parameters_BP.unbind(dim=1)
+        # All are mirrored and each takes the one it wants: to sort them out first the host would wait for the device.
         if self.plan.flip:
             flips_B111 = flip_B[:, None, None, None] == 1
             pixels_BHWC = torch.where(flips_B111, pixels_BHWC.flip(2), pixels_BHWC)
+        # Strong operations work plane by plane, everything else pixel by pixel.
         if operations:
             images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).contiguous()
             for operation_B, magnitude_B in zip(operations[::2], operations[1::2], strict=True):
@@ -99,5 +104,6 @@ class Viewer:
             pixels_BHWC = images_BCHW.permute(0, 2, 3, 1).contiguous()
         return pixels_BHWC
 
-    def _normalised(self, pixels_BHWC: Tensor) -> Tensor:
+    def _normalise(self, pixels_BHWC: Tensor) -> Tensor:
+        # In place, on the one copy that `float` has made.
         return pixels_BHWC.float().div_(255).sub_(self._mean_HWC).div_(self._std_HWC).permute(0, 3, 1, 2)
