@@ -11,8 +11,7 @@ import torch
 from kd import nearest
 from kd.data import packed_facts, packing, published
 from kd.data.catalog import DATASETS
-from kd.data.splits import Split
-from kd.data.splits import cut as _cut
+from kd.data.splits import Split, cut_splits
 from kd.errors import DataError
 
 
@@ -46,7 +45,7 @@ def load_dataset(name: str, folder: Path, validation_fraction: float) -> Dataset
     source = published.read(name, folder)
     images, labels_N = torch.from_numpy(source.images), torch.from_numpy(source.labels)
     is_test_N = torch.arange(len(labels_N)) >= source.first_test
-    cut = _cut(name, labels_N, is_test_N, source.classes, validation_fraction)
+    cut = cut_splits(name, labels_N, is_test_N, source.classes, validation_fraction)
     train, validation, test = (Split(images[is_in_N], labels_N[is_in_N]) for is_in_N in cut)
     digest = _digest((source.classes, facts.mean, facts.std), (train, validation, test))
     return Dataset(name, source.classes, facts.mean, facts.std, digest, train, validation, test)
@@ -59,7 +58,7 @@ def _load_packed(name: str, folder: Path, validation_fraction: float) -> Dataset
         warnings.simplefilter("ignore")  # that the map cannot be written to: nobody does
         images = torch.from_numpy(source.images).permute(0, 3, 1, 2)
     labels_N, is_test_N = torch.from_numpy(source.labels), torch.from_numpy(source.is_test)
-    cut = _cut(name, labels_N, is_test_N, facts.classes, validation_fraction)
+    cut = cut_splits(name, labels_N, is_test_N, facts.classes, validation_fraction)
     digest = hashlib.sha256(facts.digest.encode())
     splits = []
     for is_in_N in cut:

@@ -47,7 +47,7 @@ class Labelled:
         count, *size = self.shape
         bytes_of_one = int(np.prod(size))
         step = max(1, CHUNK_BYTES // bytes_of_one)
-        with _told(self.path), zipfile.ZipFile(self.path) as archive, archive.open("images.npy") as member:
+        with _explaining(self.path), zipfile.ZipFile(self.path) as archive, archive.open("images.npy") as member:
             _header(member)
             for first in range(0, count, step):
                 last = min(first + step, count)
@@ -60,7 +60,7 @@ class Labelled:
 
 def read(path: Path) -> Labelled:
     """The labels and the shape of the images; `BadNpz` says what is wrong with the file."""
-    with _told(path), zipfile.ZipFile(path) as archive:
+    with _explaining(path), zipfile.ZipFile(path) as archive:
         names = {name.removesuffix(".npy") for name in archive.namelist()}
         for name in ("images", "labels"):
             if name not in names:
@@ -75,7 +75,7 @@ def read(path: Path) -> Labelled:
         raise BadNpz(path, f"`images` is empty, of shape {shape}")
     count, height, width, channels = (*shape, 1)[:4]
 
-    with _told(path), np.load(path) as arrays:
+    with _explaining(path), np.load(path) as arrays:
         labels_N = arrays["labels"]
         split_N = arrays["split"] if "split" in names else np.full(count, TRAIN)
         classes = arrays["classes"] if "classes" in names else None
@@ -116,7 +116,7 @@ def _exactly(member: IO[bytes], count: int) -> bytearray:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _explaining(path: Path) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError) as error:

@@ -98,11 +98,11 @@ def idx(name: str, kind: Any, folder: Path) -> Source:
         _download(name, kind, missing)
     for path in unpacked:
         if not unpacked[path].exists():
-            told = _told(name, f"{path} cannot be unpacked", f"Put a whole {path.name} there by hand")
+            told = _explaining(name, f"{path} cannot be unpacked", f"Put a whole {path.name} there by hand")
             with told, gzip.open(path) as content, atomic(unpacked[path]) as file:
                 shutil.copyfileobj(content, file)
     remedy = f"Put {_names(unpacked)} there by hand, and leave nothing else there"
-    with _told(name, f"the files in {place} are damaged or do not belong together", remedy):
+    with _explaining(name, f"the files in {place} are damaged or do not belong together", remedy):
         return _read(name, kind, folder)
 
 
@@ -111,7 +111,7 @@ def cifar(name: str, kind: Any, folder: Path) -> Source:
     utils, archive = torchvision_datasets().utils, folder / kind.filename
     with suppress(*FAILURES):  # not unpacked there, or not to its end
         return _read(name, kind, folder)
-    with _told(name, f"{archive} cannot be unpacked", "Put it there by hand once more"):
+    with _explaining(name, f"{archive} cannot be unpacked", "Put it there by hand once more"):
         if not utils.check_integrity(archive, kind.tgz_md5):
             _download(name, kind, [archive])
         # Elsewhere, because beside the archive another run may be reading what this one would overwrite.
@@ -139,7 +139,7 @@ def _download(name: str, kind: Any, paths: list[Path]) -> None:
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     remedy = f"Put {_names(paths)} into {place} by hand"
     try:
-        with _told(name, f"no whole copy is in {place}, and the download failed", remedy):
+        with _explaining(name, f"no whole copy is in {place}, and the download failed", remedy):
             place.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(prefix=".download-", dir=place) as aside:
                 kind(aside, download=True)
@@ -151,7 +151,7 @@ def _download(name: str, kind: Any, paths: list[Path]) -> None:
 
 
 @contextmanager
-def _told(name: str, what: str, remedy: str) -> Iterator[None]:
+def _explaining(name: str, what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except FAILURES as error:

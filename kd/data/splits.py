@@ -38,18 +38,18 @@ class Split:
         return self.source if self.rows is None else self.source[self.rows]
 
 
-def cut(
+def cut_splits(
     name: str, labels_N: Tensor, is_test_N: Tensor, classes: tuple[str, ...], validation_fraction: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Which images are for training, validation and test: bool [N] each. Where none is for test, some become so."""
     _check(name, labels_N, classes)
     if not is_test_N.any():
-        is_test_N = drawn(labels_N, torch.ones_like(is_test_N), TEST_FRACTION, "test")
-    is_validation_N = drawn(labels_N, ~is_test_N, validation_fraction, "validation")
+        is_test_N = draw_share(labels_N, torch.ones_like(is_test_N), TEST_FRACTION, "test")
+    is_validation_N = draw_share(labels_N, ~is_test_N, validation_fraction, "validation")
     return ~is_test_N & ~is_validation_N, is_validation_N, is_test_N
 
 
-def drawn(labels_N: Tensor, among_N: Tensor, fraction: float, purpose: str) -> Tensor:
+def draw_share(labels_N: Tensor, among_N: Tensor, fraction: float, purpose: str) -> Tensor:
     """Which images to take as a share of each class among those allowed: bool [N], always the same ones.
 
     A smaller fraction takes a part of what a larger one takes.

@@ -178,7 +178,7 @@ def remove(folder: Path, table_id: str) -> None:
     Raises `NoSuchTable`, and `TableBusy` while somebody holds its lock.
     """
     entry(folder, table_id)
-    with alone(folder / f"{table_id}{ARRAY}") as mine:
+    with try_lock(folder / f"{table_id}{ARRAY}") as mine:
         if not mine:
             raise TableBusy(table_id)
         _delete(folder, table_id, _files(folder).get(table_id, {}))
@@ -195,7 +195,7 @@ def collect(folder: Path, older_than_seconds: float) -> dict[str, int]:
     for table_id, files in _files(folder).items():
         if not _unused(table_id, files, before):
             continue
-        with alone(folder / f"{table_id}{ARRAY}") as mine:
+        with try_lock(folder / f"{table_id}{ARRAY}") as mine:
             if mine:
                 now = _files(folder).get(table_id, {})
                 unused = _unused(table_id, now, before)
@@ -222,7 +222,7 @@ def _delete(folder: Path, table_id: str, names: Iterable[str]) -> None:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[bool]:
+def try_lock(path: Path) -> Iterator[bool]:
     """Whether we hold the lock of the table at this path, until the end of the block. It goes when its holder dies."""
     while True:
         with open(path.with_suffix(LOCK), "a") as lock:

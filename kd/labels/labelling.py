@@ -98,7 +98,7 @@ def secure_table(run: Run, path: Path, views: int, lock: ExitStack) -> Generator
     """The table and None if there is one; else, once nobody else writes it, its draft and how many labels are safe."""
     waited = False
     while True:
-        alone = lock.enter_context(table.writing(path))
+        alone = lock.enter_context(table.try_to_write(path))
         table_NVC = table.read(path)
         # In a team others read it after us, so it must not go meanwhile.
         if table_NVC is not None and (alone or run.team.size == 1):

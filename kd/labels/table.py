@@ -49,10 +49,10 @@ def read(path: Path) -> Table | None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[bool]:
+def try_to_write(path: Path) -> Iterator[bool]:
     """Whether this is the only writer of the table, until the end of the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with cache.alone(path) as alone:
+    with cache.try_lock(path) as alone:
         yield alone
 
 

@@ -40,7 +40,7 @@ def save_weights(state: State, facts: Facts, out: Path, path: Path) -> SavedFile
 
 def load_model(path: Path) -> tuple[nn.Module, Facts]:
     """The model in a weights file, in eval mode, and its facts. Inputs are (pixels / 255 - mean) / std."""
-    with _opened(path) as file:
+    with _open(path) as file:
         facts = _facts(file)
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         model = build(facts.arch, len(facts.classes), facts.shape)
@@ -50,12 +50,12 @@ def load_model(path: Path) -> tuple[nn.Module, Facts]:
 
 def read_facts(path: Path) -> Facts:
     """What a weights file says of itself."""
-    with _opened(path) as file:
+    with _open(path) as file:
         return _facts(file)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             yield file

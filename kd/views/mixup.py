@@ -59,7 +59,7 @@ def draw(image_B: Tensor, key_B: Tensor, *, mixup: float, cutmix: float, images:
     return torch.stack([kind_B, share_B, top_B, left_B, bottom_B, right_B, partner_B], dim=1)
 
 
-def mixed(own_BHWC: Tensor, partner_BHWC: Tensor, drawn_B7: Tensor) -> Tensor:
+def mix_images(own_BHWC: Tensor, partner_BHWC: Tensor, drawn_B7: Tensor) -> Tensor:
     """Each image with its partner mixed in as `draw` said; uint8 [B, H, W, C]."""
     _, height, width, channels = own_BHWC.shape
     kind_B11, share_B11, top_B11, left_B11, bottom_B11, right_B11, _ = drawn_B7.int()[:, :, None, None].unbind(dim=1)

@@ -55,7 +55,7 @@ class Viewer:
         # Cut apart, because pixels are read ahead for the images announced; changed together, in half as many calls.
         cuts = [self._cut(image_B, own_BP), self._cut(drawn_B7[:, -1], partner_BP)]
         own_BHWC, partner_BHWC = self._change(torch.cat(cuts), torch.cat([own_BP, partner_BP])).chunk(2)
-        return self._normalise(mixup.mixed(own_BHWC, partner_BHWC, drawn_B7))
+        return self._normalise(mixup.mix_images(own_BHWC, partner_BHWC, drawn_B7))
 
     def mix(self, parameters_BP: Tensor) -> Mix | None:
         """What views with these parameters mean for the hard labels; nothing where the plan does not mix."""

@@ -43,7 +43,7 @@ def id_of(number: int) -> str:
 
 def write(data: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
     path = data / "labels" / f"{id_of(number)}.npy"
-    with table.writing(path):
+    with table.try_to_write(path):
         table_NVC, _ = table.open_draft(path, SHAPE)
         table_NVC[:] = number
         table.finish(path, table_NVC, FACTS, np.full((40, 3, 2), number, np.int32), ["top", "left"])
@@ -54,7 +54,7 @@ def write(data: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
 
 def draft(data: Path, number: int) -> Path:
     path = data / "labels" / f"{id_of(number)}.npy"
-    with table.writing(path):
+    with table.try_to_write(path):
         table.open_draft(path, SHAPE)
     return path
 
@@ -153,7 +153,7 @@ def test_a_table_that_is_being_written_is_shown_but_neither_deleted_nor_download
     path = draft(data, 7)
     url = f"/label-tables/{id_of(7)}"
 
-    with table.writing(path):
+    with table.try_to_write(path):
         shown = client.get(url).json()
         problem_in(client.delete(url), 409, "label_table_busy")
         problem_in(client.get(f"{url}/download"), 409, "label_table_unfinished")

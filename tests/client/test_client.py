@@ -202,7 +202,7 @@ def test_logs_are_text(client, worker):
 
 def test_label_tables_are_listed_and_deleted(client, server):
     path = server.data / "labels" / f"{'ab' * 16}.npy"
-    with table.writing(path):
+    with table.try_to_write(path):
         table_NVC, _ = table.open_draft(path, (10, 2, 3))
         table_NVC[:] = 0
         facts = {"teacher": "7e" * 32, "dataset": "da" * 32, "plan": {}, "precision": "torch.float32"}

@@ -30,7 +30,7 @@ def id_of(number: int) -> str:
 def write(folder: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
     """A finished table that holds this number."""
     path = folder / f"{id_of(number)}.npy"
-    with table.writing(path) as alone:
+    with table.try_to_write(path) as alone:
         assert alone
         table_NVC, _ = table.open_draft(path, SHAPE)
         table_NVC[:] = number
@@ -42,7 +42,7 @@ def write(folder: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
 def draft(folder: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
     """What a killed writer leaves."""
     path = folder / f"{id_of(number)}.npy"
-    with table.writing(path):
+    with table.try_to_write(path):
         table_NVC, _ = table.open_draft(path, SHAPE)
         table.keep(path, table_NVC, 5)
     (folder / f".{id_of(number)}.count.tmp").write_bytes(b"half")
@@ -113,7 +113,7 @@ def test_a_table_without_a_manifest_of_ours_is_an_abandoned_draft(tmp_path, cont
 def test_a_draft_is_being_written_while_its_lock_is_held_and_abandoned_after(tmp_path):
     path = draft(tmp_path, 1)
 
-    with table.writing(path):
+    with table.try_to_write(path):
         assert cache.entry(tmp_path, id_of(1)).state is State.BEING_WRITTEN
     assert cache.entry(tmp_path, id_of(1)).state is State.ABANDONED
 
@@ -159,7 +159,7 @@ def test_what_is_being_written_is_never_evicted_and_a_young_draft_may_be_gone_on
     draft(folder, 2, used_seconds_ago=60)
     held = write(folder, 3, used_seconds_ago=10_000)
 
-    with table.writing(path), table.writing(held):
+    with table.try_to_write(path), table.try_to_write(held):
         assert cache.make_room(folder, id_of(9), one, limit_bytes=one) == []
     evicted = cache.make_room(folder, id_of(9), one, limit_bytes=one)
 
@@ -198,7 +198,7 @@ def test_drafts_that_nobody_goes_on_with_are_collected_and_tables_stay(tmp_path)
     (tmp_path / f"{id_of(6)}.npy").symlink_to(tmp_path / "notes.txt")
     before = used(tmp_path)
 
-    with table.writing(held):
+    with table.try_to_write(held):
         gone = cache.collect(tmp_path, older_than_seconds=100)
 
     assert {name.lstrip(".")[:32] for name in gone} == {id_of(1)}
@@ -240,7 +240,7 @@ def test_whoever_reads_a_table_keeps_it_when_it_is_deleted(tmp_path):
 def test_a_table_that_is_being_written_cannot_be_deleted(tmp_path):
     path = draft(tmp_path, 1)
 
-    with table.writing(path), pytest.raises(TableBusy):
+    with table.try_to_write(path), pytest.raises(TableBusy):
         cache.remove(tmp_path, id_of(1))
     assert table.open_draft(path, SHAPE)[1] == 5
     cache.remove(tmp_path, id_of(1))
@@ -267,7 +267,7 @@ folder, until = Path(sys.argv[1]), time.time() + 1
 
 def play():
     while time.time() < until:
-        with cache.alone(folder / "x.npy") as mine:
+        with cache.try_lock(folder / "x.npy") as mine:
             if mine:
                 os.mkdir(folder / "inside")  # fails if somebody else is inside
                 with open(folder / "held", "a") as held:
@@ -304,7 +304,7 @@ FACTS = {"teacher": "t", "dataset": "d", "plan": {}, "precision": "p"}
 SHAPE = (2000, 2, 3)
 
 def write(path, number):
-    with tables.writing(path) as alone:
+    with tables.try_to_write(path) as alone:
         if alone and tables.read(path) is None:
             cache.make_room(folder, path.stem, 48_000, limit)
             table, safe = tables.open_draft(path, SHAPE)

@@ -115,7 +115,7 @@ VIEWS = np.arange(600, dtype=np.int32).reshape(SHAPE)
 
 def label(path):
     "Labels written, as a run writes them; how many were safe."
-    with tables.writing(path) as alone:
+    with tables.try_to_write(path) as alone:
         assert alone
         done = tables.read(path)
         if done is not None:

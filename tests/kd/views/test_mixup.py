@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd.views.mixup import CUTMIX, MIXUP, NEITHER, RANKS, WHOLE, beta, blend, mixed
+from kd.views.mixup import CUTMIX, MIXUP, NEITHER, RANKS, WHOLE, beta, blend, mix_images
 from kd.views.pixels import Resident
 from kd.views.plan import ViewPlan, columns, parameters
 from kd.views.viewer import Viewer
@@ -170,7 +170,7 @@ def test_mixing_is_what_plain_numpy_would_do(data, channels, height, width):
             box[1], box[3] = sorted(data.draw(st.tuples(st.integers(0, width), st.integers(0, width))))
 
     rows = [[kind, share, *box, 0] for kind, share, box in zip(kinds, shares, boxes, strict=True)]
-    shown = mixed(own, partner, torch.tensor(rows)).numpy()
+    shown = mix_images(own, partner, torch.tensor(rows)).numpy()
 
     for i in range(count):
         wanted = naive_mix(own[i].numpy(), partner[i].numpy(), kinds[i], shares[i], boxes[i])
