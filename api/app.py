@@ -23,7 +23,7 @@ from api.webhooks import routes as webhooks_routes
 from api.webhooks.public_addresses import Allowed
 from api.webhooks.sender import WebhookSender
 from jobs.database import migrate
-from jobs.database.engine import connect, sessions
+from jobs.database.engine import Sessions, connect
 from jobs.doorbell.notifier import Notifier
 from jobs.settings import Settings
 from jobs.upkeep import Upkeep
@@ -78,7 +78,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Nobody else manages the file of a single machine. PostgreSQL's tables change when its operator says so;
         # until then /readyz tells.
         migrate.upgrade(engine)
-    app.state.database = sessions(engine)
+    app.state.database = Sessions(engine)
     app.state.notifier = Notifier(settings.broker_url)
     upkeep = Upkeep(app.state.database, app.state.notifier, settings)
     upkeep.start()

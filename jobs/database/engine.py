@@ -1,6 +1,6 @@
 """From a URL to sessions: SQLite by default, PostgreSQL in production, both with the same promises.
 
-db = sessions(connect(settings.url))
+db = Sessions(connect(settings.url))
 with db.begin() as session: ...  # one transaction that may write; leaving the block commits
 with db.read() as session: ...   # one snapshot; never waits for a writer, commits nothing
 """
@@ -46,10 +46,6 @@ class Sessions(sessionmaker[Session]):
         """One snapshot, which refuses writes: on SQLite without the write lock that `begin()` takes."""
         with self(bind=self._reader) as session:
             yield session
-
-
-def sessions(engine: Engine) -> Sessions:
-    return Sessions(engine)
 
 
 def connect(url: str | URL) -> Engine:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from client import Client
-from jobs.database.engine import Sessions, connect, sessions
+from jobs.database.engine import Sessions, connect
 from jobs.files import layout
 from jobs.files.retention import NewFile
 from jobs.queue import leases, recording
@@ -61,7 +61,7 @@ class Server:
             )
         self.url = self.wait_for(self.out, r"listens on (http://\S+)")[1]
         self.port = int(self.url.rpartition(":")[2])
-        self.db: Sessions = sessions(connect(f"sqlite:///{self.data / 'stillhouse.db'}"))
+        self.db: Sessions = Sessions(connect(f"sqlite:///{self.data / 'stillhouse.db'}"))
 
     def wait_for(self, file: Path, pattern: str, seconds: float = 30) -> re.Match[str]:
         """Wait until it has said this."""

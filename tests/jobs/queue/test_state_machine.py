@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test as walk
 from sqlalchemy import case, select, text
 from sqlalchemy.exc import IntegrityError
 
-from jobs.database.engine import Sessions, connect, sessions
+from jobs.database.engine import Sessions, connect
 from jobs.errors import JobNotFound, LeaseLost, NotAllowed
 from jobs.files.retention import RESUMES_KEPT, NewFile
 from jobs.log import purge
@@ -372,14 +372,14 @@ def life(database_url: str, tmp_path: Path) -> type[Life]:
         def new_database() -> Sessions:
             path = tmp_path / f"walk-{next(numbers)}.db"
             shutil.copy(template, path)
-            return sessions(connect(f"sqlite:///{path}"))
+            return Sessions(connect(f"sqlite:///{path}"))
     else:
 
         def new_database() -> Sessions:
             engine = connect(database_url)
             with engine.begin() as connection:
                 connection.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)}"))
-            return sessions(engine)
+            return Sessions(engine)
 
     return type("LifeHere", (Life,), {"new_database": staticmethod(new_database)})
 
