@@ -14,7 +14,7 @@ from api.http.body_limit import BodyLimit
 from api.http.cross_site import refuse_other_sites
 from api.http.queries import refuse_queries_nobody_reads
 from api.http.request_id import RequestId
-from api.jobs import events
+from api.jobs import events, submit
 from api.jobs import routes as jobs_routes
 from api.live import shutdown
 from api.live.lanes import Lanes
@@ -35,6 +35,7 @@ Every error is `application/problem+json` (RFC 9457). Times are RFC 3339, in UTC
 
 
 ROUTERS = (
+    submit.router,
     jobs_routes.router,
     events.router,
     files_routes.router,

@@ -2,20 +2,20 @@
 
 import re
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Query as InQuery
 from pydantic import BaseModel, Field
-from pydantic.functional_validators import AfterValidator
-from pydantic_core import PydanticCustomError
 
 from api.dependencies import Settings
 from api.files.routes import BINARY
-from api.http import download, pages
-from api.http.queries import Query
+from api.http import download
+from api.http.pages import Page, PageQuery, page
 from jobs.files import safely
+from jobs.pages import cut
 from kd.labels import cache
 from kd.labels.cache import Entry, NoSuchTable, TableUnfinished
 from kd.labels.manifest import Manifest
@@ -112,26 +112,20 @@ TableId = Annotated[str, Depends(_table_id)]
 Folder = Annotated[Path, Depends(_folder)]
 
 
-def _cursor(given: str) -> str:
-    if not PLACE.fullmatch(given):
-        raise PydanticCustomError("cursor", "is no cursor; take `next_cursor` from the page before")
-    return given
+def _matches(pattern: re.Pattern[str], text: str) -> bool:
+    return pattern.fullmatch(text) is not None
 
 
-class TablePage(Query):
-    limit: int = Field(default=20, ge=1, le=100)
-    after: Annotated[str, AfterValidator(_cursor)] | None = Field(
-        default=None, description="`next_cursor` of the page before"
-    )
+class TablePage(PageQuery):
+    is_cursor = partial(_matches, PLACE)
 
 
 @router.get("")
-def list_label_tables(wanted: Annotated[TablePage, InQuery()], folder: Folder) -> pages.Page[LabelTable]:
+def list_label_tables(wanted: Annotated[TablePage, InQuery()], folder: Folder) -> Page[LabelTable]:
     """Label tables, the one used last first."""
     found = [entry for entry in cache.entries(folder) if wanted.after is None or _place(entry) < wanted.after]
-    shown = found[: wanted.limit]
-    next_cursor = _place(shown[-1]) if len(found) > len(shown) else None
-    return pages.page([label_table(entry) for entry in shown], next_cursor)
+    shown = cut(found, wanted.limit, _place)
+    return page([label_table(entry) for entry in shown.items], shown.next_cursor)
 
 
 @router.get("/{table_id}")

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.http.problems import Problem
-from api.jobs.retry import Retry
-from api.jobs.submit import SUBMISSIONS, Change
+from api.jobs.body import SUBMISSIONS, Retry
+from jobs.envelope import Change
 
 REF = "#/components/schemas/{model}"
 PROBLEM = {"application/problem+json": {"schema": {"$ref": REF.format(model=Problem.__name__)}}}

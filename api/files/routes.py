@@ -6,20 +6,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Query as InQuery
 from fastapi.responses import PlainTextResponse
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from api.dependencies import Database, JobId, Settings
 from api.files import views
-from api.http import download, pages
-from api.http.body import Body, parse
-from api.http.problems import Invalid
+from api.http import body, download, pages
 from api.http.queries import Query
 from jobs import ids
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, FileGone
 from jobs.files import find, layout, retention, safely
 from jobs.job import get_job
-from kd import spec
-from kd.spec import faults
+from kd.spec import Part
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
 
@@ -51,34 +48,17 @@ def get_checkpoint(job_id: JobId, checkpoint: str, db: Database) -> views.Checkp
     return views.checkpoint(found)
 
 
-class CheckpointChange(spec.Part):
+class CheckpointChange(Part):
     """What users may change of a checkpoint."""
 
     pinned: bool = Field(description="true: keep it, whatever comes, until the job is deleted")
 
 
-def _parse_change(body: Body) -> CheckpointChange:
-    given = parse(body)
-    try:
-        return CheckpointChange.model_validate(given)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False)
-        raise Invalid(faults.find(details, given, model=CheckpointChange)) from None
-
-
-CHANGE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": CheckpointChange.model_json_schema()}},
-    }
-}
-
-
-@router.patch("/checkpoints/{checkpoint}", openapi_extra=CHANGE_BODY)
+@router.patch("/checkpoints/{checkpoint}", openapi_extra=body.schema_of(CheckpointChange))
 def change_checkpoint(
     job_id: JobId,
     checkpoint: str,
-    change: Annotated[CheckpointChange, Depends(_parse_change)],
+    change: Annotated[CheckpointChange, Depends(body.of(CheckpointChange))],
     db: Database,
     settings: Settings,
 ) -> views.Checkpoint:

@@ -19,6 +19,7 @@ from cli.shown.console import console, print_json
 from cli.shown.narration import Story
 from cli.shown.progress import Display, display
 from cli.shown.results import Outcome
+from jobs.envelope import Envelope
 from kd.events import Event, Finished, Saved, Step
 from kd.labels.cache import DEFAULT_BYTES
 from kd.spec import GuideSpec, TeacherOfJob, TrainSpec, parse
@@ -132,7 +133,7 @@ def understood(given: dict[str, Any]) -> TrainSpec | GuideSpec:
     """The spec, or every problem of it by its pointer, as the server would say it."""
     from kd.spec import faults
 
-    given = {name: value for name, value in given.items() if name not in specs.ENVELOPE}
+    given = {name: value for name, value in given.items() if name not in Envelope.model_fields}
     if given.get("mode") not in MODES:
         raise Misused(f"There is no mode {given.get('mode')!r}; the modes are {', '.join(MODES)}.")
     try:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from jobs.envelope import Envelope
 from jobs.files.retention import NewFile
 from jobs.job import get_job
 from jobs.log.events import events_after
@@ -23,9 +24,10 @@ HOOK_URL = "https://hooks.example/stillhouse"
 def add(db, NOON: datetime) -> Callable[..., str]:
     """Queue a job; returns its id."""
 
-    def add(mode: str = "train", *, now: datetime = NOON, **envelope: object) -> str:
+    def add(mode: str = "train", *, now: datetime = NOON, parent: str | None = None, **envelope: object) -> str:
+        spec = parse({"mode": mode, "config": {}})
         with db.begin() as session:
-            return submit.add_job(session, parse({"mode": mode, "config": {}}), now=now, **envelope).id
+            return submit.add_job(session, spec, envelope=Envelope(**envelope), parent=parent, now=now).id
 
     return add
 

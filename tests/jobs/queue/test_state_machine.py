@@ -20,6 +20,7 @@ from sqlalchemy import case, select, text
 from sqlalchemy.exc import IntegrityError
 
 from jobs.database.engine import Sessions, connect
+from jobs.envelope import Envelope, Limits
 from jobs.errors import JobNotFound, LeaseLost, NotAllowed
 from jobs.files.retention import RESUMES_KEPT, NewFile
 from jobs.log import purge
@@ -103,9 +104,10 @@ class Life(RuleBasedStateMachine):
     @rule(target=jobs, priority=st.integers(-1, 1), patient=st.sampled_from([True, True, True, False]))
     def submit(self, priority: int, patient: bool) -> str:
         self.now += timedelta(milliseconds=1)
-        limits = submit.Limits(max_queue_seconds=None if patient else QUEUE_SECONDS)
+        limits = Limits(max_queue_seconds=None if patient else QUEUE_SECONDS)
         with self.db.begin() as session:
-            job_id = submit.add_job(session, SPEC, priority=priority, limits=limits, now=self.now).id
+            envelope = Envelope(priority=priority, limits=limits)
+            job_id = submit.add_job(session, SPEC, envelope=envelope, now=self.now).id
         start_by = None if patient else self.now + timedelta(seconds=QUEUE_SECONDS)
         self.known[job_id] = Known(order=(-priority, next(self.numbers)), start_by=start_by)
         return job_id
@@ -114,18 +116,16 @@ class Life(RuleBasedStateMachine):
     @rule(target=jobs, key=st.sampled_from(["one", "two"]))
     def submit_the_same_twice_at_once(self, key: str):
         """Two servers have both looked for the key when neither has written yet."""
-        asked = submit.Idempotency(key, "0" * 64)
+        asked = submit.Idempotency(key, "/jobs", {})
         self.now += timedelta(milliseconds=1)
-        with self.db.read() as session:
-            before = submit.made_before(session, asked)
+        before = submit.find_replay(self.db, asked)
         made = []
         for _ in range(2 if before is None else 0):
             try:
                 with self.db.begin() as session:
                     made.append(submit.add_job(session, SPEC, idempotency=asked, now=self.now).id)
             except IntegrityError:
-                with self.db.read() as session:
-                    assert submit.made_before(session, asked).id == made[0]
+                assert submit.find_replay(self.db, asked).id == made[0]
         if before is not None:
             assert before.id == self.keys[key]
             return multiple()

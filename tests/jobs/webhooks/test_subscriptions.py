@@ -229,10 +229,10 @@ def test_pages_of_webhooks_and_of_their_deliveries_go_from_the_newest_back(db, a
         nothing = subscriptions.page(session, after="\x00")
 
     assert [row.id for row in first.items + rest.items] == hooks[::-1]
-    assert (first.has_more, rest.has_more) == (True, False)
+    assert (first.next_cursor, rest.next_cursor) == (first.items[-1].id, None)
     times = [row.created_at for row in top.items + bottom.items]
     assert times == [NOON + i * SECOND for i in (4, 3, 2, 1, 0)]
-    assert (top.has_more, bottom.has_more) == (True, False)
+    assert (top.next_cursor, bottom.next_cursor) == (top.items[-1].id, None)
     assert [row.created_at for row in delivered.items] == [NOON]
     assert nothing.items == []
 
