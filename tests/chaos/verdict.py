@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from jobs.states import MOVES, State
+from jobs.states import State, may_follow
 from jobs.tables import Event, File, FileKind, Job
 from tests.chaos.audience import Audience
 from tests.chaos.users import SPECS, Ticket, Users
@@ -135,7 +135,7 @@ def _judge_events(events: list[Json], job: Json) -> list[str]:
     states = [State(event["data"]["state"]) for event in events if event["type"] == "state"]
     if not states or states[0] is not State.QUEUED:
         problems.append(f"its life begins with {states[:1]}")
-    problems += [f"it moved from {one} to {next_}" for one, next_ in pairwise(states) if next_ not in MOVES[one]]
+    problems += [f"it moved from {one} to {next_}" for one, next_ in pairwise(states) if not may_follow(one, next_)]
     if states and states[-1] != job["status"]:
         problems.append(f"it is {job['status']}, its last event says {states[-1]}")
     if (running := states.count(State.RUNNING)) != job["attempt"]:
