@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
@@ -27,6 +26,7 @@ from jobs.database.engine import Sessions, connect
 from jobs.doorbell.notifier import Notifier
 from jobs.settings import Settings
 from jobs.upkeep import Upkeep
+from jobs.version import VERSION
 
 DESCRIPTION = """Give it labelled images, a teacher and a student architecture; it gives back a small, verified student,
 and an honest answer to the question: was distillation worth it?
@@ -51,7 +51,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     app: FastAPI = FastAPIOffline(
         title="Stillhouse",
-        version=_version(),
+        version=VERSION,
         description=DESCRIPTION,
         lifespan=_lifespan,
         generate_unique_id_function=lambda route: route.name,  # what generated clients call their methods
@@ -95,10 +95,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         upkeep.close()
         app.state.notifier.close()
         engine.dispose()
-
-
-def _version() -> str:
-    try:
-        return version("stillhouse")
-    except PackageNotFoundError:  # run from a folder that was never installed
-        return "0"
