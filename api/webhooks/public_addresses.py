@@ -56,7 +56,7 @@ class Allowed:
 
     @classmethod
     def by(cls, settings: Settings) -> Self:
-        return cls(settings.webhook_names, settings.webhook_networks)
+        return cls(settings.allowed_hosts.names, settings.allowed_hosts.networks)
 
     def name(self, host: str) -> bool:
         return _bare(host) in self.names
