@@ -14,7 +14,7 @@ from api.dependencies import Settings
 from api.files.routes import BINARY
 from api.http import download
 from api.http.pages import Page, PageQuery, page
-from jobs.files import safely
+from jobs.files import layout, store
 from jobs.pages import cut
 from kd.labels import cache
 from kd.labels.cache import Entry, NoSuchTable, TableUnfinished
@@ -91,7 +91,6 @@ def label_table(entry: cache.Entry) -> LabelTable:
 
 router = APIRouter(prefix="/label-tables", tags=["label tables"])
 
-FOLDER = "labels"
 PLACE = re.compile(r"\d{16}-[0-9a-f]{32}", re.ASCII)
 
 FILE: dict[int | str, dict[str, Any]] = {**BINARY, 409: {"description": "the table is not finished"}}
@@ -105,7 +104,7 @@ async def _table_id(table_id: str) -> str:
 
 
 async def _folder(settings: Settings) -> Path:
-    return settings.data_dir / FOLDER
+    return settings.data_dir / layout.LABELS
 
 
 TableId = Annotated[str, Depends(_table_id)]
@@ -169,5 +168,5 @@ def _complete(folder: Path, table_id: str) -> tuple[Entry, Manifest]:
 
 
 def _serve(request: Request, settings: Settings, entry: Entry, name: str, sha256: str) -> Response:
-    path, _ = safely.open_for_download(settings.data_dir, f"{FOLDER}/{name}")
+    path, _ = store.open_file(settings.data_dir, f"{layout.LABELS}/{name}")
     return download.serve(request, path, name=name, size=entry.sizes[name], sha256=sha256)

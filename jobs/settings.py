@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from jobs.errors import BadSettings
+from jobs.files import layout
 from jobs.webhooks import hosts
 from jobs.webhooks.hosts import Hosts, NoHost
 from kd.labels.cache import DEFAULT_BYTES
@@ -141,7 +142,7 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """The database's URL, also when none was given."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'stillhouse.db'}"
+        return self.database_url or f"sqlite:///{self.data_dir / layout.DATABASE}"
 
     @property
     def allowed_hosts(self) -> Hosts:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from jobs.database.engine import UNREACHABLE
 from jobs.errors import FileGone, LeaseLost, NoTeacher
-from jobs.files import find, layout, retention, safely
+from jobs.files import find, layout, retention, store
 from jobs.queue import leases, recording
 from jobs.queue.fence import Claim
 from jobs.queue.leases import Requests
@@ -128,8 +128,8 @@ class Attempt:
                     spec=self.claim.spec,
                     out=str(self.folder),
                     resume=str(data / self.claim.resume) if self.claim.resume else None,
-                    data_folder=str(data / "datasets"),
-                    label_folder=str(data / "labels"),
+                    data_folder=str(data / layout.DATASETS),
+                    label_folder=str(data / layout.LABELS),
                     log=str(log_path(self.folder)),
                     teacher_file=teacher_file,
                     label_cache_bytes=self.worker.settings.label_cache_bytes,
@@ -144,7 +144,7 @@ class Attempt:
         """Whatever happened: nothing of the trainer is left."""
         if self.child is not None:
             self.child.kill()
-        safely.let_go(self.folder)
+        store.unlink_teacher(self.folder)
 
     def _listen(self, child: Child) -> None:
         """Until the trainer has ended: take what it says, write it down, renew the lease, mind requests and limits."""
@@ -232,7 +232,7 @@ class Attempt:
             return None
         for path in self._teacher_paths():
             with contextlib.suppress(FileGone):
-                return str(safely.hold(self.worker.settings.data_dir, path, self.folder))
+                return str(store.link_teacher(self.worker.settings.data_dir, path, self.folder))
         raise NoTeacher(wanted.job, f"no longer has the weights of its {wanted.role}, which was to teach here")
 
     def _teacher_paths(self) -> Iterator[str]:
@@ -273,9 +273,9 @@ class Attempt:
         with self.worker.db.begin() as session:
             state, unused = self._end(session, child)
             named = retention.named(session, job_id)
-        safely.remove(data, unused)
+        store.delete(data, unused)
         if state in FINAL:
-            safely.sweep(data, job_id, keep=named)  # what a killed trainer had written but not yet published
+            store.delete_unnamed(data, job_id, keep=named)  # what a killed trainer had written but not yet published
         log.info("job_released", job=job_id, attempt=self.claim.attempt, state=state)
 
     def _end(self, session: Session, child: Child) -> tuple[State, list[str]]:

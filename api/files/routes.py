@@ -14,7 +14,7 @@ from api.http import body, download, pages
 from api.http.queries import Query
 from jobs import ids
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, FileGone
-from jobs.files import find, layout, retention, safely
+from jobs.files import find, layout, retention, store
 from jobs.job import get_job
 from kd.spec import Part
 
@@ -67,7 +67,7 @@ def change_checkpoint(
     with db.begin() as session:
         found = find.checkpoint(session, job_id, checkpoint)
         changed, superseded = retention.pin(session, job_id, found.id, change.pinned)
-    safely.remove(settings.data_dir, superseded)
+    store.delete(settings.data_dir, superseded)
     return views.checkpoint(changed)
 
 
@@ -78,7 +78,7 @@ def download_checkpoint(job_id: JobId, checkpoint: str, request: Request, db: Da
     _check_reference(job_id, checkpoint)
     with db.read() as session:
         student = views.student(find.checkpoint(session, job_id, checkpoint))
-    path, _ = safely.open_for_download(settings.data_dir, student.path)
+    path, _ = store.open_file(settings.data_dir, student.path)
     return download.serve(request, path, name=student.name, size=student.size, sha256=student.sha256)
 
 
@@ -98,7 +98,7 @@ def download_artifact(job_id: JobId, name: str, request: Request, db: Database, 
         raise ArtifactNotFound(job_id, name[:100])
     with db.read() as session:
         found = find.artifact(session, job_id, name)
-    path, _ = safely.open_for_download(settings.data_dir, found.path)
+    path, _ = store.open_file(settings.data_dir, found.path)
     return download.serve(request, path, name=found.name, size=found.size, sha256=found.sha256)
 
 
@@ -120,9 +120,9 @@ def read_log(
 def _tail(data_dir: Path, job_id: str, attempt: int, lines: int) -> str:
     if attempt == 0:
         return ""
-    log = layout.attempt_folder(data_dir, job_id, attempt) / "trainer.log"
+    log = layout.attempt_folder(data_dir, job_id, attempt) / layout.TRAINER_LOG
     try:
-        path, size = safely.open_for_download(data_dir, str(log.relative_to(data_dir)))
+        path, size = store.open_file(data_dir, str(log.relative_to(data_dir)))
     except FileGone:  # it printed nothing, or nothing yet
         return ""
     with path.open("rb") as file:

@@ -26,7 +26,7 @@ from api.live.long_poll import Look, Wait, look_when_changed
 from api.openapi import CHANGE_BODY
 from jobs import ids
 from jobs.envelope import printable
-from jobs.files import safely
+from jobs.files import store
 from jobs.job import get_job as read_job
 from jobs.log import marks
 from jobs.queue import delete, find, place, requests
@@ -166,7 +166,7 @@ def delete_job(job_id: JobId, unchanged: Unchanged, db: Database, settings: Sett
     with db.begin() as session:
         unchanged.check(session, job_id)
         delete.delete_job(session, job_id)
-    safely.remove_jobs(settings.data_dir, [job_id])
+    store.delete_jobs(settings.data_dir, [job_id])
 
 
 @router.post("/cancel")
@@ -181,5 +181,5 @@ def delete_jobs(wanted: Annotated[Many, InQuery()], db: Database, settings: Sett
     """Delete every job that matches, has ended, and lends its teacher to none that has not."""
     with db.begin() as session:
         deleted = delete.delete_all(session, find.matching(session, wanted.which))
-    safely.remove_jobs(settings.data_dir, deleted)
+    store.delete_jobs(settings.data_dir, deleted)
     return views.bulk(deleted)

@@ -11,12 +11,11 @@ Why this never takes a file from somebody who needs it:
 - Of what no row names, what is younger than the grace time stays nevertheless, as do logs: they have no rows.
 - Collectors may meet: what one has deleted is gone for the other, and a folder goes only when it is empty.
 - A database that is not the one of this data folder must not empty it. So a folder without a row is believed to be a
-  deleted job's only if it says so (`files.remove_jobs` renames it first), or if the database knows an older job.
+  deleted job's only if it says so (`store.delete_jobs` renames it first), or if the database knows an older job.
 """
 
 import contextlib
 import os
-import re
 import stat
 import threading
 import time
@@ -28,7 +27,7 @@ from sqlalchemy import func, select
 
 from jobs import ids
 from jobs.database.engine import Sessions
-from jobs.files import layout, safely
+from jobs.files import layout, store
 from jobs.pace import rest
 from jobs.states import State
 from jobs.tables import File, Job
@@ -39,10 +38,6 @@ DRAFT_GRACE_SECONDS = 24 * 3600.0
 """Of drafts of label tables: another run with the same teacher may go on with them."""
 
 BATCH = 100
-
-_ATTEMPT = re.compile(r"attempt-([1-9][0-9]{0,8})", re.ASCII)
-_LOG = re.compile(r"[^.].*\.log(\.[0-9]+)?", re.ASCII)
-_MARK = ".garbage-collected"
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ class Collected:
 
 def is_due(data_dir: Path, every_seconds: float) -> bool:
     """Whether it is time again: of the processes that share a data folder one is enough. True starts the time anew."""
-    mark = data_dir / _MARK
+    mark = data_dir / layout.GARBAGE_COLLECTED
     with contextlib.suppress(FileNotFoundError):
         if 0 <= time.time() - mark.stat().st_mtime < every_seconds:
             return False
@@ -87,7 +82,7 @@ def collect(
         total += _collect_jobs(db, data_dir, folders[first : first + BATCH], before=before)
         if rest(stop, began):
             return total
-    drafts = cache.collect(data_dir / "labels", older_than_seconds=drafts_older_than_seconds)
+    drafts = cache.collect(data_dir / layout.LABELS, older_than_seconds=drafts_older_than_seconds)
     return total + Collected(len(drafts), sum(drafts.values()))
 
 
@@ -108,7 +103,7 @@ class _Seen:
 
 
 def _job_folders(data_dir: Path) -> list[str]:
-    with contextlib.suppress(FileNotFoundError), safely.opened(data_dir, [layout.JOBS]) as folder:
+    with contextlib.suppress(FileNotFoundError), store.open_folder(data_dir, [layout.JOBS]) as folder:
         return sorted(name for name in os.listdir(folder) if ids.is_id("job", name.removeprefix(layout.DELETED)))
     return []
 
@@ -141,11 +136,11 @@ def _unused(
     """What attempts that are over have left without a row. Links and the like are not ours: they stay."""
     last_over = attempt - 1 if state is State.RUNNING else attempt
     for thing in things:
-        of = _ATTEMPT.fullmatch(thing.path[2]) if len(thing.path) > 2 else None
-        if of is None or int(of[1]) > last_over or thing.facts.st_mtime >= before:
+        attempt_of = layout.attempt_of(thing.path[2]) if len(thing.path) > 2 else None
+        if attempt_of is None or attempt_of > last_over or thing.facts.st_mtime >= before:
             continue
         if thing.is_folder or (
-            thing.is_file and "/".join(thing.path) not in named and not _LOG.fullmatch(thing.path[-1])
+            thing.is_file and "/".join(thing.path) not in named and not layout.is_log(thing.path[-1])
         ):
             yield thing
 
@@ -156,7 +151,7 @@ def _unused(
 def _look(data_dir: Path, name: str) -> list[_Seen]:
     """All that is in a job's folder; what a folder holds comes before the folder itself."""
     seen: list[_Seen] = []
-    with contextlib.suppress(OSError), safely.opened(data_dir, [layout.JOBS]) as jobs:
+    with contextlib.suppress(OSError), store.open_folder(data_dir, [layout.JOBS]) as jobs:
         _look_at(jobs, (layout.JOBS, name), seen)
     return seen
 
@@ -192,7 +187,7 @@ def _delete_one(data_dir: Path, thing: _Seen) -> bool:
     """Whether it is gone, by us. What was written anew since we looked stays."""
     *parents, name = thing.path
     try:
-        with safely.opened(data_dir, parents) as folder:
+        with store.open_folder(data_dir, parents) as folder:
             if thing.is_folder:
                 os.rmdir(name, dir_fd=folder)
                 return True

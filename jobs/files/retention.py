@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, lazyload
 from jobs import ids
 from jobs.errors import CheckpointNotFound, JobNotFound, NotStorable
 from jobs.files.layout import is_name
-from jobs.files.safely import check as check_path
+from jobs.files.store import check as check_path
 from jobs.tables import Checkpoint, File, FileKind, Job
 
 RESUMES_KEPT = 2

@@ -13,7 +13,7 @@ from jobs.tables import Job
 
 
 def delete_job(session: Session, job_id: str) -> None:
-    """Forget a job that has ended, and everything about it; its folder goes after the commit (`files.remove_jobs`).
+    """Forget a job that has ended, and everything about it; its folder goes after the commit (`store.delete_jobs`).
 
     Raises `NotAllowed` while it has not ended, and `InUse` while it lends its teacher.
     """

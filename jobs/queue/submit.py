@@ -18,7 +18,7 @@ from jobs.database import clock, storable
 from jobs.database.engine import Sessions
 from jobs.envelope import Envelope
 from jobs.errors import KeyReused, NoTeacher, SpecRefused
-from jobs.files import quota
+from jobs.files import layout, quota
 from jobs.job import columns_of, get_job, keep_job
 from jobs.log import events
 from jobs.log.events import Said
@@ -87,7 +87,7 @@ def submit(
     with db.read() as session:
         quota.check(session, settings)
         submission = draft(session)
-    check_data(submission.spec.config, settings.data_dir / "datasets")  # a slow disk holds up nobody who writes
+    check_data(submission.spec.config, settings.data_dir / layout.DATASETS)  # a slow disk holds up nobody who writes
     add = partial(_add, db, submission, confirm, idempotency)
     try:
         return add(), True

@@ -11,9 +11,8 @@ from jobs.files import find
 from jobs.job import get_job, keep_job
 from jobs.states import FINAL, State
 from jobs.tables import File, Job
+from kd.outputs import TEACHER
 from kd.spec import GuideSpec, TeacherOfJob, TrainSpec
-
-WEIGHTS = "teacher.safetensors"
 
 
 def check(session: Session, spec: TrainSpec | GuideSpec) -> None:
@@ -44,7 +43,7 @@ def path(session: Session, job_id: str, spec: Mapping[str, Any]) -> str | None:
     if teacher is None:
         return None
     with contextlib.suppress(ArtifactNotFound):  # an earlier attempt of the job has made them its own
-        return find.artifact(session, job_id, WEIGHTS).path
+        return find.artifact(session, job_id, TEACHER).path
     with contextlib.suppress(NoTeacher):
         return _weights(session, _job(session, teacher), teacher).path
     return None
@@ -60,14 +59,14 @@ def _job(session: Session, teacher: TeacherOfJob) -> Job:
 def _weights(session: Session, job: Job, teacher: TeacherOfJob) -> File:
     with contextlib.suppress(ArtifactNotFound, CheckpointNotFound):
         if teacher.role == "teacher":
-            return find.artifact(session, job.id, WEIGHTS)
+            return find.artifact(session, job.id, TEACHER)
         if job.state in FINAL:  # until then a better student may take the best one's place
             student = find.checkpoint(session, job.id, "best").student
             assert student is not None, "only checkpoints with a student are found"
             return student
     if job.state in FINAL:
         raise NoTeacher(job.id, f"{_ended(job.state)} without a {teacher.role} to take over")
-    until = f"its artifacts list {WEIGHTS}" if teacher.role == "teacher" else f"its status is {State.SUCCEEDED}"
+    until = f"its artifacts list {TEACHER}" if teacher.role == "teacher" else f"its status is {State.SUCCEEDED}"
     raise NoTeacher(job.id, f"is {job.state} and has no finished {teacher.role} yet: wait until {until}")
 
 

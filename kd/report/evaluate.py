@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from kd import disk
+from kd import disk, outputs
 from kd.evaluation import cost
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import agreement, score
@@ -64,7 +64,7 @@ def evaluate(bench: Workbench) -> Iterator[Event]:
     yield from verdict.remarks(metrics, predictions, labels_N)
     yield from bench.finish({"metrics": metrics})
     content = document(config, bench.dataset, metrics, position.seconds, archs, predictions, labels_N)
-    yield Wrote(file=disk.write_text(json.dumps(content, indent=2), bench.out, Path("report.json")))
+    yield Wrote(file=disk.write_text(json.dumps(content, indent=2), bench.out, Path(outputs.REPORT)))
     yield Finished(step=position.step, metrics=metrics, seconds=position.seconds)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from kd import outputs
 from kd.errors import TeacherUnfit
 from kd.events import Evaluated, Event, Noted, PhaseStarted, Wrote
 from kd.models.weights import copy_of, load_model, save_weights
@@ -40,7 +41,7 @@ def obtain_teacher(bench: Workbench) -> Iterator[Event]:
         )
     if bench.team.leads:
         facts = bench.facts(bench.teacher_arch)
-        yield Wrote(file=save_weights(outcome["best"], facts, bench.out, Path("teacher.safetensors")))
+        yield Wrote(file=save_weights(outcome["best"], facts, bench.out, Path(outputs.TEACHER)))
 
 
 def bring(bench: Workbench, wanted: TeacherOfJob) -> Iterator[Event]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from kd import outputs
 from kd.disk import write
 from kd.errors import BadResume, DamagedResume
 from kd.events import SavedFile
@@ -17,7 +18,7 @@ RESUME_FORMAT = 2
 def save_position(position: Position, run_digest: str, out: Path) -> SavedFile:
     """Write a resume state under `out`."""
     content = {"format": RESUME_FORMAT, "run": run_digest, "position": vars(position)}
-    return write(out, folder_of(position.step) / "resume.pt", lambda file: torch.save(content, file))
+    return write(out, folder_of(position.step) / outputs.RESUME, lambda file: torch.save(content, file))
 
 
 def load_position(path: Path, run_digest: str) -> Position:
@@ -53,8 +54,8 @@ def _ask_the_disk_for(path: Path) -> None:
 
 def save_student(state: State, facts: Facts, step: int, out: Path) -> SavedFile:
     """Write a student's weights, with what one must know to use them."""
-    return save_weights(state, facts, out, folder_of(step) / "student.safetensors")
+    return save_weights(state, facts, out, folder_of(step) / outputs.STUDENT)
 
 
 def folder_of(step: int) -> Path:
-    return Path("checkpoints") / f"step-{step:09d}"
+    return Path(outputs.CHECKPOINTS) / f"step-{step:09d}"

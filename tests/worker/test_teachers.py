@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from jobs import tables as module
-from jobs.files import find, layout, retention, safely
+from jobs.files import find, layout, retention, store
 from jobs.job import get_job
 from jobs.log import curves, events
 from jobs.queue import fence, leases, recording
@@ -89,7 +89,7 @@ def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
     """Its job has gone on after a restart, and gives up the file that the borrower was told of."""
     teacher, path = finished_teacher
     job_id = submit(tiny(teacher={"job": teacher}))
-    hold, times = safely.hold, iter(("before it is held", "after"))
+    hold, times = store.link_teacher, iter(("before it is held", "after"))
 
     def write_anew() -> None:
         anew = path.parent.with_name("attempt-2") / path.name
@@ -106,7 +106,7 @@ def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
             write_anew()
         return held
 
-    monkeypatch.setattr(safely, "hold", hold_meanwhile)
+    monkeypatch.setattr(store, "link_teacher", hold_meanwhile)
 
     supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event()))
 
