@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from api.http.problems import Invalid, NotJson, WrongContentType
 from kd.spec import faults
 
+REF = "#/components/schemas/{model}"
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -60,6 +62,12 @@ def of(model: type[Model]) -> Callable[[bytes], Model]:
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     """For `openapi_extra`: such a route reads its body itself, more strictly than FastAPI would."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+def reference(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The same, for a model that `api.openapi` adds to the document's components."""
+    schema = {"$ref": REF.format(model=model.__name__)}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,11 +19,10 @@ from api.http.pages import PageQuery
 from api.http.problems import Invalid
 from api.http.queries import Query, separate
 from api.jobs import views
-from api.jobs.body import Changed
+from api.jobs.body import CHANGE_BODY, Changed
 from api.jobs.shown import Unchanged, shown
 from api.jobs.submit import CONFLICTS
 from api.live.long_poll import Look, Wait, look_when_changed
-from api.openapi import CHANGE_BODY
 from jobs import ids
 from jobs.envelope import printable
 from jobs.files import store

@@ -9,9 +9,8 @@ from fastapi import APIRouter, Response
 from api.dependencies import Database, JobId, Lanes, Notifier, Settings
 from api.http import conditional, idempotency
 from api.jobs import retry, views
-from api.jobs.body import Retried, Submitted
+from api.jobs.body import RETRY_BODY, SUBMISSION_BODY, Retried, Submitted
 from api.jobs.shown import Unchanged, shown
-from api.openapi import RETRY_BODY, SUBMISSION_BODY
 from jobs.queue.submit import Idempotency, submit
 from jobs.tables import Job
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -10,7 +11,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from api.http.problems import Invalid, TooManyStreams
-from api.jobs import views
 from api.live.lookout import Lookout
 from jobs.database.engine import UNREACHABLE
 from jobs.errors import JobNotFound
@@ -27,11 +27,23 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Acce
 log = structlog.get_logger()
 
 
+class Event(Protocol):
+    """An event as clients are shown it."""
+
+    seq: int
+    type: str
+
+    def model_dump_json(self) -> str: ...
+
+
+AnyEvent = TypeVar("AnyEvent", bound=Event, covariant=True)
+
+
 @dataclass(frozen=True)
-class Part:
+class Part(Generic[AnyEvent]):
     """Events that follow each other, as they were at one moment."""
 
-    events: Sequence[views.Event]
+    events: Sequence[AnyEvent]
     is_whole: bool
     """No other followed them."""
     has_ended: bool
@@ -44,7 +56,7 @@ class Part:
         return self.is_whole and self.has_ended
 
 
-Read = Callable[[int, int], Part]
+Read = Callable[[int, int], Part[Event]]
 """The events after this number, at most so many."""
 
 
@@ -93,7 +105,7 @@ class EventStream(EventSourceResponse):
             yield KEEPALIVE_COMMENT
 
 
-def _written(event: views.Event) -> bytes:
+def _written(event: Event) -> bytes:
     kind = " ".join(event.type.split())  # a line's end would begin another field
     return format_sse_event(id=str(event.seq), event=kind, data_str=event.model_dump_json())
 

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from jobs.database import storable
 from jobs.job import get_job
+from jobs.log import outbox
 from jobs.states import State
 from jobs.tables import Event, Job
-from jobs.webhooks import outbox
 
 EVENTS = (
     "state",

@@ -1,7 +1,7 @@
 """Webhooks: who wants to hear of which events, and what became of it.
 
 A pending delivery belongs to an enabled webhook: whoever disables one fails its pending deliveries, under a lock that
-whoever adds a delivery takes too. `outbox.py` adds them, `deliveries.py` sends them.
+whoever adds a delivery takes too. `jobs.log.outbox` adds them, `deliveries.py` sends them.
 """
 
 import base64
@@ -19,9 +19,9 @@ from jobs import ids, pages
 from jobs.database import clock, storable
 from jobs.errors import DeliveryNotFound, JobError, WebhookNotFound
 from jobs.log.events import EVENTS
+from jobs.log.outbox import forget_listeners
 from jobs.pages import Page
 from jobs.tables import Delivery, DeliveryState, Webhook
-from jobs.webhooks.outbox import forget_listeners
 
 MOST = 100
 """Every event is held against every webhook."""

@@ -15,7 +15,7 @@ AT_ONCE = 1_000
 
 
 def enqueue(session: Session, changes: Sequence[tuple[Any, Sequence[Any]]]) -> None:
-    """Called by `history` for the events of each row, which took the last numbers of its `events_seq`.
+    """Called by `jobs.log.events` for the events of each row, which took the last numbers of its `events_seq`.
 
     A delivery for each webhook that wants one of them: it exists if and only if the event does.
     """
@@ -95,7 +95,7 @@ def _wants(words: Sequence[str], type: str, data: Mapping[str, Any]) -> bool:
 
 
 def _labelled(labels: Mapping[str, str], label: str | None) -> bool:
-    """As `store.labelled`, for one job."""
+    """As `jobs.queue.find.labelled`, for one job."""
     if label is None:
         return True
     key, equals, value = label.partition("=")
