@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session, aliased
 
-from jobs import ids
 from jobs.database import clock
 from jobs.files import retention
 from jobs.log import events
@@ -38,10 +37,9 @@ def claim(
     worker: str,
     ttl: timedelta,
     offer: Offer | None = None,
-    job_id: str | None = None,
     now: datetime | None = None,
 ) -> Claim | None:
-    """Take the first job that waits (or `job_id`, if it still does) and that suits `offer`; None if there is none.
+    """Take the first job that waits and that suits `offer` (None: any); None if there is none.
 
     A stall is counted in advance, and taken back by the first progress: nobody can count it for a worker that is dead.
     """
@@ -49,10 +47,6 @@ def claim(
     first = select(waiting.id).where(waiting.state == State.QUEUED)
     if offer is not None:
         first = first.where(*needs.suits(offer, waiting))
-    if job_id is not None:
-        if not ids.is_id("job", job_id):
-            return None
-        first = first.where(waiting.id == job_id)
     first = first.order_by(waiting.priority.desc(), waiting.created_at, waiting.id).limit(1)
     at = clock.now_or(now)
     row = session.execute(

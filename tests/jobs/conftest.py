@@ -16,6 +16,7 @@ from jobs.queue.rescue import rescue_expired
 from jobs.tables import Delivery, FileKind, Job
 from jobs.webhooks import deliveries, subscriptions
 from kd.spec import parse
+from tests.support.claiming import claim_job
 
 HOOK_URL = "https://hooks.example/stillhouse"
 
@@ -36,7 +37,9 @@ def add(db, NOON: datetime) -> Callable[..., str]:
 def claim(db, NOON: datetime, TTL: timedelta) -> Callable[..., Claim | None]:
     def claim(worker: str = "w1", *, now: datetime = NOON, ttl: timedelta = TTL, job_id: str | None = None):
         with db.begin() as session:
-            return leases.claim(session, worker=worker, ttl=ttl, job_id=job_id, now=now)
+            if job_id is not None:
+                return claim_job(session, job_id, worker=worker, ttl=ttl, now=now)
+            return leases.claim(session, worker=worker, ttl=ttl, now=now)
 
     return claim
 

@@ -23,6 +23,7 @@ from jobs.queue import leases, recording
 from jobs.queue.fence import Claim
 from jobs.states import State
 from jobs.tables import FileKind
+from tests.support.claiming import claim_job
 
 KD = [sys.executable, "-m", "cli.main"]
 
@@ -85,9 +86,7 @@ class Worker:
 
     def claim(self, job_id: str) -> Claim:
         with self.server.db.begin() as session:
-            claim = leases.claim(session, worker="w1", ttl=timedelta(seconds=60), job_id=job_id)
-        assert claim is not None
-        return claim
+            return claim_job(session, job_id, worker="w1", ttl=timedelta(seconds=60))
 
     def say(self, claim: Claim, kind: str, **said: Any) -> None:
         with self.server.db.begin() as session:

@@ -14,6 +14,7 @@ from jobs.queue import fence, leases, recording
 from jobs.queue.submit import add_job
 from jobs.states import State
 from jobs.tables import File, Job
+from tests.support.claiming import claim_job
 from tests.support.databases import ON_ONE_DATABASE
 from worker.attempt import supervise
 from worker.reserve import Trainers
@@ -31,7 +32,7 @@ def finished_teacher(tiny, submit, db, TTL, settings):
     """A job whose teacher is published, as far as rows and files can tell."""
     with db.begin() as session:
         job = add_job(session, tiny())
-        claim = leases.claim(session, worker="w1", ttl=TTL, job_id=job.id)
+        claim = claim_job(session, job.id, worker="w1", ttl=TTL)
     path = layout.attempt_folder(settings.data_dir, job.id, 1) / "teacher.safetensors"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")
@@ -136,7 +137,7 @@ def test_a_claim_brings_the_teacher_and_after_the_first_attempt_the_jobs_own_cop
 
     def claim(of: str) -> fence.Claim:
         with db.begin() as session:
-            return leases.claim(session, worker="w1", ttl=TTL, job_id=of)
+            return claim_job(session, of, worker="w1", ttl=TTL)
 
     first = claim(job_id)
     own = retention.NewFile(

@@ -164,7 +164,7 @@ def test_to_cancel_while_a_worker_claims_leaves_no_job_half_way(db, database_url
         asker.start()
         both.wait()
         with db.begin() as session:
-            held = leases.claim(session, worker="w1", ttl=SECOND, job_id=job_id)
+            held = leases.claim(session, worker="w1", ttl=SECOND)
         asker.join()
 
         row = job(job_id)
