@@ -10,7 +10,7 @@ from api.dependencies import Database, JobId, Lanes, Notifier, Settings
 from api.http import conditional, idempotency
 from api.jobs import retry, views
 from api.jobs.body import RETRY_BODY, SUBMISSION_BODY, Retried, Submitted
-from api.jobs.shown import Unchanged, shown
+from api.jobs.shown import Unchanged, view_of
 from jobs.queue.submit import Idempotency, submit
 from jobs.tables import Job
 
@@ -22,8 +22,6 @@ MADE: dict[int | str, dict[str, Any]] = {
     201: {"headers": LOCATION},
     507: {"description": "the disk, or what jobs may take of it, is full"},
 }
-
-
 CONFLICTS: dict[int | str, dict[str, Any]] = {
     409: {"description": "the job's state does not allow it; `allowed` says what it does"},
     412: {"description": "the job is no longer as `If-Match` says"},
@@ -71,5 +69,5 @@ def _answer(db: Database, notifier: Notifier, add: Callable[[], tuple[Job, bool]
         notifier.job_queued(job.id)  # after the commit: a worker may look at once
     headers = {"Location": views.job_url(job.id), **({} if is_new else idempotency.REPLAYED)}
     with db.read() as session:  # and not while nobody else can write
-        view = shown(session, job)
+        view = view_of(session, job)
     return conditional.answer(view, 201 if is_new else 200, headers)
