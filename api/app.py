@@ -87,7 +87,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.webhook_sender.start()
     app.state.lookout, app.state.lanes = Lookout(app.state.database), Lanes()
     try:
-        with shutdown.told(app.state.lookout.leave):
+        with shutdown.at_shutdown(app.state.lookout.leave):
             yield
     finally:
         await app.state.lookout.close()

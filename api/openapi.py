@@ -21,13 +21,13 @@ def complete(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if not done:
-            done.append(_completed(of_routes()))
+            done.append(_complete(of_routes()))
         return done[0]
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _completed(document: dict[str, Any]) -> dict[str, Any]:
+def _complete(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

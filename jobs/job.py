@@ -27,7 +27,7 @@ def lock_job(session: Session, job_id: str) -> None:
 
 
 def keep_job(session: Session, job_id: str) -> None:
-    """Let nobody delete the job until the transaction ends: for who is about to name it in another one."""
+    """Let nobody delete the job until the transaction ends, which is about to make another row name it."""
     session.execute(select(Job.id).where(Job.id == job_id).with_for_update(read=True, key_share=True))
 
 

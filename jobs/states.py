@@ -99,10 +99,6 @@ MOVES = (
 FINAL = frozenset(State) - {move.before for move in MOVES}
 
 
-def may_follow(before: State, after: State) -> bool:
-    return any((move.before, move.after) == (before, after) for move in MOVES)
-
-
 # What users may ask of a job, by its state.
 ACTIONS: dict[State, tuple[str, ...]] = {
     State.QUEUED: ("cancel", "pause"),

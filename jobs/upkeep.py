@@ -47,11 +47,11 @@ class Upkeep:
     def _repeat(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
             try:
-                self.once()
+                self.run_once()
             except Exception as error:  # a database that is away now may be back in a moment
                 log.warning("upkeep_failed", error=str(error))
 
-    def once(self) -> None:
+    def run_once(self) -> None:
         with self._database.begin() as session:
             rescued = rescue.rescue_expired(session, max_stalls=self._settings.max_stalls)
             expired = rescue.expire_waiting(session)

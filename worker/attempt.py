@@ -53,7 +53,7 @@ def supervise(worker: Worker) -> bool:
     ttl = timedelta(seconds=worker.settings.lease_seconds)
     if worker.unanswered:
         with worker.db.begin() as session:
-            leases.put_back_all_of(session, worker.name, max_stalls=worker.settings.max_stalls)
+            leases.requeue_all_of(session, worker.name, max_stalls=worker.settings.max_stalls)
         worker.unanswered = False
     asked = time.monotonic()
     try:
@@ -227,7 +227,7 @@ class Attempt:
 
     def _teacher_file(self) -> str | None:
         """The weights of the teacher if another job has it; None if it is trained in this one. Raises `NoTeacher`."""
-        wanted = lending.wanted(self.claim.spec)
+        wanted = lending.teacher_of(self.claim.spec)
         if wanted is None:
             return None
         for path in self._teacher_paths():
@@ -241,7 +241,7 @@ class Attempt:
         if self.claim.teacher is not None:
             yield self.claim.teacher
         with self.worker.db.read() as session:
-            path = lending.path(session, self.claim.job_id, self.claim.spec)
+            path = lending.find_weights(session, self.claim.job_id, self.claim.spec)
         if path is not None:
             yield path
 
@@ -272,7 +272,7 @@ class Attempt:
         data, job_id = self.worker.settings.data_dir, self.claim.job_id
         with self.worker.db.begin() as session:
             state, unused = self._end(session, child)
-            named = retention.named(session, job_id)
+            named = retention.paths_of(session, job_id)
         store.delete(data, unused)
         if state in FINAL:
             store.delete_unnamed(data, job_id, keep=named)  # what a killed trainer had written but not yet published

@@ -33,14 +33,14 @@ def _spec(job: Job, retry: Retry) -> dict[str, Any]:
         suggested = (job.error or {}).get("suggested_patch")
         if suggested is None:
             raise Invalid([Fault("/use_suggested_patch", "there is none: the job's error suggests no patch")])
-        patched = merged(patched, suggested)
+        patched = merge_patch(patched, suggested)
     if unknown := retry.patch.keys() - {"mode", "config"}:
         raise Invalid([Fault(f"/patch/{sorted(unknown)[0]}", "a patch has mode and config, and nothing else")])
-    patched = merged(patched, retry.patch)
+    patched = merge_patch(patched, retry.patch)
     return {name: patched[name] for name in ("mode", "config") if name in patched}
 
 
-def merged(target: Any, patch: Any) -> Any:
+def merge_patch(target: Any, patch: Any) -> Any:
     """The target after a JSON merge patch (RFC 7396): null removes, objects are merged, all else replaces."""
     if not isinstance(patch, dict):
         return patch
@@ -49,5 +49,5 @@ def merged(target: Any, patch: Any) -> Any:
         if value is None:
             result.pop(name, None)
         else:
-            result[name] = merged(result.get(name), value)
+            result[name] = merge_patch(result.get(name), value)
     return result

@@ -20,7 +20,7 @@ from api.http.problems import Invalid
 from api.http.queries import Query, separate
 from api.jobs import views
 from api.jobs.body import CHANGE_BODY, Changed
-from api.jobs.shown import Unchanged, shown
+from api.jobs.shown import Unchanged, view_of
 from api.jobs.submit import CONFLICTS
 from api.live.long_poll import Look, Wait, look_when_changed
 from jobs import ids
@@ -118,7 +118,7 @@ async def get_job(
 def _look(db: Database, job_id: str) -> Look:
     with db.read() as session:
         job = read_job(session, job_id)
-        return Look(job_id, represent(shown(session, job)), marks.of(job), job.state in FINAL)
+        return Look(job_id, represent(view_of(session, job)), marks.of(job), job.state in FINAL)
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=views.Job, responses=ASKED)
@@ -146,7 +146,7 @@ def _ask(db: Database, job_id: str, unchanged: Unchanged, what: Callable[[Sessio
     with db.begin() as session:
         unchanged.check(session, job_id)
         job, changed = what(session, job_id)
-        view = shown(session, job)
+        view = view_of(session, job)
     return conditional.answer(view, 202 if changed else 200)
 
 
@@ -155,7 +155,7 @@ def change_job(job_id: JobId, change: Changed, unchanged: Unchanged, db: Databas
     """Another name, other labels, another priority. What is not named stays."""
     with db.begin() as session:
         unchanged.check(session, job_id)
-        view = shown(session, requests.change(session, job_id, change))
+        view = view_of(session, requests.change(session, job_id, change))
     return conditional.answer(view)
 
 

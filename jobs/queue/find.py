@@ -60,7 +60,7 @@ def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
     if which.mode is not None:
         found.append(Job.mode == which.mode)
     if which.label is not None:
-        found.append(labelled(session, which.label))
+        found.append(has_label(session, which.label))
     if which.q:
         found.append(or_(Job.name.icontains(which.q, autoescape=True), Job.id == which.q))
     if which.created_after is not None:
@@ -69,7 +69,7 @@ def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
     return found
 
 
-def labelled(session: Session, label: str) -> ColumnElement[bool]:
+def has_label(session: Session, label: str) -> ColumnElement[bool]:
     """Whether a job has this label: "key" or "key=value"."""
     # Not Job.labels[key]: SQLite's JSON paths cannot quote every key.
     key, equals, value = label.partition("=")

@@ -16,7 +16,7 @@ from jobs.envelope import Change
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.job import get_job
 from jobs.log import events
-from jobs.log.events import Said
+from jobs.log.events import NewEvent
 from jobs.states import ACTIONS, FINAL, State
 from jobs.tables import Job
 
@@ -32,7 +32,7 @@ def cancel(session: Session, job_id: str, now: datetime | None = None) -> tuple[
 
 def cancel_all(session: Session, matching: Sequence[ColumnElement[bool]], now: datetime | None = None) -> list[str]:
     """Cancel every job that matches and has not ended. Returns the ids of those for which that is news."""
-    # In one order, so that two who do this at the same moment wait for each other instead of for ever.
+    # Locked in one order, so that two at the same moment do not deadlock.
     session.execute(select(Job.id).where(*matching, Job.state.not_in(FINAL)).order_by(Job.id).with_for_update())
     return [row.id for row in _cancel(session, matching, now)]
 
@@ -90,7 +90,7 @@ def change(session: Session, job_id: str, wanted: Change, now: datetime | None =
     ).one_or_none()
     if changed is None:
         raise JobNotFound(job_id)
-    events.append(session, changed, [Said("changed", changes)])
+    events.append(session, changed, [NewEvent("changed", changes)])
     return get_job(session, job_id)
 
 
@@ -132,7 +132,7 @@ def _ask(
     events.append_each(
         session,
         [
-            (row, [Said(asked[row.state], {}) if row.state in asked else Said("state", {"state": row.state})])
+            (row, [NewEvent(asked[row.state], {}) if row.state in asked else NewEvent("state", {"state": row.state})])
             for row in rows
         ],
     )

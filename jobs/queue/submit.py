@@ -21,7 +21,7 @@ from jobs.errors import KeyReused, NoTeacher, SpecRefused
 from jobs.files import layout, quota
 from jobs.job import columns_of, get_job, keep_job
 from jobs.log import events
-from jobs.log.events import Said
+from jobs.log.events import NewEvent
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.tables import Job
@@ -87,7 +87,7 @@ def submit(
     with db.read() as session:
         quota.check(session, settings)
         submission = draft(session)
-    check_data(submission.spec.config, settings.data_dir / layout.DATASETS)  # a slow disk holds up nobody who writes
+    check_data(submission.spec.config, settings.data_dir / layout.DATASETS)  # a slow disk holds up no writer
     add = partial(_add, db, submission, confirm, idempotency)
     try:
         return add(), True
@@ -186,5 +186,5 @@ def add_job(
     )
     session.add(job)
     session.flush()
-    events.append(session, job, [Said("state", {"state": State.QUEUED})])
+    events.append(session, job, [NewEvent("state", {"state": State.QUEUED})])
     return job

@@ -133,7 +133,7 @@ def take(db, NOON: datetime) -> Callable[..., deliveries.Claim | None]:
 def fail(db, NOON: datetime) -> Callable[..., bool]:
     def fail(claim: deliveries.Claim, status: int | None = 500, now: datetime = NOON) -> bool:
         with db.begin() as session:
-            return deliveries.failed(session, claim, f"the receiver answered {status}", status, now=now)
+            return deliveries.fail(session, claim, f"the receiver answered {status}", status, now=now)
 
     return fail
 
@@ -142,6 +142,6 @@ def fail(db, NOON: datetime) -> Callable[..., bool]:
 def succeed(db, NOON: datetime) -> Callable[..., bool]:
     def succeed(claim: deliveries.Claim, now: datetime = NOON) -> bool:
         with db.begin() as session:
-            return deliveries.succeeded(session, claim, 204, now=now)
+            return deliveries.succeed(session, claim, 204, now=now)
 
     return succeed

@@ -161,7 +161,7 @@ def test_disabling_waits_for_what_is_being_added(db, add, hook, log, NOON):
 
 def test_every_event_that_is_written_can_be_asked_for():
     code = "".join(path.read_text() for path in Path(jobs.__file__).parent.rglob("*.py"))
-    ours = set(re.findall(r'Said\("(\w+)"', code)) | set(re.findall(r'State\.\w+: "(\w+)"', code))
+    ours = set(re.findall(r'NewEvent\("(\w+)"', code)) | set(re.findall(r'State\.\w+: "(\w+)"', code))
     union, _ = get_args(kd_events.Event)
     trainers = {member.model_fields["event"].default for member in get_args(union)}
 
