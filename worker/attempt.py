@@ -275,7 +275,8 @@ class Attempt:
             named = retention.paths_of(session, job_id)
         store.delete(data, unused)
         if state in FINAL:
-            store.delete_unnamed(data, job_id, keep=named)  # what a killed trainer had written but not yet published
+            # What a killed trainer had written but not yet published.
+            store.delete_unnamed_checkpoints(data, job_id, named=named)
         log.info("job_released", job=job_id, attempt=self.claim.attempt, state=state)
 
     def _end(self, session: Session, child: Child) -> tuple[State, list[str]]:

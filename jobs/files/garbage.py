@@ -15,8 +15,6 @@ Why this never takes a file from somebody who needs it:
 """
 
 import contextlib
-import os
-import stat
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -25,9 +23,9 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from jobs import ids
 from jobs.database.engine import Sessions
 from jobs.files import layout, store
+from jobs.files.store import Entry
 from jobs.pace import rest
 from jobs.states import State
 from jobs.tables import File, Job
@@ -75,7 +73,7 @@ def collect(
 
     With `stop` it takes its time, and ends early once that is set.
     """
-    total, folders = Collected(), _job_folders(data_dir)
+    total, folders = Collected(), store.list_jobs(data_dir)
     for first in range(0, len(folders), BATCH):
         began = time.monotonic()
         before = time.time() - older_than_seconds
@@ -86,30 +84,8 @@ def collect(
     return total + Collected(len(drafts), sum(drafts.values()))
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Something in a folder, as it was when we looked."""
-
-    path: tuple[str, ...]  # from the data folder on
-    facts: os.stat_result
-
-    @property
-    def is_folder(self) -> bool:
-        return stat.S_ISDIR(self.facts.st_mode)
-
-    @property
-    def is_file(self) -> bool:
-        return stat.S_ISREG(self.facts.st_mode)
-
-
-def _job_folders(data_dir: Path) -> list[str]:
-    with contextlib.suppress(FileNotFoundError), store.open_folder(data_dir, [layout.JOBS]) as folder:
-        return sorted(name for name in os.listdir(folder) if ids.is_id("job", name.removeprefix(layout.DELETED)))
-    return []
-
-
 def _collect_jobs(db: Sessions, data_dir: Path, folders: Collection[str], *, before: float) -> Collected:
-    seen = {name: _look(data_dir, name) for name in folders}
+    seen = {name: store.list_job(data_dir, name) for name in folders}
     # Only now the rows: see above.
     with db.read() as session:
         oldest = session.execute(select(func.min(Job.id))).scalar_one()
@@ -131,8 +107,8 @@ def _collect_jobs(db: Sessions, data_dir: Path, folders: Collection[str], *, bef
 
 
 def _unused(
-    things: Iterable[_Seen], state: State, attempt: int, *, named: Collection[str], before: float
-) -> Iterator[_Seen]:
+    things: Iterable[Entry], state: State, attempt: int, *, named: Collection[str], before: float
+) -> Iterator[Entry]:
     """What attempts that are over have left without a row. Links and the like are not ours: they stay."""
     last_over = attempt - 1 if state is State.RUNNING else attempt
     for thing in things:
@@ -145,56 +121,15 @@ def _unused(
             yield thing
 
 
-# -- on disk, never through a link -----------------------------------------------------------------------------
-
-
-def _look(data_dir: Path, name: str) -> list[_Seen]:
-    """All that is in a job's folder; what a folder holds comes before the folder itself."""
-    seen: list[_Seen] = []
-    with contextlib.suppress(OSError), store.open_folder(data_dir, [layout.JOBS]) as jobs:
-        _look_at(jobs, (layout.JOBS, name), seen)
-    return seen
-
-
-def _look_at(parent: int, path: tuple[str, ...], seen: list[_Seen]) -> None:
-    facts = os.stat(path[-1], dir_fd=parent, follow_symlinks=False)
-    if stat.S_ISDIR(facts.st_mode):
-        folder = os.open(path[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        try:
-            for name in os.listdir(folder):
-                with contextlib.suppress(OSError):  # others are at work
-                    _look_at(folder, (*path, name), seen)
-        finally:
-            os.close(folder)
-    seen.append(_Seen(path, facts))
-
-
-def _delete(data_dir: Path, things: Iterable[_Seen], unused: Iterable[_Seen]) -> Collected:
+def _delete(data_dir: Path, things: Iterable[Entry], unused: Iterable[Entry]) -> Collected:
     """Delete what is unused; of folders only those in which nothing stays."""
     going = {thing.path for thing in unused}
     occupied: set[tuple[str, ...]] = set()
     count = size = 0
     for thing in things:
-        goes = thing.path in going and thing.path not in occupied and _delete_one(data_dir, thing)
+        goes = thing.path in going and thing.path not in occupied and store.delete_entry(data_dir, thing)
         if not goes:
             occupied.add(thing.path[:-1])
         elif thing.is_file:
             count, size = count + 1, size + thing.facts.st_size
     return Collected(count, size)
-
-
-def _delete_one(data_dir: Path, thing: _Seen) -> bool:
-    """Whether it is gone, by us. What was written anew since we looked stays."""
-    *parents, name = thing.path
-    try:
-        with store.open_folder(data_dir, parents) as folder:
-            if thing.is_folder:
-                os.rmdir(name, dir_fd=folder)
-                return True
-            now = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not os.path.samestat(now, thing.facts) or now.st_mtime_ns != thing.facts.st_mtime_ns:
-                return False
-            os.unlink(name, dir_fd=folder)
-    except OSError:  # somebody was faster, or it is not ours to delete
-        return False
-    return True

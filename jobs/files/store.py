@@ -10,8 +10,10 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from jobs import ids
 from jobs.errors import FileGone, UnsafePath
 from jobs.files import layout
 from kd.outputs import CHECKPOINTS
@@ -103,22 +105,74 @@ def delete_jobs(data_dir: Path, job_ids: Collection[str]) -> None:
             shutil.rmtree(layout.DELETED + job_id, ignore_errors=True, dir_fd=jobs)  # never through a link
 
 
-def list_checkpoint_files(data_dir: Path, job_id: str) -> list[str]:
-    """The paths of all files of checkpoints that are there, whether a row names them or not."""
-    found = (path for folder in _checkpoint_folders(data_dir, job_id) for path in folder.iterdir() if path.is_file())
-    return [path.relative_to(data_dir).as_posix() for path in found]
+# -- whatever there is, named by rows or not ---------------------------------------------------------------------
 
 
-def delete_unnamed(data_dir: Path, job_id: str, *, keep: Collection[str]) -> None:
+@dataclass(frozen=True)
+class Entry:
+    """Something in a job's folder, as it was when it was listed."""
+
+    path: tuple[str, ...]  # from the data folder on
+    facts: os.stat_result
+
+    @property
+    def is_folder(self) -> bool:
+        return stat.S_ISDIR(self.facts.st_mode)
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.facts.st_mode)
+
+
+def list_jobs(data_dir: Path) -> list[str]:
+    """The names of the folders of jobs, those that were deleted included."""
+    with contextlib.suppress(FileNotFoundError), open_folder(data_dir, [layout.JOBS]) as folder:
+        return sorted(name for name in os.listdir(folder) if ids.is_id("job", name.removeprefix(layout.DELETED)))
+    return []
+
+
+def list_job(data_dir: Path, name: str) -> list[Entry]:
+    """All that is in a job's folder; what a folder holds comes before the folder itself."""
+    found: list[Entry] = []
+    with contextlib.suppress(OSError), open_folder(data_dir, [layout.JOBS]) as jobs:
+        _list(jobs, (layout.JOBS, name), found)
+    return found
+
+
+def _list(parent: int, path: tuple[str, ...], found: list[Entry]) -> None:
+    facts = os.stat(path[-1], dir_fd=parent, follow_symlinks=False)
+    if stat.S_ISDIR(facts.st_mode):
+        folder = os.open(path[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        try:
+            for name in os.listdir(folder):
+                with contextlib.suppress(OSError):  # others are at work
+                    _list(folder, (*path, name), found)
+        finally:
+            os.close(folder)
+    found.append(Entry(path, facts))
+
+
+def delete_entry(data_dir: Path, entry: Entry) -> bool:
+    """Whether it is gone, by us. What was written anew since it was listed stays; so does a folder with files in it."""
+    *parents, name = entry.path
+    try:
+        with open_folder(data_dir, parents) as folder:
+            if entry.is_folder:
+                os.rmdir(name, dir_fd=folder)
+                return True
+            now = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not os.path.samestat(now, entry.facts) or now.st_mtime_ns != entry.facts.st_mtime_ns:
+                return False
+            os.unlink(name, dir_fd=folder)
+    except OSError:  # somebody was faster, or it is not ours to delete
+        return False
+    return True
+
+
+def delete_unnamed_checkpoints(data_dir: Path, job_id: str, *, named: Collection[str]) -> None:
     """Delete checkpoint files that no row names, once no attempt can follow that would write their rows."""
-    delete(data_dir, [path for path in list_checkpoint_files(data_dir, job_id) if path not in keep])
-    for emptied in _checkpoint_folders(data_dir, job_id):
-        with contextlib.suppress(OSError):  # not empty
-            emptied.rmdir()
-
-
-def _checkpoint_folders(data_dir: Path, job_id: str) -> list[Path]:
-    attempts = layout.job_folder(data_dir, job_id).glob("*")
-    return [
-        path for attempt in attempts if layout.attempt_of(attempt.name) for path in attempt.glob(f"{CHECKPOINTS}/*/")
-    ]
+    for entry in list_job(data_dir, job_id):
+        _, _, *inside = entry.path
+        of_checkpoint = len(inside) > 2 and layout.attempt_of(inside[0]) and inside[1] == CHECKPOINTS
+        if of_checkpoint and (entry.is_file or entry.is_folder) and "/".join(entry.path) not in named:
+            delete_entry(data_dir, entry)

@@ -150,3 +150,20 @@ def test_without_links_a_file_is_read_where_it_is(data, monkeypatch):
 
 def test_every_attempt_has_a_folder_of_its_own(tmp_path):
     assert layout.attempt_folder(tmp_path, JOB, 12) == tmp_path / "jobs" / JOB / "attempt-12"
+
+
+def test_checkpoint_files_without_a_row_go_with_their_folders_and_nothing_else_does(data):
+    attempt = layout.attempt_folder(data, JOB, 2)
+    for name in ("checkpoints/step-1/resume.pt", "checkpoints/step-2/resume.pt", "checkpoints/step-3/.resume.pt.x"):
+        (attempt / name).parent.mkdir(parents=True)
+        (attempt / name).write_bytes(b"weights")
+    (attempt / layout.TRAINER_LOG).write_text("said")
+    (attempt / "checkpoints" / "elsewhere").symlink_to(data.parent)
+
+    store.delete_unnamed_checkpoints(data, JOB, named={f"jobs/{JOB}/attempt-2/checkpoints/step-1/resume.pt"})
+
+    left = {path.relative_to(attempt).as_posix() for path in attempt.rglob("*")}
+    stays = ("checkpoints/elsewhere", "checkpoints/step-1", "checkpoints/step-1/resume.pt")
+    assert left == {"trainer.log", "checkpoints", *stays}
+    assert (data / FILE).exists()
+    assert (data.parent / "secret").exists()
