@@ -1,4 +1,4 @@
-"""The tables. Only rows are described here; what may happen to a job is in `jobs.states`, how in `jobs.queue`."""
+"""The tables. Only rows are described here; what may happen to them is in `jobs.queue.place` and its neighbours."""
 
 # All of them, so that whoever knows one knows the whole schema.
 from jobs.tables.base import Base as Base
