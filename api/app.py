@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
@@ -14,7 +13,7 @@ from api.http.body_limit import BodyLimit
 from api.http.cross_site import refuse_other_sites
 from api.http.queries import refuse_queries_nobody_reads
 from api.http.request_id import RequestId
-from api.jobs import events
+from api.jobs import events, submit
 from api.jobs import routes as jobs_routes
 from api.live import shutdown
 from api.live.lanes import Lanes
@@ -23,10 +22,11 @@ from api.webhooks import routes as webhooks_routes
 from api.webhooks.public_addresses import Allowed
 from api.webhooks.sender import WebhookSender
 from jobs.database import migrate
-from jobs.database.engine import connect, sessions
+from jobs.database.engine import Sessions, connect
 from jobs.doorbell.notifier import Notifier
 from jobs.settings import Settings
 from jobs.upkeep import Upkeep
+from jobs.version import VERSION
 
 DESCRIPTION = """Give it labelled images, a teacher and a student architecture; it gives back a small, verified student,
 and an honest answer to the question: was distillation worth it?
@@ -35,6 +35,7 @@ Every error is `application/problem+json` (RFC 9457). Times are RFC 3339, in UTC
 
 
 ROUTERS = (
+    submit.router,
     jobs_routes.router,
     events.router,
     files_routes.router,
@@ -50,7 +51,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     app: FastAPI = FastAPIOffline(
         title="Stillhouse",
-        version=_version(),
+        version=VERSION,
         description=DESCRIPTION,
         lifespan=_lifespan,
         generate_unique_id_function=lambda route: route.name,  # what generated clients call their methods
@@ -78,7 +79,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Nobody else manages the file of a single machine. PostgreSQL's tables change when its operator says so;
         # until then /readyz tells.
         migrate.upgrade(engine)
-    app.state.database = sessions(engine)
+    app.state.database = Sessions(engine)
     app.state.notifier = Notifier(settings.broker_url)
     upkeep = Upkeep(app.state.database, app.state.notifier, settings)
     upkeep.start()
@@ -86,7 +87,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.webhook_sender.start()
     app.state.lookout, app.state.lanes = Lookout(app.state.database), Lanes()
     try:
-        with shutdown.told(app.state.lookout.leave):
+        with shutdown.at_shutdown(app.state.lookout.leave):
             yield
     finally:
         await app.state.lookout.close()
@@ -94,10 +95,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         upkeep.close()
         app.state.notifier.close()
         engine.dispose()
-
-
-def _version() -> str:
-    try:
-        return version("stillhouse")
-    except PackageNotFoundError:  # run from a folder that was never installed
-        return "0"

@@ -2,20 +2,20 @@
 
 import re
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Query as InQuery
 from pydantic import BaseModel, Field
-from pydantic.functional_validators import AfterValidator
-from pydantic_core import PydanticCustomError
 
 from api.dependencies import Settings
 from api.files.routes import BINARY
-from api.http import download, pages
-from api.http.queries import Query
-from jobs.files import safely
+from api.http import download
+from api.http.pages import Page, PageQuery, page
+from jobs.files import layout, store
+from jobs.pages import cut
 from kd.labels import cache
 from kd.labels.cache import Entry, NoSuchTable, TableUnfinished
 from kd.labels.manifest import Manifest
@@ -91,7 +91,6 @@ def label_table(entry: cache.Entry) -> LabelTable:
 
 router = APIRouter(prefix="/label-tables", tags=["label tables"])
 
-FOLDER = "labels"
 PLACE = re.compile(r"\d{16}-[0-9a-f]{32}", re.ASCII)
 
 FILE: dict[int | str, dict[str, Any]] = {**BINARY, 409: {"description": "the table is not finished"}}
@@ -105,33 +104,27 @@ async def _table_id(table_id: str) -> str:
 
 
 async def _folder(settings: Settings) -> Path:
-    return settings.data_dir / FOLDER
+    return settings.data_dir / layout.LABELS
 
 
 TableId = Annotated[str, Depends(_table_id)]
 Folder = Annotated[Path, Depends(_folder)]
 
 
-def _cursor(given: str) -> str:
-    if not PLACE.fullmatch(given):
-        raise PydanticCustomError("cursor", "is no cursor; take `next_cursor` from the page before")
-    return given
+def _matches(pattern: re.Pattern[str], text: str) -> bool:
+    return pattern.fullmatch(text) is not None
 
 
-class TablePage(Query):
-    limit: int = Field(default=20, ge=1, le=100)
-    after: Annotated[str, AfterValidator(_cursor)] | None = Field(
-        default=None, description="`next_cursor` of the page before"
-    )
+class TablePage(PageQuery):
+    is_cursor = partial(_matches, PLACE)
 
 
 @router.get("")
-def list_label_tables(wanted: Annotated[TablePage, InQuery()], folder: Folder) -> pages.Page[LabelTable]:
+def list_label_tables(wanted: Annotated[TablePage, InQuery()], folder: Folder) -> Page[LabelTable]:
     """Label tables, the one used last first."""
     found = [entry for entry in cache.entries(folder) if wanted.after is None or _place(entry) < wanted.after]
-    shown = found[: wanted.limit]
-    next_cursor = _place(shown[-1]) if len(found) > len(shown) else None
-    return pages.page([label_table(entry) for entry in shown], next_cursor)
+    shown = cut(found, wanted.limit, _place)
+    return page([label_table(entry) for entry in shown.items], shown.next_cursor)
 
 
 @router.get("/{table_id}")
@@ -175,5 +168,5 @@ def _complete(folder: Path, table_id: str) -> tuple[Entry, Manifest]:
 
 
 def _serve(request: Request, settings: Settings, entry: Entry, name: str, sha256: str) -> Response:
-    path, _ = safely.open_for_download(settings.data_dir, f"{FOLDER}/{name}")
+    path, _ = store.open_file(settings.data_dir, f"{layout.LABELS}/{name}")
     return download.serve(request, path, name=name, size=entry.sizes[name], sha256=sha256)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI finds in the routes, plus the body of POST /jobs and what errors look like."""
+"""The OpenAPI document: what FastAPI finds in the routes, plus bodies that routes read themselves, and errors."""
 
 from typing import Any
 
@@ -6,41 +6,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.http.body import REF
 from api.http.problems import Problem
-from api.jobs.retry import Retry
-from api.jobs.submit import SUBMISSIONS, Change
+from api.jobs.body import SUBMISSIONS, Retry
+from jobs.envelope import Change
 
-REF = "#/components/schemas/{model}"
 PROBLEM = {"application/problem+json": {"schema": {"$ref": REF.format(model=Problem.__name__)}}}
-
-
-def _body(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
-    schema = {"$ref": REF.format(model=model.__name__)}
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
-
-
-# For openapi_extra: the route reads the body itself, more strictly than FastAPI would.
-SUBMISSION_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "oneOf": [{"$ref": REF.format(model=model.__name__)} for model in SUBMISSIONS.values()],
-                    "discriminator": {
-                        "propertyName": "mode",
-                        "mapping": {mode: REF.format(model=model.__name__) for mode, model in SUBMISSIONS.items()},
-                    },
-                },
-                "examples": {mode: {"value": {"mode": mode, "config": {}}} for mode in SUBMISSIONS},
-            }
-        },
-    }
-}
-
-
-CHANGE_BODY = _body(Change, required=True)
-RETRY_BODY = _body(Retry, required=False)
 
 
 def complete(app: FastAPI) -> None:
@@ -50,13 +21,13 @@ def complete(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if not done:
-            done.append(_completed(of_routes()))
+            done.append(_complete(of_routes()))
         return done[0]
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _completed(document: dict[str, Any]) -> dict[str, Any]:
+def _complete(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from api.dependencies import Database
 from api.http import pages
 from api.http.problems import NoSuchMode, NotReady
-from api.jobs.submit import SUBMISSIONS
+from api.jobs.body import SUBMISSIONS
 from jobs.database import migrate
 from kd.models.catalog import CIFAR_RESNETS, MODELS, SMALL, TORCHVISION, WIDE_RESNETS
 

@@ -27,6 +27,7 @@ from servers import server, site
 from sqlalchemy import delete, select
 
 from client import Client
+from jobs.database.engine import Sessions, connect
 from jobs.files.retention import NewFile
 from jobs.queue import fence, leases, recording
 from jobs.states import FINAL, State
@@ -75,7 +76,7 @@ def measure(kind: str, sizes: Sequence[int], clients: Sequence[int], seconds: fl
 
 
 def _under_load(url: str, database: str, clients: int, seconds: float) -> Seconds:
-    sessions = database.sessions(database.connect(database))
+    sessions = Sessions(connect(database))
     with sessions.read() as session:
         ended = list(session.execute(select(Job.id).where(Job.state.in_(FINAL))).scalars())
     with reporting(database) as running:
@@ -130,7 +131,7 @@ def reporting(database: str) -> Iterator[list[str]]:
 
 def report(database: str, number: int, claimed: Any, over: Any) -> None:
     """What one worker writes."""
-    sessions, ttl, name = database.sessions(database.connect(database)), timedelta(seconds=30), f"reporter-{number}"
+    sessions, ttl, name = Sessions(connect(database)), timedelta(seconds=30), f"reporter-{number}"
     me = roster.Self(name, "localhost", 1, "0", Offer(gpus=0, memory_bytes=2**34))
     with sessions.begin() as session:
         roster.beat(session, me)

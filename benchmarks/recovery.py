@@ -29,7 +29,7 @@ from clients import p50_and_p99
 from servers import Environment, server, site, worker
 
 from client import Client
-from jobs.database.engine import connect, sessions
+from jobs.database.engine import Sessions, connect
 from jobs.workers import roster
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class Bench:
 
     def __init__(self, kind: str, environment: Environment, client: Client, running: contextlib.ExitStack):
         self.kind, self.environment, self.client, self.running = kind, environment, client, running
-        self.db = sessions(connect(environment["STILLHOUSE_DATABASE_URL"]))
+        self.db = Sessions(connect(environment["STILLHOUSE_DATABASE_URL"]))
         self.workers: list[Started] = []
         self.teacher = ""
 

@@ -35,9 +35,9 @@ app = typer.Typer(
 
 def version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version as version_of
+        from jobs.version import VERSION
 
-        console().print(f"stillhouse {version_of('stillhouse')}")
+        console().print(f"stillhouse {VERSION}")
         raise typer.Exit
 
 

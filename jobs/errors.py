@@ -1,6 +1,9 @@
 """What can go wrong with a job: facts in, a sentence out."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+
+from kd.spec import faults
+from kd.spec.faults import Fault
 
 
 class JobError(Exception):
@@ -49,6 +52,14 @@ class NoTeacher(JobError):
     def __init__(self, job_id: str, why: str):
         self.job_id, self.why = job_id, why
         super().__init__(f"Job {job_id} {why}.")
+
+
+class SpecRefused(JobError):
+    """A spec that is valid by itself, and asks for what is not to be had here."""
+
+    def __init__(self, found: Sequence[Fault]):
+        self.faults = found
+        super().__init__(faults.sentence(found))
 
 
 class FileGone(JobError):

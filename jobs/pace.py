@@ -4,7 +4,7 @@ import threading
 import time
 
 REST = 4.0
-"""So many seconds for each second of work."""
+"""Seconds of rest for each second of work."""
 
 
 def rest(stop: threading.Event | None, began: float) -> bool:

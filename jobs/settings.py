@@ -1,7 +1,5 @@
 """Every environment variable, its default, and why one would change it."""
 
-import re
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,7 +10,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from jobs.errors import BadSettings
-from jobs.webhooks.hosts import HOST_NAME, name_or_network, parts
+from jobs.files import layout
+from jobs.webhooks import hosts
+from jobs.webhooks.hosts import Hosts, NoHost
 from kd.labels.cache import DEFAULT_BYTES
 
 PREFIX = "STILLHOUSE_"
@@ -119,15 +119,14 @@ class Settings(BaseSettings):
     @field_validator("webhook_hosts")
     @classmethod
     def _names_and_networks(cls, given: str) -> str:
-        names = [part for part in map(name_or_network, parts(given)) if isinstance(part, str)]
-        # A name without a letter is an address or a network with a slip in it.
-        wrong = [name for name in names if not HOST_NAME.fullmatch(name) or not re.search("[A-Za-z]", name)]
-        if wrong:
+        try:
+            hosts.parse(given)
+        except NoHost as error:
             raise PydanticCustomError(
                 "webhook_hosts",
-                "{part} is neither a host name nor a network; give some by commas, as in hooks.local,10.0.0.0/8",
-                {"part": wrong[0]},
-            )
+                "{what}; give some by commas, as in hooks.local,10.0.0.0/8",
+                {"what": str(error)},
+            ) from None
         return given
 
     @model_validator(mode="after")
@@ -143,19 +142,12 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """The database's URL, also when none was given."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'stillhouse.db'}"
+        return self.database_url or f"sqlite:///{self.data_dir / layout.DATABASE}"
 
     @property
-    def webhook_names(self) -> frozenset[str]:
-        """The names of `webhook_hosts`, in lower case."""
-        found = map(name_or_network, parts(self.webhook_hosts))
-        return frozenset(part.lower().rstrip(".") for part in found if isinstance(part, str))
-
-    @property
-    def webhook_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """The networks of `webhook_hosts`; a single address is a small one."""
-        found = map(name_or_network, parts(self.webhook_hosts))
-        return tuple(part for part in found if not isinstance(part, str))
+    def allowed_hosts(self) -> Hosts:
+        """What `webhook_hosts` names."""
+        return hosts.parse(self.webhook_hosts)
 
 
 def _sentence(problem: Any) -> str:

@@ -1,9 +1,11 @@
-"""The state machine, whole: the states of a job and the moves between them.
+"""The state machine, whole: the states of a job, the moves between them, and who makes which when.
 
-Cancel and pause are requests (columns), not states: a dead owner can never strand a job.
+Each move is one conditional UPDATE: it matches the job as it was, or changes nothing. Cancel and pause are requests
+(columns), not states: a dead owner can never strand a job.
 """
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -26,16 +28,76 @@ class State(StrEnum):
     """Stopped because somebody asked."""
 
 
-MOVES: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.FAILED, State.CANCELLED}),
-    State.RUNNING: frozenset({State.QUEUED, State.PAUSED, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
-    State.PAUSED: frozenset({State.QUEUED, State.CANCELLED}),
-    State.SUCCEEDED: frozenset(),
-    State.FAILED: frozenset(),
-    State.CANCELLED: frozenset(),
-}
+class Move(NamedTuple):
+    """A way from one state to another: the functions that go it, and when."""
 
-FINAL = frozenset(state for state, next_states in MOVES.items() if not next_states)
+    before: State
+    after: State
+    made_by: tuple[str, ...]
+    when: str
+
+
+MOVES = (
+    Move(
+        *(State.QUEUED, State.RUNNING),
+        made_by=("jobs.queue.leases.claim",),
+        when="it is the first in the queue that suits the worker",
+    ),
+    Move(
+        *(State.QUEUED, State.PAUSED),
+        made_by=("jobs.queue.requests.pause",),
+        when="somebody asks",
+    ),
+    Move(
+        *(State.QUEUED, State.FAILED),
+        made_by=("jobs.queue.rescue.expire_waiting",),
+        when="it has waited for its first start for longer than max_queue_seconds",
+    ),
+    Move(
+        *(State.QUEUED, State.CANCELLED),
+        made_by=("jobs.queue.requests.cancel", "jobs.queue.requests.cancel_all"),
+        when="somebody asks",
+    ),
+    Move(
+        *(State.RUNNING, State.QUEUED),
+        made_by=("jobs.queue.leases.requeue", "jobs.queue.rescue.rescue_expired"),
+        when="its worker gives it back, or has let its lease run out",
+    ),
+    Move(
+        *(State.RUNNING, State.PAUSED),
+        made_by=("jobs.queue.leases.requeue", "jobs.queue.rescue.rescue_expired"),
+        when="the same, after somebody has asked to pause it",
+    ),
+    Move(
+        *(State.RUNNING, State.CANCELLED),
+        made_by=("jobs.queue.leases.requeue", "jobs.queue.rescue.rescue_expired", "jobs.queue.leases.release"),
+        when="the same, after somebody has asked to cancel it; or its worker has ended the trainer for that",
+    ),
+    Move(
+        *(State.RUNNING, State.FAILED),
+        made_by=("jobs.queue.leases.requeue", "jobs.queue.rescue.rescue_expired", "jobs.queue.leases.release"),
+        when="the same, for the last of max_stalls attempts in a row without progress; or an error is final",
+    ),
+    Move(
+        *(State.RUNNING, State.SUCCEEDED),
+        made_by=("jobs.queue.leases.release",),
+        when="its trainer has finished, also if somebody has asked to cancel it a moment before",
+    ),
+    Move(
+        *(State.PAUSED, State.QUEUED),
+        made_by=("jobs.queue.requests.resume",),
+        when="somebody asks",
+    ),
+    Move(
+        *(State.PAUSED, State.CANCELLED),
+        made_by=("jobs.queue.requests.cancel", "jobs.queue.requests.cancel_all"),
+        when="somebody asks",
+    ),
+)
+"""All of them. A job begins as QUEUED (`jobs.queue.submit.add_job`)."""
+
+FINAL = frozenset(State) - {move.before for move in MOVES}
+
 
 # What users may ask of a job, by its state.
 ACTIONS: dict[State, tuple[str, ...]] = {

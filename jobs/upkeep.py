@@ -10,7 +10,7 @@ import structlog
 
 from jobs.database.engine import Sessions
 from jobs.doorbell.notifier import Notifier
-from jobs.files import garbage
+from jobs.files import garbage, layout
 from jobs.log import purge
 from jobs.queue import place, rescue
 from jobs.settings import Settings
@@ -47,11 +47,11 @@ class Upkeep:
     def _repeat(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
             try:
-                self.once()
+                self.run_once()
             except Exception as error:  # a database that is away now may be back in a moment
                 log.warning("upkeep_failed", error=str(error))
 
-    def once(self) -> None:
+    def run_once(self) -> None:
         with self._database.begin() as session:
             rescued = rescue.rescue_expired(session, max_stalls=self._settings.max_stalls)
             expired = rescue.expire_waiting(session)
@@ -86,7 +86,9 @@ class Upkeep:
         if found.files:
             log.info("garbage_collected", files=found.files, bytes=found.bytes)
         if found.unknown:
-            log.warning("folders_of_unknown_jobs", count=found.unknown, kept_in=str(self._settings.data_dir / "jobs"))
+            log.warning(
+                "folders_of_unknown_jobs", count=found.unknown, kept_in=str(self._settings.data_dir / layout.JOBS)
+            )
         # Last: where these take too long, files must go all the same.
         if cleared := purge.purge(self._database, self._stop):
             log.info("deleted_jobs_purged", jobs=cleared)

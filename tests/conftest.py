@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url
 
 from jobs.database import migrate
-from jobs.database.engine import Sessions, connect, sessions
+from jobs.database.engine import Sessions, connect
 from jobs.tables import Base
 from tests.support.databases import DATABASES
 
@@ -127,7 +127,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def db(engine: Engine) -> Sessions:
     """Sessions on a migrated, empty database."""
-    return sessions(engine)
+    return Sessions(engine)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from jobs.database.engine import UNREACHABLE
 from jobs.errors import FileGone, LeaseLost, NoTeacher
-from jobs.files import find, layout, retention, safely
+from jobs.files import find, layout, retention, store
 from jobs.queue import leases, recording
 from jobs.queue.fence import Claim
 from jobs.queue.leases import Requests
@@ -53,7 +53,7 @@ def supervise(worker: Worker) -> bool:
     ttl = timedelta(seconds=worker.settings.lease_seconds)
     if worker.unanswered:
         with worker.db.begin() as session:
-            leases.put_back_all_of(session, worker.name, max_stalls=worker.settings.max_stalls)
+            leases.requeue_all_of(session, worker.name, max_stalls=worker.settings.max_stalls)
         worker.unanswered = False
     asked = time.monotonic()
     try:
@@ -128,8 +128,8 @@ class Attempt:
                     spec=self.claim.spec,
                     out=str(self.folder),
                     resume=str(data / self.claim.resume) if self.claim.resume else None,
-                    data_folder=str(data / "datasets"),
-                    label_folder=str(data / "labels"),
+                    data_folder=str(data / layout.DATASETS),
+                    label_folder=str(data / layout.LABELS),
                     log=str(log_path(self.folder)),
                     teacher_file=teacher_file,
                     label_cache_bytes=self.worker.settings.label_cache_bytes,
@@ -144,7 +144,7 @@ class Attempt:
         """Whatever happened: nothing of the trainer is left."""
         if self.child is not None:
             self.child.kill()
-        safely.let_go(self.folder)
+        store.unlink_teacher(self.folder)
 
     def _listen(self, child: Child) -> None:
         """Until the trainer has ended: take what it says, write it down, renew the lease, mind requests and limits."""
@@ -227,12 +227,12 @@ class Attempt:
 
     def _teacher_file(self) -> str | None:
         """The weights of the teacher if another job has it; None if it is trained in this one. Raises `NoTeacher`."""
-        wanted = lending.wanted(self.claim.spec)
+        wanted = lending.teacher_of(self.claim.spec)
         if wanted is None:
             return None
         for path in self._teacher_paths():
             with contextlib.suppress(FileGone):
-                return str(safely.hold(self.worker.settings.data_dir, path, self.folder))
+                return str(store.link_teacher(self.worker.settings.data_dir, path, self.folder))
         raise NoTeacher(wanted.job, f"no longer has the weights of its {wanted.role}, which was to teach here")
 
     def _teacher_paths(self) -> Iterator[str]:
@@ -241,7 +241,7 @@ class Attempt:
         if self.claim.teacher is not None:
             yield self.claim.teacher
         with self.worker.db.read() as session:
-            path = lending.path(session, self.claim.job_id, self.claim.spec)
+            path = lending.find_weights(session, self.claim.job_id, self.claim.spec)
         if path is not None:
             yield path
 
@@ -272,10 +272,11 @@ class Attempt:
         data, job_id = self.worker.settings.data_dir, self.claim.job_id
         with self.worker.db.begin() as session:
             state, unused = self._end(session, child)
-            named = retention.named(session, job_id)
-        safely.remove(data, unused)
+            named = retention.paths_of(session, job_id)
+        store.delete(data, unused)
         if state in FINAL:
-            safely.sweep(data, job_id, keep=named)  # what a killed trainer had written but not yet published
+            # What a killed trainer had written but not yet published.
+            store.delete_unnamed_checkpoints(data, job_id, named=named)
         log.info("job_released", job=job_id, attempt=self.claim.attempt, state=state)
 
     def _end(self, session: Session, child: Child) -> tuple[State, list[str]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from jobs.files import layout
 from worker import descendants
 from worker.lifeline import STOP
 
@@ -153,4 +154,4 @@ def last_words(log: Path) -> str:
 
 def log_path(folder: Path) -> Path:
     """The file that holds what a trainer printed, in its attempt's folder."""
-    return folder / "trainer.log"
+    return folder / layout.TRAINER_LOG

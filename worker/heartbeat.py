@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 
 import psutil
 import structlog
@@ -15,6 +14,7 @@ from jobs.doorbell.notifier import Notifier
 from jobs.files import quota
 from jobs.settings import Settings
 from jobs.upkeep import Upkeep
+from jobs.version import VERSION
 from jobs.workers import roster
 from jobs.workers.needs import Offer
 from kd.machine import cgroups
@@ -56,7 +56,7 @@ class Presence:
     def __init__(self, worker: Worker):
         assert worker.offer is not None, "a worker that is listed says what it offers"
         self._worker = worker
-        self._me = roster.Self(worker.name, socket.gethostname(), os.getpid(), _version(), worker.offer)
+        self._me = roster.Self(worker.name, socket.gethostname(), os.getpid(), VERSION, worker.offer)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="presence", daemon=True)
 
@@ -100,10 +100,3 @@ class Presence:
         elif low_disk is None and worker.low_disk is not None:
             log.info("worker_out_of_trouble", worker=worker.name)
         worker.low_disk = low_disk
-
-
-def _version() -> str:
-    try:
-        return version("stillhouse")
-    except PackageNotFoundError:  # run from a folder that was never installed
-        return "0"

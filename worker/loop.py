@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 def make_worker(settings: Settings) -> Worker:
     """A worker with a name nobody else has."""
-    sessions = database.sessions(database.connect(settings.url))
+    sessions = database.Sessions(database.connect(settings.url))
     worker = Worker(
         name=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}",
         db=sessions,

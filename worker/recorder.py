@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.database.engine import Sessions
 from jobs.errors import AlreadyWritten
-from jobs.files import safely
+from jobs.files import store
 from jobs.files.retention import NewFile
 from jobs.queue import recording
 from jobs.queue.fence import Claim
@@ -155,11 +155,11 @@ class Recorder:
                     files=new,
                     messages=messages,
                 ).superseded
-        safely.remove(self.data_dir, superseded)
+        store.delete(self.data_dir, superseded)
 
     def _new_file(self, kind: FileKind, file: SavedFile) -> NewFile:
-        path = (self.folder / file.path).relative_to(self.data_dir)
-        return NewFile(kind=kind, name=file.name, path=path.as_posix(), size=file.size, sha256=file.sha256)
+        path = store.put(self.data_dir, self.folder / file.path)
+        return NewFile(kind=kind, name=file.name, path=path, size=file.size, sha256=file.sha256)
 
 
 def metrics_of(event: Step | Evaluated | RoundEnded) -> dict[str, float]:

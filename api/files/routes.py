@@ -6,20 +6,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Query as InQuery
 from fastapi.responses import PlainTextResponse
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from api.dependencies import Database, JobId, Settings
 from api.files import views
-from api.http import download, pages
-from api.http.body import Body, parse
-from api.http.problems import Invalid
+from api.http import body, download, pages
 from api.http.queries import Query
 from jobs import ids
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, FileGone
-from jobs.files import find, layout, retention, safely
+from jobs.files import find, layout, retention, store
 from jobs.job import get_job
-from kd import spec
-from kd.spec import faults
+from kd.spec import Part
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
 
@@ -51,34 +48,17 @@ def get_checkpoint(job_id: JobId, checkpoint: str, db: Database) -> views.Checkp
     return views.checkpoint(found)
 
 
-class CheckpointChange(spec.Part):
+class CheckpointChange(Part):
     """What users may change of a checkpoint."""
 
     pinned: bool = Field(description="true: keep it, whatever comes, until the job is deleted")
 
 
-def _parse_change(body: Body) -> CheckpointChange:
-    given = parse(body)
-    try:
-        return CheckpointChange.model_validate(given)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False)
-        raise Invalid(faults.find(details, given, model=CheckpointChange)) from None
-
-
-CHANGE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": CheckpointChange.model_json_schema()}},
-    }
-}
-
-
-@router.patch("/checkpoints/{checkpoint}", openapi_extra=CHANGE_BODY)
+@router.patch("/checkpoints/{checkpoint}", openapi_extra=body.schema_of(CheckpointChange))
 def change_checkpoint(
     job_id: JobId,
     checkpoint: str,
-    change: Annotated[CheckpointChange, Depends(_parse_change)],
+    change: Annotated[CheckpointChange, Depends(body.of(CheckpointChange))],
     db: Database,
     settings: Settings,
 ) -> views.Checkpoint:
@@ -87,7 +67,7 @@ def change_checkpoint(
     with db.begin() as session:
         found = find.checkpoint(session, job_id, checkpoint)
         changed, superseded = retention.pin(session, job_id, found.id, change.pinned)
-    safely.remove(settings.data_dir, superseded)
+    store.delete(settings.data_dir, superseded)
     return views.checkpoint(changed)
 
 
@@ -98,7 +78,7 @@ def download_checkpoint(job_id: JobId, checkpoint: str, request: Request, db: Da
     _check_reference(job_id, checkpoint)
     with db.read() as session:
         student = views.student(find.checkpoint(session, job_id, checkpoint))
-    path, _ = safely.open_for_download(settings.data_dir, student.path)
+    path, _ = store.open_file(settings.data_dir, student.path)
     return download.serve(request, path, name=student.name, size=student.size, sha256=student.sha256)
 
 
@@ -118,7 +98,7 @@ def download_artifact(job_id: JobId, name: str, request: Request, db: Database, 
         raise ArtifactNotFound(job_id, name[:100])
     with db.read() as session:
         found = find.artifact(session, job_id, name)
-    path, _ = safely.open_for_download(settings.data_dir, found.path)
+    path, _ = store.open_file(settings.data_dir, found.path)
     return download.serve(request, path, name=found.name, size=found.size, sha256=found.sha256)
 
 
@@ -140,9 +120,9 @@ def read_log(
 def _tail(data_dir: Path, job_id: str, attempt: int, lines: int) -> str:
     if attempt == 0:
         return ""
-    log = layout.attempt_folder(data_dir, job_id, attempt) / "trainer.log"
+    log = layout.attempt_folder(data_dir, job_id, attempt) / layout.TRAINER_LOG
     try:
-        path, size = safely.open_for_download(data_dir, str(log.relative_to(data_dir)))
+        path, size = store.open_file(data_dir, str(log.relative_to(data_dir)))
     except FileGone:  # it printed nothing, or nothing yet
         return ""
     with path.open("rb") as file:

@@ -21,7 +21,7 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        if _declared(scope) > self.max_bytes:
+        if _content_length(scope) > self.max_bytes:
             return await self._refuse(scope, receive, send)
         received, more, started = 0, True, False
 
@@ -67,6 +67,6 @@ async def _drain(receive: Receive) -> None:
                 return
 
 
-def _declared(scope: Scope) -> int:
+def _content_length(scope: Scope) -> int:
     length = Headers(scope=scope).get("content-length", "")
     return int(length[:20]) if length.isascii() and length.isdigit() else 0

@@ -33,9 +33,7 @@ class Invalid(ApiError):
 
     def __init__(self, found: Sequence[Fault]):
         self.faults = found
-        first, *others = found
-        more = f" (and {len(others)} more: see errors)" if others else ""
-        super().__init__(f"{first.pointer or 'The ' + first.place}: {first.message}{more}.")
+        super().__init__(faults.sentence(found))
 
 
 class NotJson(ApiError):
@@ -118,6 +116,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     WrongContentType: (415, "wrong_content_type"),
     RangeNotSatisfiable: (416, "range_not_satisfiable"),
     Invalid: (422, "invalid"),
+    jobs_errors.SpecRefused: (422, "invalid"),
     jobs_errors.NotStorable: (422, "invalid"),
     jobs_errors.KeyReused: (422, "idempotency_key_reused"),
     NotReady: (503, "not_ready"),
@@ -195,7 +194,7 @@ def request_id(request: Request) -> str:
 
 
 def _extras(error: Exception) -> dict[str, Any]:
-    if isinstance(error, Invalid | NotJson):
+    if isinstance(error, Invalid | NotJson | jobs_errors.SpecRefused):
         return {
             "errors": [
                 {"in": fault.place, "pointer": fault.pointer, "message": fault.message} for fault in error.faults

@@ -73,7 +73,7 @@ def list_events(
     return stream.EventStream(lookout, job_id, read, after)
 
 
-def _events(db: Database, job_id: str, after: int, limit: int) -> stream.Part:
+def _events(db: Database, job_id: str, after: int, limit: int) -> stream.Part[views.Event]:
     with db.read() as session:
         job = read_job(session, job_id)
         found = events_after(session, job_id, after, limit + 1)

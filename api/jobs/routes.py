@@ -1,4 +1,4 @@
-"""Jobs: ask for one, look at it, stop it, change it."""
+"""Jobs: look at them, stop them, change them."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -13,31 +13,27 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy.orm import Session
 
 from api.dependencies import Database, JobId, Lanes, Lookout, Notifier, Settings
-from api.http import conditional, idempotency, pages
+from api.http import conditional, pages
 from api.http.conditional import IfNoneMatch, represent
+from api.http.pages import PageQuery
 from api.http.problems import Invalid
 from api.http.queries import Query, separate
-from api.jobs import retry, views
-from api.jobs.shown import IfMatch, Unchanged, shown
-from api.jobs.submit import Changed, Submission, Submitted, check_data, check_teacher, printable
+from api.jobs import views
+from api.jobs.body import CHANGE_BODY, Changed
+from api.jobs.shown import Unchanged, view_of
+from api.jobs.submit import CONFLICTS
 from api.live.long_poll import Look, Wait, look_when_changed
-from api.openapi import CHANGE_BODY, RETRY_BODY, SUBMISSION_BODY
 from jobs import ids
-from jobs.files import quota, safely
+from jobs.envelope import printable
+from jobs.files import store
 from jobs.job import get_job as read_job
 from jobs.log import marks
-from jobs.queue import delete, find, place, requests, submit
+from jobs.queue import delete, find, place, requests
 from jobs.states import FINAL, State
 from jobs.tables import Job
 from kd.spec.faults import Fault
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
-
-
-def _cursor(given: str) -> str:
-    if not ids.is_id("job", given):
-        raise PydanticCustomError("cursor", "is no cursor; take `next_cursor` from the page before")
-    return given
 
 
 def _of_our_time(at: datetime) -> datetime:
@@ -64,11 +60,8 @@ class JobFilter(Query):
         return find.Filter(self.status, self.mode, self.label, self.q, self.created_after)
 
 
-class JobPage(JobFilter):
-    limit: int = Field(default=20, ge=1, le=100)
-    after: Annotated[str, AfterValidator(_cursor)] | None = Field(
-        default=None, description="`next_cursor` of the page before"
-    )
+class JobPage(PageQuery, JobFilter):
+    is_cursor = partial(ids.is_id, "job")
 
 
 class Many(JobFilter):
@@ -81,106 +74,10 @@ class Many(JobFilter):
         return super().which
 
 
-LOCATION = {"Location": {"description": "where the job is", "schema": {"type": "string"}}}
-MADE: dict[int | str, dict[str, Any]] = {
-    200: {"model": views.Job, "description": "this very request has made it before (`Idempotency-Key`)"},
-    201: {"headers": LOCATION},
-    507: {"description": "the disk, or what jobs may take of it, is full"},
-}
 ASKED: dict[int | str, dict[str, Any]] = {
     200: {"model": views.Job, "description": "that was so before"},
-    409: {"description": "the job's state does not allow it; `allowed` says what it does"},
-    412: {"description": "the job is no longer as `If-Match` says"},
+    **CONFLICTS,
 }
-
-
-@router.post("", status_code=201, response_model=views.Job, openapi_extra=SUBMISSION_BODY, responses=MADE)
-async def submit_job(
-    submission: Submitted, key: idempotency.Key, db: Database, notifier: Notifier, settings: Settings, lanes: Lanes
-) -> Response:
-    """Queue a distillation run."""
-    ask = partial(idempotency.asked, key, "/jobs", submission.body)
-    return await lanes.write(partial(_made, db, notifier, settings, ask, lambda session: submission))
-
-
-@router.post(
-    "/{job_id}/retry",
-    status_code=201,
-    response_model=views.Job,
-    openapi_extra=RETRY_BODY,
-    responses={**MADE, 409: ASKED[409], 412: ASKED[412]},
-)
-async def retry_job(
-    job_id: JobId,
-    wanted: retry.Wanted,
-    key: idempotency.Key,
-    unchanged: Unchanged,
-    db: Database,
-    notifier: Notifier,
-    settings: Settings,
-    lanes: Lanes,
-) -> Response:
-    """Queue the same run once more, as a new job; with a patch of its spec if you like."""
-    ask = partial(idempotency.asked, key, f"/jobs/{job_id}/retry", wanted.body)
-
-    def understand(session: Session) -> Submission:
-        unchanged.look(session, job_id)
-        return retry.submission(session, job_id, wanted)
-
-    return await lanes.write(partial(_made, db, notifier, settings, ask, understand, job_id, unchanged))
-
-
-def _add(session: Session, submission: Submission, request: submit.Idempotency | None, parent: str | None) -> Job:
-    return submit.add_job(
-        session,
-        submission.spec,
-        given=submission.given,
-        name=submission.name,
-        labels=submission.labels,
-        priority=submission.priority,
-        limits=submission.limits,
-        keep_last=submission.keep_last,
-        idempotency=request,
-        parent=parent,
-    )
-
-
-def _made(
-    db: Database,
-    notifier: Notifier,
-    settings: Settings,
-    ask: Callable[[], submit.Idempotency | None],
-    understand: Callable[[Session], Submission],
-    parent: str | None = None,
-    unchanged: IfMatch | None = None,
-) -> Response:
-    """The new job, or the one that the same request has made before: that needs neither room, data nor a teacher.
-
-    What the job shall be is understood twice: once to look at its data, which may take long, and once in the
-    transaction that adds it, for which the parent of a retry must be `unchanged`.
-    """
-    request = ask()  # in this thread: the digest of a large body takes its time
-    job, is_new = idempotency.replayed(db, request), False
-    if job is None:
-        with db.read() as session:
-            quota.check(session, settings)
-            submission = understand(session)
-        check_data(submission, settings)  # a slow disk holds up nobody who writes
-
-        def make(session: Session) -> Job:
-            if parent is not None and unchanged is not None:
-                unchanged.check(session, parent)
-            submission = understand(session)
-            check_teacher(session, submission)
-            return _add(session, submission, request, parent)
-
-        job, is_new = idempotency.once(db, request, make)
-    if is_new:
-        notifier.job_queued(job.id)  # after the commit: a worker may look at once
-    headers = {"Location": views.job_url(job.id), **({} if is_new else idempotency.REPLAYED)}
-    with db.read() as session:  # and not while nobody else can write
-        view = shown(session, job)
-    return conditional.answer(view, 201 if is_new else 200, headers)
 
 
 @router.get("")
@@ -190,7 +87,7 @@ def list_jobs(wanted: Annotated[JobPage, InQuery()], db: Database) -> pages.Page
         found = find.list_jobs(session, limit=wanted.limit, after=wanted.after, which=wanted.which)
         waiting = place.waiting(session, found.items)
     jobs = [views.job(job, waiting.get(job.id)) for job in found.items]
-    return pages.page(jobs, jobs[-1].id if found.has_more else None)
+    return pages.page(jobs, found.next_cursor)
 
 
 @router.get(
@@ -221,7 +118,7 @@ async def get_job(
 def _look(db: Database, job_id: str) -> Look:
     with db.read() as session:
         job = read_job(session, job_id)
-        return Look(job_id, represent(shown(session, job)), marks.of(job), job.state in FINAL)
+        return Look(job_id, represent(view_of(session, job)), marks.of(job), job.state in FINAL)
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=views.Job, responses=ASKED)
@@ -249,7 +146,7 @@ def _ask(db: Database, job_id: str, unchanged: Unchanged, what: Callable[[Sessio
     with db.begin() as session:
         unchanged.check(session, job_id)
         job, changed = what(session, job_id)
-        view = shown(session, job)
+        view = view_of(session, job)
     return conditional.answer(view, 202 if changed else 200)
 
 
@@ -258,7 +155,7 @@ def change_job(job_id: JobId, change: Changed, unchanged: Unchanged, db: Databas
     """Another name, other labels, another priority. What is not named stays."""
     with db.begin() as session:
         unchanged.check(session, job_id)
-        view = shown(session, requests.change(session, job_id, change))
+        view = view_of(session, requests.change(session, job_id, change))
     return conditional.answer(view)
 
 
@@ -268,7 +165,7 @@ def delete_job(job_id: JobId, unchanged: Unchanged, db: Database, settings: Sett
     with db.begin() as session:
         unchanged.check(session, job_id)
         delete.delete_job(session, job_id)
-    safely.remove_jobs(settings.data_dir, [job_id])
+    store.delete_jobs(settings.data_dir, [job_id])
 
 
 @router.post("/cancel")
@@ -283,5 +180,5 @@ def delete_jobs(wanted: Annotated[Many, InQuery()], db: Database, settings: Sett
     """Delete every job that matches, has ended, and lends its teacher to none that has not."""
     with db.begin() as session:
         deleted = delete.delete_all(session, find.matching(session, wanted.which))
-    safely.remove_jobs(settings.data_dir, deleted)
+    store.delete_jobs(settings.data_dir, deleted)
     return views.bulk(deleted)

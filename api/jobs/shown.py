@@ -13,7 +13,7 @@ from jobs.queue import place
 from jobs.tables import Job
 
 
-def shown(session: Session, job: Job) -> views.Job:
+def view_of(session: Session, job: Job) -> views.Job:
     """A job as everybody is shown it, its place in the queue included."""
     return views.job(job, place.waiting(session, [job]).get(job.id))
 
@@ -37,7 +37,7 @@ class IfMatch:
         """The same, as it is at this moment."""
         if self._condition is None:
             return
-        now = represent(shown(session, get_job(session, job_id)))
+        now = represent(view_of(session, get_job(session, job_id)))
         if not names(self._condition, now.etag, weak=False):
             raise PreconditionFailed(now.etag)
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel, Field
 
 from api.http.numbers import Number, Numbers, number
 from jobs import tables as module
+from jobs.envelope import Limits
+from jobs.job import envelope_of
 from jobs.queue.place import Waiting as QueuePlace
 from jobs.states import FINAL, State
 
@@ -35,12 +37,6 @@ class JobError(BaseModel):
     suggested_patch: Annotated[
         dict[str, Any] | None, Field(description="a JSON merge patch of the spec with which it may succeed")
     ]
-
-
-class Limits(BaseModel):
-    max_run_seconds: float | None
-    max_queue_seconds: float | None
-    max_stall_seconds: float | None
 
 
 class Waiting(BaseModel):
@@ -119,17 +115,9 @@ def job(row: module.Job, waiting: QueuePlace | None = None) -> Job:
         phase=row.phase,
         is_terminal=row.state in FINAL,
         mode=row.mode,
-        name=row.name,
-        labels=row.labels,
+        **dict(envelope_of(row)),
         spec=row.spec,
         resolved_spec=row.resolved_spec,
-        priority=row.priority,
-        limits=Limits(
-            max_run_seconds=row.max_run_seconds,
-            max_queue_seconds=row.max_queue_seconds,
-            max_stall_seconds=row.max_stall_seconds,
-        ),
-        keep_last=row.keep_last,
         waiting=waiting and Waiting(position=waiting.position, reason=waiting.reason, message=waiting.message),
         progress=_progress(row.progress),
         latest_metrics=row.latest_metrics,

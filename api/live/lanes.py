@@ -17,7 +17,7 @@ WIDTH = 4
 
 
 class Lanes:
-    """Lives on the event loop. Who waits to write, for a lock or the disk, does not hold up those who only look."""
+    """Lives on the event loop. Writers, which wait for a lock or the disk, do not hold up readers."""
 
     def __init__(self) -> None:
         self._readers, self._writers = anyio.CapacityLimiter(WIDTH), anyio.CapacityLimiter(WIDTH)

@@ -16,7 +16,7 @@ from api.live.lookout import Lookout
 from jobs.log.marks import Mark
 
 MOST_SECONDS = 60
-# So often those who wait look whether their client is still there.
+# How often a long poll looks whether its client is still there.
 PATIENCE_SECONDS = 1.0
 
 SECONDS = re.compile(r"\d{1,9}", re.ASCII)

@@ -1,4 +1,4 @@
-"""Looks at the database for all who wait for news of a job: one small read four times a second for all of them."""
+"""Polls the database for all requests that wait for news of a job: one small read, four times a second, for all."""
 
 import asyncio
 from collections.abc import Callable, Iterator

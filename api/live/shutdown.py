@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def told(leave: Callable[[], None]) -> Iterator[None]:
+def at_shutdown(leave: Callable[[], None]) -> Iterator[None]:
     """Call `leave` on the event loop at a signal that ends the server, and then what the server does at that signal.
 
     Where signals are not the server's to handle (in a thread, in a test) nothing is changed.

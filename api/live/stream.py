@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -10,7 +11,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from api.http.problems import Invalid, TooManyStreams
-from api.jobs import views
 from api.live.lookout import Lookout
 from jobs.database.engine import UNREACHABLE
 from jobs.errors import JobNotFound
@@ -27,11 +27,23 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Acce
 log = structlog.get_logger()
 
 
+class Event(Protocol):
+    """An event as clients are shown it."""
+
+    seq: int
+    type: str
+
+    def model_dump_json(self) -> str: ...
+
+
+AnyEvent = TypeVar("AnyEvent", bound=Event, covariant=True)
+
+
 @dataclass(frozen=True)
-class Part:
+class Part(Generic[AnyEvent]):
     """Events that follow each other, as they were at one moment."""
 
-    events: Sequence[views.Event]
+    events: Sequence[AnyEvent]
     is_whole: bool
     """No other followed them."""
     has_ended: bool
@@ -44,7 +56,7 @@ class Part:
         return self.is_whole and self.has_ended
 
 
-Read = Callable[[int, int], Part]
+Read = Callable[[int, int], Part[Event]]
 """The events after this number, at most so many."""
 
 
@@ -56,7 +68,7 @@ class EventStream(EventSourceResponse):
 
     def __init__(self, lookout: Lookout, job_id: str, read: Read, after: int):
         self._lookout, self._job_id, self._read = lookout, job_id, read
-        super().__init__(self._said(after), headers=HEADERS)
+        super().__init__(self._chunks(after), headers=HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Here, not in the generator: one that is never begun never ends, and would keep its place for ever.
@@ -65,25 +77,25 @@ class EventStream(EventSourceResponse):
                 raise TooManyStreams(self._lookout.streams.most)
             await super().__call__(scope, receive, send)
 
-    async def _said(self, seq: int) -> AsyncIterator[bytes]:
+    async def _chunks(self, seq: int) -> AsyncIterator[bytes]:
         while not self._lookout.leaving:
             try:
                 part = await run_in_threadpool(self._read, seq, PAGE)
-            except JobNotFound:  # deleted under our eyes; who asks again is told
+            except JobNotFound:  # deleted meanwhile; a client that connects again is told
                 return
-            except UNREACHABLE as error:  # who asks again goes on from here
+            except UNREACHABLE as error:  # a client that connects again goes on from here
                 log.warning("event_stream_broken", job_id=self._job_id, error=str(error))
                 return
             if part.events:
                 seq = part.events[-1].seq
-                yield b"".join(_written(event) for event in part.events)
+                yield b"".join(_format(event) for event in part.events)
             if part.is_last:
                 return
             if part.is_whole:
-                async for beat in self._until_after(seq):
+                async for beat in self._heartbeats_until_after(seq):
                     yield beat
 
-    async def _until_after(self, seq: int) -> AsyncIterator[bytes]:
+    async def _heartbeats_until_after(self, seq: int) -> AsyncIterator[bytes]:
         """Heartbeats, until there is an event after this one."""
         while not await self._lookout.news(
             self._job_id, lambda mark: mark is None or mark.events_seq > seq, HEARTBEAT_SECONDS
@@ -93,7 +105,7 @@ class EventStream(EventSourceResponse):
             yield KEEPALIVE_COMMENT
 
 
-def _written(event: views.Event) -> bytes:
+def _format(event: Event) -> bytes:
     kind = " ".join(event.type.split())  # a line's end would begin another field
     return format_sse_event(id=str(event.seq), event=kind, data_str=event.model_dump_json())
 
@@ -117,7 +129,7 @@ def refuse_beyond(newest: int, after: int, last_event_id: str | None) -> None:
 
 
 def is_preferred(accept: str | None) -> bool:
-    """Whether `Accept` asks for a stream rather than for JSON, which those get who do not care."""
+    """Whether `Accept` asks for a stream rather than for JSON, which is the default."""
     return accept is not None and _quality(accept, MEDIA_TYPE) > _quality(accept, "application/json")
 
 

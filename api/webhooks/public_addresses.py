@@ -56,23 +56,23 @@ class Allowed:
 
     @classmethod
     def by(cls, settings: Settings) -> Self:
-        return cls(settings.webhook_names, settings.webhook_networks)
+        return cls(settings.allowed_hosts.names, settings.allowed_hosts.networks)
 
     def name(self, host: str) -> bool:
         return _bare(host) in self.names
 
     def address(self, address: Address) -> bool:
-        return is_public(address) or any(_embedded(address) in network for network in self.networks)
+        return is_public(address) or any(_embedded_ipv4(address) in network for network in self.networks)
 
 
 def is_public(address: Address) -> bool:
-    address = _embedded(address)
+    address = _embedded_ipv4(address)
     if any(address in network for network in NOT_PUBLIC) or address.is_multicast:
         return False
     return address.is_global and (isinstance(address, IPv4Address) or address in GLOBAL_UNICAST)
 
 
-def _embedded(address: Address) -> Address:
+def _embedded_ipv4(address: Address) -> Address:
     """The IPv4 address that an IPv6 address leads to, if it does."""
     if isinstance(address, IPv4Address):
         return address
@@ -165,7 +165,7 @@ class PublicNetwork(httpcore2.NetworkBackend):
             try:
                 # An address, not a name: nothing is looked up again.
                 stream = self._network.connect_tcp(
-                    address, port, _left(self._deadline, timeout), local_address, socket_options
+                    address, port, _seconds_left(self._deadline, timeout), local_address, socket_options
                 )
                 return _Bounded(stream, self._deadline)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
@@ -184,15 +184,15 @@ class _Bounded(httpcore2.NetworkStream):
         self._stream, self._deadline = stream, deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._deadline, timeout))
+        return self._stream.read(max_bytes, _seconds_left(self._deadline, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._deadline, timeout))
+        self._stream.write(buffer, _seconds_left(self._deadline, timeout))
 
     def start_tls(
         self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        secure = self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline, timeout))
+        secure = self._stream.start_tls(ssl_context, server_hostname, _seconds_left(self._deadline, timeout))
         return _Bounded(secure, self._deadline)
 
     def close(self) -> None:
@@ -202,7 +202,7 @@ class _Bounded(httpcore2.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _left(deadline: float, timeout: float | None) -> float:
+def _seconds_left(deadline: float, timeout: float | None) -> float:
     """Seconds that may still pass."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:

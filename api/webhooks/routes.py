@@ -1,30 +1,29 @@
 """Webhooks: who is told of events, what was sent to them, and how that went."""
 
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Query as InQuery
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from api.dependencies import Database, Settings
-from api.http import pages
-from api.http.body import Body, parse
+from api.http import body, pages
+from api.http.pages import PageQuery
 from api.http.problems import Invalid
-from api.http.queries import Query
-from api.jobs.submit import label_key, printable
 from api.webhooks import public_addresses, views
 from api.webhooks.public_addresses import Allowed, Refused
 from api.webhooks.sender import WebhookSender
 from jobs import ids
+from jobs.envelope import label_key, printable
 from jobs.errors import DeliveryNotFound, WebhookNotFound
 from jobs.log.events import EVENTS
 from jobs.tables import DeliveryState
 from jobs.webhooks import subscriptions
 from jobs.webhooks.subscriptions import UnknownEvent
-from kd import spec
-from kd.spec import faults
+from kd.spec import Part
 from kd.spec.faults import Fault
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
@@ -43,7 +42,7 @@ def _label(label: str) -> str:
     return printable(label)
 
 
-class NewWebhook(spec.Part):
+class NewWebhook(Part):
     """Whom to tell of what."""
 
     url: Annotated[str, Field(min_length=1, max_length=public_addresses.MAX_URL), AfterValidator(printable)] = Field(
@@ -60,13 +59,7 @@ class NewWebhook(spec.Part):
     )
 
 
-def _parse(body: Body, settings: Settings) -> NewWebhook:
-    given = parse(body)
-    try:
-        wanted = NewWebhook.model_validate(given)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False)
-        raise Invalid(faults.find(details, given, model=NewWebhook)) from None
+def _wanted(wanted: Annotated[NewWebhook, Depends(body.of(NewWebhook))], settings: Settings) -> NewWebhook:
     try:
         public_addresses.check_url(wanted.url, Allowed.by(settings))
     except Refused as error:
@@ -92,46 +85,29 @@ async def _sender(request: Request) -> WebhookSender:
     return sender
 
 
-Wanted = Annotated[NewWebhook, Depends(_parse)]
+Wanted = Annotated[NewWebhook, Depends(_wanted)]
 WebhookId = Annotated[str, Depends(_webhook_id)]
 DeliveryId = Annotated[str, Depends(_delivery_id)]
 Sender = Annotated[WebhookSender, Depends(_sender)]
 
 
-def _cursor_of(kind: ids.Kind) -> AfterValidator:
-    def cursor(given: str) -> str:
-        if not ids.is_id(kind, given):
-            raise PydanticCustomError("cursor", "is no cursor; take `next_cursor` from the page before")
-        return given
-
-    return AfterValidator(cursor)
+class WebhookPage(PageQuery):
+    is_cursor = partial(ids.is_id, "hook")
 
 
-class WebhookPage(Query):
-    limit: int = Field(default=20, ge=1, le=100)
-    after: Annotated[str, _cursor_of("hook")] | None = Field(
-        default=None, description="`next_cursor` of the page before"
-    )
+class DeliveryPage(PageQuery):
+    is_cursor = partial(ids.is_id, "dlv")
 
-
-class DeliveryPage(Query):
-    limit: int = Field(default=20, ge=1, le=100)
-    after: Annotated[str, _cursor_of("dlv")] | None = Field(
-        default=None, description="`next_cursor` of the page before"
-    )
     state: DeliveryState | None = None
 
 
-BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": NewWebhook.model_json_schema()}}}
-}
 LOCATION = {"Location": {"description": "where the webhook is", "schema": {"type": "string"}}}
 
 
 @router.post(
     "",
     status_code=201,
-    openapi_extra=BODY,
+    openapi_extra=body.schema_of(NewWebhook),
     responses={201: {"headers": LOCATION}, 409: {"description": "there are too many"}},
 )
 def add_webhook(wanted: Wanted, db: Database, response: Response) -> views.NewWebhook:
@@ -148,7 +124,7 @@ def list_webhooks(wanted: Annotated[WebhookPage, InQuery()], db: Database) -> pa
     """Webhooks, the newest first."""
     with db.read() as session:
         found = subscriptions.page(session, limit=wanted.limit, after=wanted.after)
-    return pages.page([views.webhook(row) for row in found.items], found.items[-1].id if found.has_more else None)
+    return pages.page([views.webhook(row) for row in found.items], found.next_cursor)
 
 
 @router.get("/{webhook_id}")
@@ -183,7 +159,7 @@ def list_deliveries(
         found = subscriptions.deliveries(
             session, webhook_id, state=wanted.state, limit=wanted.limit, after=wanted.after
         )
-    return pages.page([views.delivery(row) for row in found.items], found.items[-1].id if found.has_more else None)
+    return pages.page([views.delivery(row) for row in found.items], found.next_cursor)
 
 
 @router.post(

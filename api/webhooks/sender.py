@@ -67,7 +67,7 @@ class WebhookSender:
         """Look now: something has just become due."""
         self._wake.set()
 
-    def once(self, now: datetime | None = None) -> None:
+    def send_all_due(self, now: datetime | None = None) -> None:
         """Send all that is due, and what becomes due by that."""
         while started := self._send_due(now):
             for thread in started:
@@ -118,9 +118,9 @@ class WebhookSender:
             with self._database.begin() as session:
                 if error is None:
                     assert status is not None
-                    deliveries.succeeded(session, claim, status, now)
+                    deliveries.succeed(session, claim, status, now)
                 else:
-                    deliveries.failed(session, claim, error, status, now)
+                    deliveries.fail(session, claim, error, status, now)
             if status == GONE:
                 log.warning("webhook_disabled", webhook=claim.webhook_id, delivery=claim.id)
             elif error is not None and claim.tries > len(DELAYS):
@@ -166,7 +166,7 @@ def _post(claim: Claim, network: PublicNetwork, tls: ssl.SSLContext) -> tuple[in
         "User-Agent": "Stillhouse-Webhooks",
         "Accept": "*/*",
         "Connection": "close",
-    } | signed(claim.secret, claim.id, int(claim.at.timestamp()), body)
+    } | sign(claim.secret, claim.id, int(claim.at.timestamp()), body)
     timeouts = {"connect": CONNECT_SECONDS, "read": TOTAL_SECONDS, "write": TOTAL_SECONDS}
     with (
         connection,
@@ -193,7 +193,7 @@ def message(claim: Claim) -> bytes:
     return views.webhook_message(claim).model_dump_json().encode()
 
 
-def signed(secret: str, id: str, timestamp: int, body: bytes) -> dict[str, str]:
+def sign(secret: str, id: str, timestamp: int, body: bytes) -> dict[str, str]:
     """The headers by which the receiver knows who sent it, and that it is neither old nor another's."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     digest = hmac.digest(key, f"{id}.{timestamp}.".encode() + body, "sha256")

@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 
 from api.jobs.views import Event, event, job_url
 from jobs import tables as module
+from jobs.log.outbox import word_for
 from jobs.webhooks.deliveries import Claim
-from jobs.webhooks.outbox import word_for
 
 
 class WebhookUrls(BaseModel):

@@ -8,6 +8,7 @@ import typer
 from cli.errors import Trouble, extra
 from cli.shown import numbers
 from cli.shown.console import console
+from jobs.files import layout
 
 
 def pack(
@@ -26,13 +27,13 @@ def pack(
     dataset = f"packed/{name.removeprefix('packed/')}"
     found = npz.read(images)
     try:
-        facts = packing.pack(data / "datasets", dataset, found.chunks(), found.classes)
+        facts = packing.pack(data / layout.DATASETS, dataset, found.chunks(), found.classes)
     except OSError as error:
         raise Trouble(f"{error.filename or data}: {error.strerror}") from error
     channels, height, width = facts.shape
     console().print(
         f"{dataset} has {numbers.count(facts.train)} images to learn from and {numbers.count(facts.test)} "
         f"for the test, {height}×{width}×{channels}, in {len(facts.classes)} classes; "
-        f"{numbers.size(facts.count * channels * height * width)} under {data / 'datasets' / dataset}.",
+        f"{numbers.size(facts.count * channels * height * width)} under {data / layout.DATASETS / dataset}.",
         markup=False,
     )

@@ -19,15 +19,16 @@ from cli.shown.console import console, print_json
 from cli.shown.narration import Story
 from cli.shown.progress import Display, display
 from cli.shown.results import Outcome
+from jobs.envelope import Envelope
+from jobs.files import layout
 from kd.events import Event, Finished, Saved, Step
 from kd.labels.cache import DEFAULT_BYTES
+from kd.outputs import REPORT, STUDENT, TEACHER
 from kd.spec import GuideSpec, TeacherOfJob, TrainSpec, parse
 
 MODES: dict[str, type[TrainSpec] | type[GuideSpec]] = {"train": TrainSpec, "guide": GuideSpec}
 # Two, so that one is left should the machine die while it writes the newer one's successor.
 KEPT_RESUME_FILES = 2
-STUDENT = "student.safetensors"
-TEACHER = "teacher.safetensors"
 
 
 def run(
@@ -91,7 +92,7 @@ def run(
         print_json({**finished.model_dump(mode="json", exclude={"event"}), "student": str(student)})
         return
     show(asked, finished, folder, story)
-    console().print(f"The student is {student}, the report {folder / 'report.json'}.", markup=False)
+    console().print(f"The student is {student}, the report {folder / REPORT}.", markup=False)
 
 
 def show(asked: TrainSpec | GuideSpec, finished: Finished, folder: Path, story: Story) -> None:
@@ -132,7 +133,7 @@ def understood(given: dict[str, Any]) -> TrainSpec | GuideSpec:
     """The spec, or every problem of it by its pointer, as the server would say it."""
     from kd.spec import faults
 
-    given = {name: value for name, value in given.items() if name not in specs.ENVELOPE}
+    given = {name: value for name, value in given.items() if name not in Envelope.model_fields}
     if given.get("mode") not in MODES:
         raise Misused(f"There is no mode {given.get('mode')!r}; the modes are {', '.join(MODES)}.")
     try:
@@ -165,8 +166,8 @@ def distil(
                 asked,
                 folder,
                 candidate,
-                data_folder=data / "datasets",
-                label_folder=data / "labels",
+                data_folder=data / layout.DATASETS,
+                label_folder=data / layout.LABELS,
                 teacher_file=teacher_file,
                 device=device,
                 label_cache_bytes=label_cache_bytes,

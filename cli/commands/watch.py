@@ -12,6 +12,7 @@ from cli.shown.console import console, print_json
 from cli.shown.narration import Story
 from cli.shown.progress import Display, Standing, display
 from cli.shown.results import Outcome
+from kd.outputs import TEACHER
 
 if TYPE_CHECKING:
     from client import Client
@@ -121,8 +122,8 @@ def outcome(client: "Client", job: "Json", story: Story) -> Outcome:
     """A succeeded job's result, with the sizes of its files."""
     artifacts = {artifact["name"]: artifact["size"] for artifact in client.artifacts(job["id"])}
     sizes = {"student": client.checkpoint(job["id"], "best")["size"]}
-    if "teacher.safetensors" in artifacts:
-        sizes["teacher"] = artifacts["teacher.safetensors"]
+    if TEACHER in artifacts:
+        sizes["teacher"] = artifacts[TEACHER]
     config = job["resolved_spec"]["config"]
     return Outcome(
         metrics=job["result"]["metrics"],

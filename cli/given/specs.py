@@ -11,9 +11,6 @@ import yaml
 
 from cli.errors import Misused
 
-# What a job has around its spec; `kd run` has no use for it.
-ENVELOPE = ("name", "labels", "priority", "limits", "keep_last")
-
 
 class Loader(yaml.SafeLoader):
     """YAML with the plain scalars of JSON only: `5e-4` is a number, `no` and `2026-01-01` are text."""

@@ -66,19 +66,19 @@ def now_or(now: datetime | None) -> ColumnElement[datetime]:
 
 def after(delay: timedelta, now: datetime | None = None) -> ColumnElement[datetime]:
     """`now` + `delay` as SQL, to write down."""
-    return _DatabaseClock(_seconds(delay)) if now is None else _given(now + delay)
+    return _DatabaseClock(_seconds(delay)) if now is None else _literal(now + delay)
 
 
 def to_compare(now: datetime | None) -> ColumnElement[datetime]:
     """`now` as SQL, for a WHERE."""
-    return _StatementClock(_seconds(timedelta(0))) if now is None else _given(now)
+    return _StatementClock(_seconds(timedelta(0))) if now is None else _literal(now)
 
 
 def _seconds(delay: timedelta) -> ColumnElement[float]:
     return bindparam(None, delay.total_seconds())
 
 
-def _given(now: datetime) -> ColumnElement[datetime]:
+def _literal(now: datetime) -> ColumnElement[datetime]:
     return bindparam(None, now, UtcDateTime())
 
 

@@ -1,6 +1,6 @@
 """From a URL to sessions: SQLite by default, PostgreSQL in production, both with the same promises.
 
-db = sessions(connect(settings.url))
+db = Sessions(connect(settings.url))
 with db.begin() as session: ...  # one transaction that may write; leaving the block commits
 with db.read() as session: ...   # one snapshot; never waits for a writer, commits nothing
 """
@@ -48,10 +48,6 @@ class Sessions(sessionmaker[Session]):
             yield session
 
 
-def sessions(engine: Engine) -> Sessions:
-    return Sessions(engine)
-
-
 def connect(url: str | URL) -> Engine:
     """An engine; no connection is made before it is needed."""
     url = make_url(url)
@@ -59,7 +55,7 @@ def connect(url: str | URL) -> Engine:
 
 
 def _sqlite(url: URL, *, connections: int, read_only: bool = False) -> Engine:
-    """One connection for those who write: they queue up for it in the order they came. Left to wait for SQLite's
+    """One connection for all writers: they queue up for it in the order they came. Left to wait for SQLite's
     lock, which is sleeping and trying again, an unlucky one among many comes last for a second."""
     assert url.database, "SQLite needs a file"
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +114,7 @@ def _postgresql(url: URL) -> Engine:
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_SECONDS}s"
-            # One who was stopped in the middle of a transaction holds up nobody's rescue for long.
+            # A process that was stopped in the middle of a transaction holds up no rescue for long.
             f" -c idle_in_transaction_session_timeout={IDLE_SECONDS}s",
         },
     )

@@ -26,7 +26,7 @@ def downgrade(database: Engine | URL | str, revision: str) -> None:
 
 
 def is_current(database: Sessions) -> bool:
-    """Whether the tables are those that this code was written for. Like all who only read it waits for no writer."""
+    """Whether the tables are those that this code was written for. Like all readers it waits for no writer."""
     with database.read() as session:
         there = set(MigrationContext.configure(session.connection()).get_current_heads())
     return there == set(ScriptDirectory.from_config(alembic_config()).get_heads())

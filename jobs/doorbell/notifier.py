@@ -16,7 +16,6 @@ WAITING_RINGS = 1_000
 
 class Notifier:
     def __init__(self, broker_url: str | None):
-        self._broker_url = broker_url
         self._rings: queue.Queue[str | None] = queue.Queue(WAITING_RINGS)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None

@@ -11,13 +11,10 @@ Why this never takes a file from somebody who needs it:
 - Of what no row names, what is younger than the grace time stays nevertheless, as do logs: they have no rows.
 - Collectors may meet: what one has deleted is gone for the other, and a folder goes only when it is empty.
 - A database that is not the one of this data folder must not empty it. So a folder without a row is believed to be a
-  deleted job's only if it says so (`files.remove_jobs` renames it first), or if the database knows an older job.
+  deleted job's only if it says so (`store.delete_jobs` renames it first), or if the database knows an older job.
 """
 
 import contextlib
-import os
-import re
-import stat
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -26,9 +23,9 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from jobs import ids
 from jobs.database.engine import Sessions
-from jobs.files import layout, safely
+from jobs.files import layout, store
+from jobs.files.store import Entry
 from jobs.pace import rest
 from jobs.states import State
 from jobs.tables import File, Job
@@ -39,10 +36,6 @@ DRAFT_GRACE_SECONDS = 24 * 3600.0
 """Of drafts of label tables: another run with the same teacher may go on with them."""
 
 BATCH = 100
-
-_ATTEMPT = re.compile(r"attempt-([1-9][0-9]{0,8})", re.ASCII)
-_LOG = re.compile(r"[^.].*\.log(\.[0-9]+)?", re.ASCII)
-_MARK = ".garbage-collected"
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ class Collected:
 
 def is_due(data_dir: Path, every_seconds: float) -> bool:
     """Whether it is time again: of the processes that share a data folder one is enough. True starts the time anew."""
-    mark = data_dir / _MARK
+    mark = data_dir / layout.GARBAGE_COLLECTED
     with contextlib.suppress(FileNotFoundError):
         if 0 <= time.time() - mark.stat().st_mtime < every_seconds:
             return False
@@ -80,41 +73,19 @@ def collect(
 
     With `stop` it takes its time, and ends early once that is set.
     """
-    total, folders = Collected(), _job_folders(data_dir)
+    total, folders = Collected(), store.list_jobs(data_dir)
     for first in range(0, len(folders), BATCH):
         began = time.monotonic()
         before = time.time() - older_than_seconds
         total += _collect_jobs(db, data_dir, folders[first : first + BATCH], before=before)
         if rest(stop, began):
             return total
-    drafts = cache.collect(data_dir / "labels", older_than_seconds=drafts_older_than_seconds)
+    drafts = cache.collect(data_dir / layout.LABELS, older_than_seconds=drafts_older_than_seconds)
     return total + Collected(len(drafts), sum(drafts.values()))
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Something in a folder, as it was when we looked."""
-
-    path: tuple[str, ...]  # from the data folder on
-    facts: os.stat_result
-
-    @property
-    def is_folder(self) -> bool:
-        return stat.S_ISDIR(self.facts.st_mode)
-
-    @property
-    def is_file(self) -> bool:
-        return stat.S_ISREG(self.facts.st_mode)
-
-
-def _job_folders(data_dir: Path) -> list[str]:
-    with contextlib.suppress(FileNotFoundError), safely.opened(data_dir, [layout.JOBS]) as folder:
-        return sorted(name for name in os.listdir(folder) if ids.is_id("job", name.removeprefix(layout.DELETED)))
-    return []
-
-
 def _collect_jobs(db: Sessions, data_dir: Path, folders: Collection[str], *, before: float) -> Collected:
-    seen = {name: _look(data_dir, name) for name in folders}
+    seen = {name: store.list_job(data_dir, name) for name in folders}
     # Only now the rows: see above.
     with db.read() as session:
         oldest = session.execute(select(func.min(Job.id))).scalar_one()
@@ -136,70 +107,29 @@ def _collect_jobs(db: Sessions, data_dir: Path, folders: Collection[str], *, bef
 
 
 def _unused(
-    things: Iterable[_Seen], state: State, attempt: int, *, named: Collection[str], before: float
-) -> Iterator[_Seen]:
+    things: Iterable[Entry], state: State, attempt: int, *, named: Collection[str], before: float
+) -> Iterator[Entry]:
     """What attempts that are over have left without a row. Links and the like are not ours: they stay."""
     last_over = attempt - 1 if state is State.RUNNING else attempt
     for thing in things:
-        of = _ATTEMPT.fullmatch(thing.path[2]) if len(thing.path) > 2 else None
-        if of is None or int(of[1]) > last_over or thing.facts.st_mtime >= before:
+        attempt_of = layout.attempt_of(thing.path[2]) if len(thing.path) > 2 else None
+        if attempt_of is None or attempt_of > last_over or thing.facts.st_mtime >= before:
             continue
         if thing.is_folder or (
-            thing.is_file and "/".join(thing.path) not in named and not _LOG.fullmatch(thing.path[-1])
+            thing.is_file and "/".join(thing.path) not in named and not layout.is_log(thing.path[-1])
         ):
             yield thing
 
 
-# -- on disk, never through a link -----------------------------------------------------------------------------
-
-
-def _look(data_dir: Path, name: str) -> list[_Seen]:
-    """All that is in a job's folder; what a folder holds comes before the folder itself."""
-    seen: list[_Seen] = []
-    with contextlib.suppress(OSError), safely.opened(data_dir, [layout.JOBS]) as jobs:
-        _look_at(jobs, (layout.JOBS, name), seen)
-    return seen
-
-
-def _look_at(parent: int, path: tuple[str, ...], seen: list[_Seen]) -> None:
-    facts = os.stat(path[-1], dir_fd=parent, follow_symlinks=False)
-    if stat.S_ISDIR(facts.st_mode):
-        folder = os.open(path[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        try:
-            for name in os.listdir(folder):
-                with contextlib.suppress(OSError):  # others are at work
-                    _look_at(folder, (*path, name), seen)
-        finally:
-            os.close(folder)
-    seen.append(_Seen(path, facts))
-
-
-def _delete(data_dir: Path, things: Iterable[_Seen], unused: Iterable[_Seen]) -> Collected:
+def _delete(data_dir: Path, things: Iterable[Entry], unused: Iterable[Entry]) -> Collected:
     """Delete what is unused; of folders only those in which nothing stays."""
     going = {thing.path for thing in unused}
     occupied: set[tuple[str, ...]] = set()
     count = size = 0
     for thing in things:
-        goes = thing.path in going and thing.path not in occupied and _delete_one(data_dir, thing)
+        goes = thing.path in going and thing.path not in occupied and store.delete_entry(data_dir, thing)
         if not goes:
             occupied.add(thing.path[:-1])
         elif thing.is_file:
             count, size = count + 1, size + thing.facts.st_size
     return Collected(count, size)
-
-
-def _delete_one(data_dir: Path, thing: _Seen) -> bool:
-    """Whether it is gone, by us. What was written anew since we looked stays."""
-    *parents, name = thing.path
-    try:
-        with safely.opened(data_dir, parents) as folder:
-            if thing.is_folder:
-                os.rmdir(name, dir_fd=folder)
-                return True
-            now = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not os.path.samestat(now, thing.facts) or now.st_mtime_ns != thing.facts.st_mtime_ns:
-                return False
-            os.unlink(name, dir_fd=folder)
-    except OSError:  # somebody was faster, or it is not ours to delete
-        return False
-    return True

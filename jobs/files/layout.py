@@ -1,18 +1,34 @@
-"""Where files live: one folder per attempt under the data folder. Every name is made here, once."""
+"""Where files live below the data folder. Every name is made here, once; those of what a run writes in `kd.outputs`."""
 
 import re
 from pathlib import Path
 
-from jobs import ids
 from jobs.errors import JobNotFound
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
+_ATTEMPT = re.compile(r"attempt-([1-9][0-9]{0,8})", re.ASCII)
+_LOG = re.compile(r"[^.].*\.log(\.[0-9]+)?", re.ASCII)
+
+DATABASE = "stillhouse.db"
+"""Unless the settings say that it is elsewhere."""
+
+DATASETS = "datasets"
+LABELS = "labels"
+"""Label tables, which jobs share."""
+
+GARBAGE_COLLECTED = ".garbage-collected"
+"""Its time says when that was done last."""
 
 JOBS = "jobs"
-# The folder of a job that was deleted, until all of it is gone.
+"""A folder for each job, and in it one for each attempt."""
+
 DELETED = ".deleted-"
-# In the folder of an attempt, the weights of another job's teacher.
-HELD = "held-teacher.safetensors"
+"""Before the name of the folder of a job that was deleted, until all of it is gone."""
+
+# In the folder of an attempt, beside what the run writes.
+TRAINER_LOG = "trainer.log"
+HELD_TEACHER = "held-teacher.safetensors"
+"""The weights of another job's teacher."""
 
 
 def is_name(name: str) -> bool:
@@ -21,6 +37,8 @@ def is_name(name: str) -> bool:
 
 
 def job_folder(data_dir: Path, job_id: str) -> Path:
+    from jobs import ids  # here: `kd run` and `kd pack` read the names above, and may have no package for ids
+
     if not ids.is_id("job", job_id):
         raise JobNotFound(job_id)
     return data_dir / JOBS / job_id
@@ -30,3 +48,14 @@ def attempt_folder(data_dir: Path, job_id: str, attempt: int) -> Path:
     """Where this attempt writes, and no other one does."""
     assert attempt > 0, "attempts count from 1"
     return job_folder(data_dir, job_id) / f"attempt-{attempt}"
+
+
+def attempt_of(folder: str) -> int | None:
+    """Of which attempt a folder of this name is; None if of none."""
+    found = _ATTEMPT.fullmatch(folder)
+    return None if found is None else int(found[1])
+
+
+def is_log(name: str) -> bool:
+    """Whether a file of this name is a log, the trainer's or that of another process of the run."""
+    return _LOG.fullmatch(name) is not None

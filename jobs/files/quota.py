@@ -15,7 +15,7 @@ from jobs.tables import File
 
 
 def check(session: Session, settings: Settings) -> None:
-    """Raise `NoRoom` if no new job may come. A read session will do, and holds up nobody who writes."""
+    """Raise `NoRoom` if no new job may come. A read session will do, which holds up no writer."""
     why = trouble(settings)
     if why is not None:
         raise NoRoom(why)
@@ -24,7 +24,7 @@ def check(session: Session, settings: Settings) -> None:
     used = _usage_of(session.get_bind()).bytes(session)
     if used >= settings.quota_bytes:
         raise NoRoom(
-            f"The files of all jobs take {_words(used)}; {_words(settings.quota_bytes)} is what they may take. Delete "
+            f"The files of all jobs take {_size(used)}; {_size(settings.quota_bytes)} is what they may take. Delete "
             "jobs that have ended, or raise STILLHOUSE_QUOTA_BYTES (0: no limit)."
         )
 
@@ -40,7 +40,7 @@ def trouble(settings: Settings) -> str | None:
     if free >= settings.min_free_bytes:
         return None
     return (
-        f"The disk of the data folder has {_words(free)} free; {_words(settings.min_free_bytes)} must be. Delete jobs "
+        f"The disk of the data folder has {_size(free)} free; {_size(settings.min_free_bytes)} must be. Delete jobs "
         "that have ended, label tables or other files, or lower STILLHOUSE_MIN_FREE_BYTES."
     )
 
@@ -73,7 +73,7 @@ class _Usage:
         if known is not None and time.monotonic() < self._good_until:
             return known
         asking = self._asking.acquire(blocking=False)
-        # To wait here could last for ever: who asks may be waiting for the connection that our caller holds.
+        # To wait here could be a deadlock: the one who asks may be waiting for the connection that our caller holds.
         if not asking and known is not None:
             return known
         try:
@@ -95,7 +95,7 @@ def _usage_of(database: Engine | Connection) -> _Usage:
     return _usages.setdefault(database, _Usage())
 
 
-def _words(size: int) -> str:
+def _size(size: int) -> str:
     """A number of bytes, short enough for a sentence."""
     for unit, bytes in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= bytes:

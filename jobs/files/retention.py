@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, lazyload
 from jobs import ids
 from jobs.errors import CheckpointNotFound, JobNotFound, NotStorable
 from jobs.files.layout import is_name
-from jobs.files.safely import check as check_path
+from jobs.files.store import check as check_path
 from jobs.tables import Checkpoint, File, FileKind, Job
 
 RESUMES_KEPT = 2
@@ -119,11 +119,11 @@ def forget(session: Session, job_id: str, gone: Sequence[File]) -> list[str]:
     session.execute(delete(File).where(File.id.in_([file.id for file in gone])), execution_options=rows_only)
     session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id, without_file), execution_options=rows_only)
     # A path that was written anew belongs to its new row.
-    there = named(session, job_id)
+    there = paths_of(session, job_id)
     return [file.path for file in gone if file.path not in there]
 
 
-def named(session: Session, job_id: str) -> set[str]:
+def paths_of(session: Session, job_id: str) -> set[str]:
     """The paths of all files that the job has."""
     return set(session.execute(select(File.path).where(File.job_id == job_id)).scalars())
 

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from jobs.database import storable
 from jobs.job import get_job
+from jobs.log import outbox
 from jobs.states import State
 from jobs.tables import Event, Job
-from jobs.webhooks import outbox
 
 EVENTS = (
     "state",
@@ -39,17 +39,17 @@ COLUMNS = (Job.id, Job.attempt, Job.events_seq, Job.updated_at)
 """What `append` needs of the row; updated_at must have been set to the same moment."""
 
 
-class Said(NamedTuple):
+class NewEvent(NamedTuple):
     type: str
     data: dict[str, Any]
 
 
-def append(session: Session, row: Any, events: Sequence[Said]) -> None:
+def append(session: Session, row: Any, events: Sequence[NewEvent]) -> None:
     """Write the events that took the last numbers of `row.events_seq`."""
     append_each(session, [(row, events)])
 
 
-def append_each(session: Session, changes: Sequence[tuple[Any, Sequence[Said]]]) -> None:
+def append_each(session: Session, changes: Sequence[tuple[Any, Sequence[NewEvent]]]) -> None:
     """The same for many jobs that one statement has changed."""
     rows = [
         {

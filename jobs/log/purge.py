@@ -17,7 +17,7 @@ from jobs.tables import Event, Leftover, MetricPoint
 
 ROWS = 2_000
 TURN_SECONDS = 0.1
-"""About so long others may have to wait for SQLite's lock."""
+"""About how long a turn holds SQLite's write lock."""
 
 
 def note(session: Session, job_ids: Collection[str]) -> None:

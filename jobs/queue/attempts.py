@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, case, literal
 
-from jobs.log.events import Said
+from jobs.log.events import NewEvent
 from jobs.states import State
 from jobs.tables import Job
 
@@ -36,7 +36,7 @@ def give_up(max_stalls: int | None, error: dict[str, Any], at: ColumnElement[dat
     }
 
 
-def moved(row: Row[Any], **facts: Any) -> Said:
+def state_event(row: Row[Any], **facts: Any) -> NewEvent:
     """The event of a change of state; `error` is the job's, unless another one is told."""
     told = {"error": row.error} | facts
-    return Said("state", {"state": row.state} | {name: fact for name, fact in told.items() if fact is not None})
+    return NewEvent("state", {"state": row.state} | {name: fact for name, fact in told.items() if fact is not None})

@@ -13,7 +13,7 @@ from jobs.tables import Job
 
 
 def delete_job(session: Session, job_id: str) -> None:
-    """Forget a job that has ended, and everything about it; its folder goes after the commit (`files.remove_jobs`).
+    """Forget a job that has ended, and everything about it; its folder goes after the commit (`store.delete_jobs`).
 
     Raises `NotAllowed` while it has not ended, and `InUse` while it lends its teacher.
     """
@@ -42,8 +42,7 @@ def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> lis
         # Who is about to borrow a teacher keeps its job: wait for them here, so that the next statement sees the
         # borrower. It deletes none but those that we waited for.
         ours = session.execute(select(Job.id).where(*meant).order_by(Job.id)).scalars().all()
-        # Their retries are changed too. All in one order, so that two who do this at the same moment wait for each
-        # other instead of for ever.
+        # Their retries are changed too. Locked in one order, so that two at the same moment do not deadlock.
         theirs = literal(ours, ARRAY(String))
         touched = or_(Job.id == any_(theirs), Job.parent_job_id == any_(theirs))
         session.execute(select(Job.id).where(touched).order_by(Job.id).with_for_update())

@@ -8,8 +8,9 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from jobs import ids
+from jobs import ids, pages
 from jobs.database import storable
+from jobs.pages import Page
 from jobs.states import State
 from jobs.tables import Job
 
@@ -34,32 +35,19 @@ class Filter:
 EVERY = Filter()
 
 
-@dataclass(frozen=True)
-class Page:
-    items: list[Job]
-    has_more: bool
+def list_jobs(session: Session, *, limit: int = 20, after: str | None = None, which: Filter = EVERY) -> Page[Job]:
+    """Newest first. `after` is the id of the last job seen."""
 
+    def newest(found: Select[T], which: Filter) -> Select[T]:
+        return pages.newest_first(found.where(*matching(session, which)), Job.id, limit=limit, after=after)
 
-def list_jobs(session: Session, *, limit: int = 20, after: str | None = None, which: Filter = EVERY) -> Page:
-    """Newest first. `after` is the id of the last job seen.
-
-    Ids are in the order of creation, so a page never repeats or skips a job, also when its cursor was deleted.
-    """
-    found = _newest(select(Job), session, which, limit + 1, after)
+    found = newest(select(Job), which)
     if len(states := set(which.states)) > 1:
         # An index has the jobs of each state in this order; those of several would all have to be sorted first.
-        parts = [_newest(select(Job.id), session, replace(which, states=[one]), limit + 1, after) for one in states]
-        newest = union_all(*(select(part.subquery().c.id) for part in parts))
-        found = select(Job).where(Job.id.in_(newest)).order_by(Job.id.desc()).limit(limit + 1)
-    jobs = list(session.execute(found, execution_options={"populate_existing": True}).scalars())
-    return Page(jobs[:limit], has_more=len(jobs) > limit)
-
-
-def _newest(found: Select[T], session: Session, which: Filter, limit: int, after: str | None) -> Select[T]:
-    found = found.where(*matching(session, which)).order_by(Job.id.desc()).limit(limit)
-    if after is not None:
-        found = found.where(Job.id < after if storable.is_storable(after) else false())
-    return found
+        parts = [newest(select(Job.id), replace(which, states=[one])) for one in states]
+        of_any = union_all(*(select(part.subquery().c.id) for part in parts))
+        found = select(Job).where(Job.id.in_(of_any)).order_by(Job.id.desc()).limit(limit + 1)
+    return pages.read(session, found, limit, lambda job: job.id)
 
 
 def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
@@ -72,7 +60,7 @@ def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
     if which.mode is not None:
         found.append(Job.mode == which.mode)
     if which.label is not None:
-        found.append(labelled(session, which.label))
+        found.append(has_label(session, which.label))
     if which.q:
         found.append(or_(Job.name.icontains(which.q, autoescape=True), Job.id == which.q))
     if which.created_after is not None:
@@ -81,7 +69,7 @@ def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
     return found
 
 
-def labelled(session: Session, label: str) -> ColumnElement[bool]:
+def has_label(session: Session, label: str) -> ColumnElement[bool]:
     """Whether a job has this label: "key" or "key=value"."""
     # Not Job.labels[key]: SQLite's JSON paths cannot quote every key.
     key, equals, value = label.partition("=")

@@ -8,14 +8,13 @@ from typing import Any
 from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session, aliased
 
-from jobs import ids
 from jobs.database import clock
 from jobs.files import retention
 from jobs.log import events
 from jobs.log.curves import cut_back
-from jobs.log.events import Said
+from jobs.log.events import NewEvent
 from jobs.queue import fence
-from jobs.queue.attempts import SET_DOWN, give_up, moved
+from jobs.queue.attempts import SET_DOWN, give_up, state_event
 from jobs.queue.fence import Claim
 from jobs.states import FINAL, State
 from jobs.tables import Job
@@ -38,10 +37,9 @@ def claim(
     worker: str,
     ttl: timedelta,
     offer: Offer | None = None,
-    job_id: str | None = None,
     now: datetime | None = None,
 ) -> Claim | None:
-    """Take the first job that waits (or `job_id`, if it still does) and that suits `offer`; None if there is none.
+    """Take the first job that waits and that suits `offer` (None: any); None if there is none.
 
     A stall is counted in advance, and taken back by the first progress: nobody can count it for a worker that is dead.
     """
@@ -49,10 +47,6 @@ def claim(
     first = select(waiting.id).where(waiting.state == State.QUEUED)
     if offer is not None:
         first = first.where(*needs.suits(offer, waiting))
-    if job_id is not None:
-        if not ids.is_id("job", job_id):
-            return None
-        first = first.where(waiting.id == job_id)
     first = first.order_by(waiting.priority.desc(), waiting.created_at, waiting.id).limit(1)
     at = clock.now_or(now)
     row = session.execute(
@@ -88,11 +82,11 @@ def claim(
     events.append(
         session,
         row,
-        [Said("state", {"state": State.RUNNING}), Said("claimed", {"worker": worker, "checkpoint_step": step})],
+        [NewEvent("state", {"state": State.RUNNING}), NewEvent("claimed", {"worker": worker, "checkpoint_step": step})],
     )
     cut_back(session, row.id, step)
     resume, _ = retention.newest_resume(session, row.id)
-    teacher = lending.path(session, row.id, row.resolved_spec)
+    teacher = lending.find_weights(session, row.id, row.resolved_spec)
     return Claim(
         row.id,
         row.attempt,
@@ -112,7 +106,7 @@ def renew(
     session: Session, claim: Claim, *, ttl: timedelta, ran_seconds: float = 0.0, now: datetime | None = None
 ) -> Requests:
     """Keep the lease for another `ttl`. `ran_seconds` says how long this attempt has run so far."""
-    changes = {"lease_expires_at": clock.after(ttl, now)} | _ran(claim, ran_seconds)
+    changes = {"lease_expires_at": clock.after(ttl, now)} | _run_seconds(claim, ran_seconds)
     row = fence.change(session, claim, changes)
     return Requests(cancel=row.cancel_requested_at is not None, pause=row.pause_requested_at is not None)
 
@@ -137,7 +131,7 @@ def release(
         session,
         claim,
         SET_DOWN
-        | _ran(claim, ran_seconds)
+        | _run_seconds(claim, ran_seconds)
         | {
             "state": state,
             "error": None if error is None else dict(error),
@@ -146,7 +140,7 @@ def release(
             "updated_at": at,
         },
     )
-    events.append(session, row, [moved(row)])
+    events.append(session, row, [state_event(row)])
     if state is not State.SUCCEEDED:
         return []
     return retention.forget(session, claim.job_id, [file for file, _ in retention.resumes(session, claim.job_id)])
@@ -168,15 +162,15 @@ def requeue(
     that. Returns the new state.
     """
     crash = dict(error) if error else _crashed(max_stalls)
-    changes = give_up(max_stalls if keep_stall else None, crash, clock.now_or(now)) | _ran(claim, ran_seconds)
+    changes = give_up(max_stalls if keep_stall else None, crash, clock.now_or(now)) | _run_seconds(claim, ran_seconds)
     if not keep_stall:
         changes["stalls"] = case((Job.stalls > 0, Job.stalls - 1), else_=0)
     row = fence.change(session, claim, changes)
-    events.append(session, row, [moved(row) if row.state in FINAL else moved(row, error=error)])
+    events.append(session, row, [state_event(row) if row.state in FINAL else state_event(row, error=error)])
     return State(row.state)
 
 
-def put_back_all_of(session: Session, worker: str, *, max_stalls: int, now: datetime | None = None) -> list[str]:
+def requeue_all_of(session: Session, worker: str, *, max_stalls: int, now: datetime | None = None) -> list[str]:
     """Put back what a worker holds without knowing, since the answer to its claim was lost. Returns the jobs' ids."""
     held = select(Job.id, Job.attempt).where(Job.lease_owner == worker, Job.state == State.RUNNING)
     claims = [
@@ -188,7 +182,7 @@ def put_back_all_of(session: Session, worker: str, *, max_stalls: int, now: date
     return [claim.job_id for claim in claims]
 
 
-def _ran(claim: Claim, seconds: float | None) -> dict[str, Any]:
+def _run_seconds(claim: Claim, seconds: float | None) -> dict[str, Any]:
     """How long the job has run once this attempt has run so long; None: as long as it said last."""
     return {} if seconds is None else {"run_seconds": claim.run_seconds + seconds}
 

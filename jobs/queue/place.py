@@ -1,4 +1,4 @@
-"""The queue as those who wait in it see it: at which place, and why nothing happens yet."""
+"""Places in the queue, and why a job still waits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def _why(job: Job, position: int | None, there: Sequence[WorkerNow]) -> Waiting:
         return Waiting(position, "no_worker", "No worker is there. Start one with `kd work`.")
     able = [worker for worker in there if fits(job, worker.offer)]
     if not able:
-        return Waiting(position, "no_suitable_worker", f"None of the workers ({len(there)}) has {_wanted(job)}.")
+        return Waiting(position, "no_suitable_worker", f"None of the workers ({len(there)}) has {_needs(job)}.")
     open_to_work = [worker for worker in able if worker.status not in (Status.DRAINING, Status.DRAINED)]
     if not open_to_work:
         return Waiting(position, "workers_draining", "Every worker that could run it is being drained.")
@@ -72,7 +72,7 @@ def _why(job: Job, position: int | None, there: Sequence[WorkerNow]) -> Waiting:
     return Waiting(position, "workers_busy", f"Workers that could run it are busy ({len(open_to_work)}); {ahead}.")
 
 
-def _wanted(job: Job) -> str:
+def _needs(job: Job) -> str:
     wanted = []
     if job.needs_gpus:
         wanted.append(f"{job.needs_gpus} GPU" + "s" * (job.needs_gpus > 1))

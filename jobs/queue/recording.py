@@ -13,7 +13,7 @@ from jobs.database import clock
 from jobs.files import retention
 from jobs.files.retention import NewFile
 from jobs.log.curves import cut_back, write
-from jobs.log.events import Said, append
+from jobs.log.events import NewEvent, append
 from jobs.queue import fence
 from jobs.queue.fence import Claim
 from jobs.tables import Checkpoint, File, FileKind, Job
@@ -43,13 +43,13 @@ def record(
 
     `got_further`: it keeps, elsewhere than in a checkpoint, more than this attempt began with, and the next one will go
     on from there. That ends the row of stalls, as a new checkpoint does.
-    `messages` says which of its messages these are, here as in `publish` and `publish_file`; see `_change`.
+    `messages` says which of its messages these are, here as in `publish` and `publish_file`; see `fence.change`.
     """
     given = {"phase": phase, "progress": progress, "latest_metrics": latest_metrics}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if got_further:
         changes["stalls"] = 0
-    said = [Said(event["type"], dict(event["data"])) for event in events]
+    said = [NewEvent(event["type"], dict(event["data"])) for event in events]
     counted = {"events_seq": Job.events_seq + len(said), "updated_at": clock.now_or(now)}
     row = fence.change(session, claim, changes | counted, messages)
     append(session, row, said)
@@ -89,7 +89,7 @@ def publish(
         },
         messages,
     )
-    append(session, row, [Said("checkpoint", {"checkpoint_id": checkpoint_id, **facts})])
+    append(session, row, [NewEvent("checkpoint", {"checkpoint_id": checkpoint_id, **facts})])
 
     if best:
         session.execute(

@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, case, literal, select, update
 from sqlalchemy.orm import Session
 
 from jobs import ids
-from jobs.database import clock, storable
-from jobs.errors import JobNotFound, NotAllowed, NotStorable
+from jobs.database import clock
+from jobs.envelope import Change
+from jobs.errors import JobNotFound, NotAllowed
 from jobs.job import get_job
 from jobs.log import events
-from jobs.log.events import Said
-from jobs.queue import submit
+from jobs.log.events import NewEvent
 from jobs.states import ACTIONS, FINAL, State
 from jobs.tables import Job
 
@@ -32,7 +32,7 @@ def cancel(session: Session, job_id: str, now: datetime | None = None) -> tuple[
 
 def cancel_all(session: Session, matching: Sequence[ColumnElement[bool]], now: datetime | None = None) -> list[str]:
     """Cancel every job that matches and has not ended. Returns the ids of those for which that is news."""
-    # In one order, so that two who do this at the same moment wait for each other instead of for ever.
+    # Locked in one order, so that two at the same moment do not deadlock.
     session.execute(select(Job.id).where(*matching, Job.state.not_in(FINAL)).order_by(Job.id).with_for_update())
     return [row.id for row in _cancel(session, matching, now)]
 
@@ -78,14 +78,9 @@ def resume(session: Session, job_id: str, now: datetime | None = None) -> tuple[
     return job, bool(changed)
 
 
-def change(session: Session, job_id: str, changes: Mapping[str, Any], now: datetime | None = None) -> Job:
+def change(session: Session, job_id: str, wanted: Change, now: datetime | None = None) -> Job:
     """Another name, other labels, another priority (which matters while the job waits)."""
-    for field, value in changes.items():
-        storable.refuse(value, field)
-    if "priority" in changes:
-        submit.check_priority(changes["priority"])
-    if "labels" in changes and changes["labels"] is None:
-        raise NotStorable("labels", "cannot be null")
+    changes = wanted.model_dump(exclude_unset=True)
     changed = session.execute(
         update(Job)
         .where(*_one(job_id))
@@ -95,7 +90,7 @@ def change(session: Session, job_id: str, changes: Mapping[str, Any], now: datet
     ).one_or_none()
     if changed is None:
         raise JobNotFound(job_id)
-    events.append(session, changed, [Said("changed", dict(changes))])
+    events.append(session, changed, [NewEvent("changed", changes)])
     return get_job(session, job_id)
 
 
@@ -137,7 +132,7 @@ def _ask(
     events.append_each(
         session,
         [
-            (row, [Said(asked[row.state], {}) if row.state in asked else Said("state", {"state": row.state})])
+            (row, [NewEvent(asked[row.state], {}) if row.state in asked else NewEvent("state", {"state": row.state})])
             for row in rows
         ],
     )

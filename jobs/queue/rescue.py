@@ -1,4 +1,4 @@
-"""What ends jobs that nobody holds any more, or never held. Anybody may do it at any time."""
+"""Ends leases that expired, and waits that lasted too long. Idempotent: any process may do it at any time."""
 
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, aliased
 
 from jobs.database import clock
 from jobs.log import events
-from jobs.queue.attempts import give_up, moved
+from jobs.queue.attempts import give_up, state_event
 from jobs.states import State
 from jobs.tables import Job
 
@@ -29,7 +29,7 @@ def rescue_expired(session: Session, *, max_stalls: int, now: datetime | None = 
         .returning(*events.COLUMNS, Job.state, Job.error)
         .execution_options(synchronize_session=False)
     ).all()
-    events.append_each(session, [(row, [moved(row, reason="lease_expired")]) for row in rows])
+    events.append_each(session, [(row, [state_event(row, reason="lease_expired")]) for row in rows])
     return [(row.id, State(row.state)) for row in rows]
 
 
@@ -55,7 +55,7 @@ def expire_waiting(session: Session, *, now: datetime | None = None) -> list[str
         .returning(*events.COLUMNS, Job.state, Job.error)
         .execution_options(synchronize_session=False)
     ).all()
-    events.append_each(session, [(row, [moved(row)]) for row in rows])
+    events.append_each(session, [(row, [state_event(row)]) for row in rows])
     return [row.id for row in rows]
 
 

@@ -1,48 +1,149 @@
 """How a job comes into the queue."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Self
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from jobs import ids
 from jobs.database import clock, storable
-from jobs.errors import KeyReused, NotStorable
-from jobs.job import get_job, keep_job
+from jobs.database.engine import Sessions
+from jobs.envelope import Envelope
+from jobs.errors import KeyReused, NoTeacher, SpecRefused
+from jobs.files import layout, quota
+from jobs.job import columns_of, get_job, keep_job
 from jobs.log import events
-from jobs.log.events import Said
+from jobs.log.events import NewEvent
+from jobs.settings import Settings
 from jobs.states import State
 from jobs.tables import Job
+from jobs.teachers import lending
 from jobs.workers.needs import needs_of
-from kd.spec import GuideSpec, TeacherOfJob, TrainSpec
+from kd.data import packed_facts
+from kd.errors import DataError
+from kd.spec import Config, GuideSpec, TeacherOfJob, TrainSpec
+from kd.spec.faults import Fault
 
-PRIORITIES = range(-100, 101)
+NO_ENVELOPE = Envelope()
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How long a job may take, in seconds; None is no limit."""
+class Submission:
+    """A run that somebody asks for: `spec` has every default filled in, `given` is as it was written."""
 
-    max_run_seconds: float | None = None
-    """Of training, over all attempts."""
-    max_queue_seconds: float | None = None
-    """Until its first start."""
-    max_stall_seconds: float | None = None
-    """Without a word from its trainer."""
-
-
-NO_LIMITS = Limits()
+    spec: TrainSpec | GuideSpec
+    given: Mapping[str, Any]
+    envelope: Envelope = NO_ENVELOPE
+    parent: str | None = None
 
 
 @dataclass(frozen=True)
 class Idempotency:
-    """A key that a client gave a request, and a digest of that request."""
+    """A key that a client gave a request, and that request: its path and its body."""
 
     key: str
-    digest: str
+    path: str
+    body: Any = field(repr=False)
+
+    @classmethod
+    def of(cls, key: str | None, path: str, body: Any) -> Self | None:
+        return None if key is None else cls(key, path, body)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the request: the order of its fields and its spaces do not matter."""
+        canonical = json.dumps([self.path, self.body], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+Draft = Callable[[Session], Submission]
+"""Reads what a submission is made of: of a retry, say, the job that has ended."""
+
+
+def submit(
+    db: Sessions,
+    settings: Settings,
+    draft: Draft,
+    *,
+    confirm: Callable[[Session], None] | None = None,
+    idempotency: Idempotency | None = None,
+) -> tuple[Job, bool]:
+    """The new job, and True; or the one that the same request has made before, and False.
+
+    That one needs neither room, data nor a teacher. `confirm` is asked in the transaction that adds the job whether
+    what the draft has read still holds.
+    """
+    before = find_replay(db, idempotency)
+    if before is not None:
+        return before, False
+    with db.read() as session:
+        quota.check(session, settings)
+        submission = draft(session)
+    check_data(submission.spec.config, settings.data_dir / layout.DATASETS)  # a slow disk holds up no writer
+    add = partial(_add, db, submission, confirm, idempotency)
+    try:
+        return add(), True
+    except IntegrityError:  # somebody with the same key was faster
+        before = find_replay(db, idempotency)
+        if before is not None:
+            return before, False
+        return add(), True  # that job has been deleted since
+
+
+def find_replay(db: Sessions, idempotency: Idempotency | None) -> Job | None:
+    """The job that this very request has made before. Raises `KeyReused` if another one has come with its key."""
+    if idempotency is None:
+        return None
+    with db.read() as session:
+        job = session.execute(select(Job).where(Job.idempotency_key == idempotency.key)).scalar_one_or_none()
+    if job is not None and job.idempotency_digest != idempotency.digest:
+        raise KeyReused(idempotency.key, job.id)
+    return job
+
+
+def check_data(config: Config, folder: Path) -> None:
+    """Refuse what only the data folder tells: a packed data set that is not there, or is too small for the crops."""
+    if not packed_facts.is_packed(config.dataset):
+        return
+    try:
+        if config.dataset not in packed_facts.names(folder):
+            raise SpecRefused([Fault("/config/dataset", packed_facts.missing(folder, config.dataset))])
+        _, height, width = packed_facts.read(folder, config.dataset).shape
+    except (DataError, OSError) as error:
+        raise SpecRefused([Fault("/config/dataset", str(error))]) from None
+    if fault := config.crop_fault(height, width):
+        raise SpecRefused([Fault("/config", fault)])
+
+
+def _add(
+    db: Sessions,
+    submission: Submission,
+    confirm: Callable[[Session], None] | None,
+    idempotency: Idempotency | None,
+) -> Job:
+    with db.begin() as session:
+        if confirm is not None:
+            confirm(session)
+        try:
+            lending.check(session, submission.spec)
+        except NoTeacher as error:
+            raise SpecRefused([Fault("/config/teacher/job", error.why)]) from None
+        return add_job(
+            session,
+            submission.spec,
+            given=submission.given,
+            envelope=submission.envelope,
+            parent=submission.parent,
+            idempotency=idempotency,
+        )
 
 
 def add_job(
@@ -50,48 +151,32 @@ def add_job(
     spec: TrainSpec | GuideSpec,
     *,
     given: Mapping[str, Any] | None = None,
-    name: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    priority: int = 0,
-    limits: Limits = NO_LIMITS,
-    keep_last: int = 1,
+    envelope: Envelope = NO_ENVELOPE,
     parent: str | None = None,
     idempotency: Idempotency | None = None,
     now: datetime | None = None,
 ) -> Job:
-    """Queue a run. `given` is the spec as the user wrote it; `spec` has every default filled in.
-
-    With an idempotency key, ask `made_before` first. Of two who do at the same moment one gets an IntegrityError.
-    """
+    """The row of a new job, and its first event. Of two with the same key the later one gets an IntegrityError."""
     given = dict(given) if given is not None else spec.model_dump(mode="json", exclude_unset=True)
-    labels = dict(labels or {})
-    for field, value in (("spec", given), ("name", name), ("labels", labels)):
-        storable.refuse(value, field)
-    check_priority(priority)
+    storable.refuse(given, "spec")
     if parent is not None:
         keep_job(session, parent)
         get_job(session, parent)
 
     # The id carries the time by the database's clock, so that ids sort as jobs do.
     at = now or clock.read(session)
-    needs, teacher = needs_of(spec), spec.config.teacher
+    needs, teacher, patience = needs_of(spec), spec.config.teacher, envelope.limits.max_queue_seconds
     job = Job(
+        **columns_of(envelope),
         id=ids.new("job", at),
         mode=spec.mode,
-        name=name,
-        labels=labels,
         spec=given,
         resolved_spec=spec.model_dump(mode="json"),
-        priority=priority,
         parent_job_id=parent,
         teacher_job_id=teacher.job if isinstance(teacher, TeacherOfJob) else None,
         idempotency_key=idempotency and idempotency.key,
         idempotency_digest=idempotency and idempotency.digest,
-        max_run_seconds=limits.max_run_seconds,
-        max_queue_seconds=limits.max_queue_seconds,
-        max_stall_seconds=limits.max_stall_seconds,
-        start_by=None if limits.max_queue_seconds is None else at + timedelta(seconds=limits.max_queue_seconds),
-        keep_last=keep_last,
+        start_by=None if patience is None else at + timedelta(seconds=patience),
         needs_gpus=needs.gpus,
         needs_memory_bytes=needs.memory_bytes,
         state=State.QUEUED,
@@ -101,19 +186,5 @@ def add_job(
     )
     session.add(job)
     session.flush()
-    events.append(session, job, [Said("state", {"state": State.QUEUED})])
+    events.append(session, job, [NewEvent("state", {"state": State.QUEUED})])
     return job
-
-
-def made_before(session: Session, idempotency: Idempotency) -> Job | None:
-    """The job that a request with this key has made. Raises `KeyReused` if that was another request."""
-    found = select(Job).where(Job.idempotency_key == idempotency.key)
-    job = session.execute(found, execution_options={"populate_existing": True}).scalar_one_or_none()
-    if job is not None and job.idempotency_digest != idempotency.digest:
-        raise KeyReused(idempotency.key, job.id)
-    return job
-
-
-def check_priority(priority: int) -> None:
-    if priority not in PRIORITIES:
-        raise NotStorable("priority", f"must be between -100 and 100, not {priority}")

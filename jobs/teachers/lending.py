@@ -11,9 +11,8 @@ from jobs.files import find
 from jobs.job import get_job, keep_job
 from jobs.states import FINAL, State
 from jobs.tables import File, Job
+from kd.outputs import TEACHER
 from kd.spec import GuideSpec, TeacherOfJob, TrainSpec
-
-WEIGHTS = "teacher.safetensors"
 
 
 def check(session: Session, spec: TrainSpec | GuideSpec) -> None:
@@ -25,51 +24,51 @@ def check(session: Session, spec: TrainSpec | GuideSpec) -> None:
     if not isinstance(wanted, TeacherOfJob):
         return
     keep_job(session, wanted.job)
-    job = _job(session, wanted)
+    job = _lender(session, wanted)
     learnt_from = job.resolved_spec["config"]["dataset"]
     if learnt_from != dataset:
         raise NoTeacher(job.id, f"learnt from {learnt_from}, but this run is on {dataset}")
-    _weights(session, job, wanted)
+    _find_file(session, job, wanted)
 
 
-def wanted(spec: Mapping[str, Any]) -> TeacherOfJob | None:
+def teacher_of(spec: Mapping[str, Any]) -> TeacherOfJob | None:
     """The teacher that a stored spec takes over from another job; None if it trains its own."""
     given = spec["config"]["teacher"]
     return TeacherOfJob.model_validate(given) if "job" in given else None
 
 
-def path(session: Session, job_id: str, spec: Mapping[str, Any]) -> str | None:
+def find_weights(session: Session, job_id: str, spec: Mapping[str, Any]) -> str | None:
     """The weights that a job's spec takes over, relative to the data folder; None if none, or if they are gone."""
-    teacher = wanted(spec)
+    teacher = teacher_of(spec)
     if teacher is None:
         return None
     with contextlib.suppress(ArtifactNotFound):  # an earlier attempt of the job has made them its own
-        return find.artifact(session, job_id, WEIGHTS).path
+        return find.artifact(session, job_id, TEACHER).path
     with contextlib.suppress(NoTeacher):
-        return _weights(session, _job(session, teacher), teacher).path
+        return _find_file(session, _lender(session, teacher), teacher).path
     return None
 
 
-def _job(session: Session, teacher: TeacherOfJob) -> Job:
+def _lender(session: Session, teacher: TeacherOfJob) -> Job:
     try:
         return get_job(session, teacher.job)
     except JobNotFound:
         raise NoTeacher(teacher.job, "does not exist") from None
 
 
-def _weights(session: Session, job: Job, teacher: TeacherOfJob) -> File:
+def _find_file(session: Session, job: Job, teacher: TeacherOfJob) -> File:
     with contextlib.suppress(ArtifactNotFound, CheckpointNotFound):
         if teacher.role == "teacher":
-            return find.artifact(session, job.id, WEIGHTS)
+            return find.artifact(session, job.id, TEACHER)
         if job.state in FINAL:  # until then a better student may take the best one's place
             student = find.checkpoint(session, job.id, "best").student
             assert student is not None, "only checkpoints with a student are found"
             return student
     if job.state in FINAL:
-        raise NoTeacher(job.id, f"{_ended(job.state)} without a {teacher.role} to take over")
-    until = f"its artifacts list {WEIGHTS}" if teacher.role == "teacher" else f"its status is {State.SUCCEEDED}"
+        raise NoTeacher(job.id, f"{_past_tense(job.state)} without a {teacher.role} to take over")
+    until = f"its artifacts list {TEACHER}" if teacher.role == "teacher" else f"its status is {State.SUCCEEDED}"
     raise NoTeacher(job.id, f"is {job.state} and has no finished {teacher.role} yet: wait until {until}")
 
 
-def _ended(state: State) -> str:
+def _past_tense(state: State) -> str:
     return "was cancelled" if state is State.CANCELLED else str(state)

@@ -1,4 +1,4 @@
-"""Deliveries on their way: taken by one sender at a time, tried again by a schedule, given up after the last try.
+"""Deliveries on their way: leased by one sender at a time, tried again with a back-off, given up after the last try.
 
 A sender that took one holds it until `next_try_at`; when it is dead, another one takes it then. So receivers may see
 a delivery twice, under the same id, but never miss one.
@@ -24,18 +24,18 @@ DELAYS = (
     *(timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=5)),
     *(timedelta(hours=10), timedelta(hours=14), timedelta(hours=20), timedelta(hours=24)),
 )
-"""Before the second try, the third …: the schedule that the Standard Webhooks specification proposes."""
+"""The back-off before the second try, the third …, as the Standard Webhooks specification proposes it."""
 
 JITTER = 0.1
-"""By how much of itself a delay may be longer, so that what failed together does not come back together."""
+"""At most this share of itself is added to a delay: what failed together does not come back together."""
 
 GONE = 410
 
 KEPT = timedelta(days=30)
-"""For so long the log has a delivery that is over."""
+"""How long the log keeps a delivery that is over."""
 
 FORGOTTEN_TOGETHER = 1_000
-"""More in one transaction would hold up who writes on SQLite."""
+"""Rows in one transaction: more would hold up the other writers of SQLite."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,14 @@ def _first_due(without: Collection[str], now: datetime | None) -> Select[str]:
     return found.order_by(due.next_try_at, due.id).limit(1)
 
 
-def succeeded(session: Session, claim: Claim, status: int, now: datetime | None = None) -> bool:
+def succeed(session: Session, claim: Claim, status: int, now: datetime | None = None) -> bool:
     """It has arrived. False if the claim had lapsed, and another sender has the last word."""
     at = clock.now_or(now)
     values = {"state": DeliveryState.DELIVERED, "last_status": status, "last_error": None, "delivered_at": at}
     return _settle(session, claim, values)
 
 
-def failed(session: Session, claim: Claim, error: str, status: int | None = None, now: datetime | None = None) -> bool:
+def fail(session: Session, claim: Claim, error: str, status: int | None = None, now: datetime | None = None) -> bool:
     """It has not; it is tried again later unless this was the last try. A receiver that is gone is left alone.
 
     False if the claim had lapsed.

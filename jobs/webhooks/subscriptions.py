@@ -1,38 +1,30 @@
 """Webhooks: who wants to hear of which events, and what became of it.
 
 A pending delivery belongs to an enabled webhook: whoever disables one fails its pending deliveries, under a lock that
-whoever adds a delivery takes too. `outbox.py` adds them, `deliveries.py` sends them.
+whoever adds a delivery takes too. `jobs.log.outbox` adds them, `deliveries.py` sends them.
 """
 
 import base64
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from sqlalchemy import delete, false, func, select, true, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 
-from jobs import ids
+from jobs import ids, pages
 from jobs.database import clock, storable
 from jobs.errors import DeliveryNotFound, JobError, WebhookNotFound
 from jobs.log.events import EVENTS
+from jobs.log.outbox import forget_listeners
+from jobs.pages import Page
 from jobs.tables import Delivery, DeliveryState, Webhook
-from jobs.webhooks.outbox import forget_listeners
 
 MOST = 100
 """Every event is held against every webhook."""
-
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Page(Generic[Item]):
-    items: list[Item]
-    has_more: bool
 
 
 class UnknownEvent(JobError, ValueError):
@@ -96,9 +88,8 @@ def get(session: Session, webhook_id: str) -> Webhook:
 
 def page(session: Session, *, limit: int = 20, after: str | None = None) -> Page[Webhook]:
     """Newest first. `after` is the id of the last one seen."""
-    found = select(Webhook).where(_before(Webhook.id, after)).order_by(Webhook.id.desc()).limit(limit + 1)
-    webhooks = list(session.execute(found, execution_options={"populate_existing": True}).scalars())
-    return Page(webhooks[:limit], has_more=len(webhooks) > limit)
+    found = pages.newest_first(select(Webhook), Webhook.id, limit=limit, after=after)
+    return pages.read(session, found, limit, lambda webhook: webhook.id)
 
 
 def remove(session: Session, webhook_id: str) -> None:
@@ -144,12 +135,11 @@ def deliveries(
 ) -> Page[Delivery]:
     """The delivery log, newest first. `after` is the id of the last one seen."""
     get(session, webhook_id)
-    found = select(Delivery).where(Delivery.webhook_id == webhook_id, _before(Delivery.id, after))
+    found = select(Delivery).where(Delivery.webhook_id == webhook_id)
     if state is not None:
         found = found.where(Delivery.state == state)
-    found = found.order_by(Delivery.id.desc()).limit(limit + 1)
-    rows = list(session.execute(found, execution_options={"populate_existing": True}).scalars())
-    return Page(rows[:limit], has_more=len(rows) > limit)
+    found = pages.newest_first(found, Delivery.id, limit=limit, after=after)
+    return pages.read(session, found, limit, lambda delivery: delivery.id)
 
 
 def redeliver(
@@ -186,12 +176,6 @@ def _one(webhook_id: str, delivery_id: str) -> tuple[Any, ...]:
     if not ids.is_id("dlv", delivery_id):
         raise DeliveryNotFound(delivery_id)
     return Delivery.id == delivery_id, Delivery.webhook_id == webhook_id
-
-
-def _before(column: Any, cursor: str | None) -> Any:
-    if cursor is None:
-        return true()
-    return column < cursor if storable.is_storable(cursor) else false()
 
 
 def _set_disabled_at(session: Session, webhook_id: str, at: Any) -> None:

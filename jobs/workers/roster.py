@@ -15,7 +15,7 @@ from jobs.workers.needs import Offer
 
 # A heartbeat older than this is of a worker that is dead, or cut off.
 LOST_AFTER = timedelta(seconds=15)
-# For so long a lost worker is still shown.
+# How long a lost worker is still shown.
 FORGOTTEN_AFTER = timedelta(days=1)
 
 
@@ -71,7 +71,7 @@ class WorkerNow:
 
 
 def beat(session: Session, me: Self, *, trouble: str | None = None, now: datetime | None = None) -> bool:
-    """Say that this worker lives, and what keeps it from taking jobs if anything does. True if it is to drain."""
+    """A worker's heartbeat, with its `trouble` if something keeps it from taking jobs. True if it is to drain."""
     at = clock.now_or(now)
     row = session.execute(
         update(Worker)

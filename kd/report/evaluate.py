@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from kd import disk
+from kd import disk, outputs
 from kd.evaluation import cost
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import agreement, score
@@ -65,7 +65,7 @@ def evaluate(run: Run, log: Logbook) -> Iterator[Event]:
     yield from verdict.remarks(metrics, predictions, labels_N)
     yield from log.finish()
     content = document(config, run.dataset, metrics, position.seconds, archs, predictions, labels_N)
-    yield Wrote(file=disk.write_text(json.dumps(content, indent=2), run.out, Path("report.json")))
+    yield Wrote(file=disk.write_text(json.dumps(content, indent=2), run.out, Path(outputs.REPORT)))
     yield Finished(step=position.step, metrics=metrics, seconds=position.seconds)
 
 

@@ -49,6 +49,13 @@ def find(
     return [*faults, Fault("", f"has {unsaid} more problems", place)] if unsaid > 0 else faults
 
 
+def sentence(found: Sequence[Fault]) -> str:
+    """The first of them in words, and how many others there are."""
+    first, *others = found
+    more = f" (and {len(others)} more: see errors)" if others else ""
+    return f"{first.pointer or 'The ' + first.place}: {first.message}{more}."
+
+
 def pointer(path: Path) -> str:
     return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in path)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from kd import outputs
 from kd.errors import TeacherUnfit
 from kd.events import Evaluated, Event, Noted, PhaseStarted, Wrote
 from kd.models.weights import copy_of, load_model, save_weights
@@ -42,7 +43,7 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
             f"({chance:.1%}). Its labels will teach little: try a smaller learning rate or more epochs.",
         )
     if run.team.leads:
-        yield Wrote(file=save_weights(best.weights, run.facts(run.teacher_arch), run.out, Path("teacher.safetensors")))
+        yield Wrote(file=save_weights(best.weights, run.facts(run.teacher_arch), run.out, Path(outputs.TEACHER)))
 
 
 def bring(run: Run, log: Logbook, wanted: TeacherOfJob) -> Iterator[Event]:

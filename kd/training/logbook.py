@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from kd import outputs
 from kd.events import Phase, Saved, Step
 from kd.models.weights import Facts, State, save_weights
 from kd.parallel.team import Team
@@ -102,7 +103,7 @@ class Logbook:
         step, file = self.position.step, None
         state = resume.save_position(self.position, self._run_digest, self._out)
         if student is not None:
-            file = save_weights(student, self._student, self._out, resume.folder_of(step) / "student.safetensors")
+            file = save_weights(student, self._student, self._out, resume.folder_of(step) / outputs.STUDENT)
         yield Saved(
             phase=self.position.phase,
             step=step,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from kd import outputs
 from kd.disk import write
 from kd.errors import BadResume, DamagedResume
 from kd.events import SavedFile
@@ -15,7 +16,7 @@ FORMAT = 3
 def save_position(position: Position, run_digest: str, out: Path) -> SavedFile:
     """Write a resume state under `out`."""
     content = {"format": FORMAT, "run": run_digest, "position": to_plain(position)}
-    return write(out, folder_of(position.step) / "resume.pt", lambda file: torch.save(content, file))
+    return write(out, folder_of(position.step) / outputs.RESUME, lambda file: torch.save(content, file))
 
 
 def load_position(path: Path, run_digest: str) -> Position:
@@ -46,7 +47,7 @@ def load_position(path: Path, run_digest: str) -> Position:
 
 def folder_of(step: int) -> Path:
     """Where a run keeps what it saves at this step, relative to its own folder."""
-    return Path("checkpoints") / f"step-{step:09d}"
+    return Path(outputs.CHECKPOINTS) / f"step-{step:09d}"
 
 
 def _ask_the_disk_for(path: Path) -> None:

@@ -22,6 +22,7 @@ from jobs.settings import Settings
 from jobs.states import State
 from jobs.tables import FileKind
 from kd.data.packed_facts import PackedFacts
+from tests.support.claiming import claim_job
 
 TTL = timedelta(seconds=30)
 
@@ -72,9 +73,7 @@ class Worker:
 
     def claim(self, job: dict[str, Any]) -> Claim:
         with self.app.state.database.begin() as session:
-            claim = leases.claim(session, worker="w1", ttl=TTL, job_id=job["id"])
-        assert claim is not None
-        return claim
+            return claim_job(session, job["id"], worker="w1", ttl=TTL)
 
     def record(self, claim: Claim, **said: Any) -> None:
         with self.app.state.database.begin() as session:

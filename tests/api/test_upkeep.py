@@ -28,7 +28,7 @@ def test_a_job_of_a_silent_worker_is_queued_again_and_rung_for(
         leases.claim(session, worker="dead", ttl=timedelta(seconds=30), now=long_ago)
     notifier = Notifier(valkey_url)
 
-    Upkeep(app.state.database, notifier, app.state.settings).once()
+    Upkeep(app.state.database, notifier, app.state.settings).run_once()
 
     notifier.close(timeout_seconds=10)
     shown = client.get(job["urls"]["self"]).json()
@@ -48,7 +48,7 @@ def test_what_waits_is_rung_for_when_a_worker_is_idle_and_not_for_days_on_end_wh
             with app.state.database.begin() as session:
                 roster.beat(session, roster.Self("w1", "host", 7, "1.0", Offer(gpus=0, memory_bytes=10**9)))
         notifier = Notifier(valkey_url)
-        Upkeep(app.state.database, notifier, app.state.settings).once()
+        Upkeep(app.state.database, notifier, app.state.settings).run_once()
         notifier.close(timeout_seconds=10)
         with redis.Redis.from_url(valkey_url) as broker:
             rung.append(broker.llen("stillhouse:celery"))
@@ -62,7 +62,7 @@ def test_a_job_of_a_live_worker_is_left_alone(
     job = submit()
     worker.claim(job)
 
-    Upkeep(app.state.database, Notifier(None), app.state.settings).once()
+    Upkeep(app.state.database, Notifier(None), app.state.settings).run_once()
 
     assert client.get(job["urls"]["self"]).json()["status"] == "running"
 

@@ -14,7 +14,7 @@ from random import Random
 import psutil
 from sqlalchemy import Engine, select
 
-from jobs.database.engine import UNREACHABLE, Sessions, connect, sessions
+from jobs.database.engine import UNREACHABLE, Sessions, connect
 from jobs.files import retention
 from jobs.tables import Job
 from tests.support.deployed import Deployment, Process
@@ -123,7 +123,7 @@ class World:
         """Our own way to the database, to look on."""
         url = self.deployment.environment.get("STILLHOUSE_DATABASE_URL")
         self._engine = connect(url or f"sqlite:///{self.deployment.data / 'stillhouse.db'}")
-        return sessions(self._engine)
+        return Sessions(self._engine)
 
     def newest_resume(self, worker: Process) -> str | None:
         """What the job that the worker has, or had, would go on from."""

@@ -31,7 +31,7 @@ if name is None:  # the parent starts them all at once, by closing the pipe
     codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(processes)]
     sys.exit(max(codes))
 
-sessions = db.sessions(db.connect(url))
+sessions = db.Sessions(db.connect(url))
 with sessions.read() as session:
     session.connection()
 os.close(go)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from jobs.envelope import Envelope
 from jobs.files.retention import NewFile
 from jobs.job import get_job
 from jobs.log.events import events_after
@@ -15,6 +16,7 @@ from jobs.queue.rescue import rescue_expired
 from jobs.tables import Delivery, FileKind, Job
 from jobs.webhooks import deliveries, subscriptions
 from kd.spec import parse
+from tests.support.claiming import claim_job
 
 HOOK_URL = "https://hooks.example/stillhouse"
 
@@ -23,9 +25,10 @@ HOOK_URL = "https://hooks.example/stillhouse"
 def add(db, NOON: datetime) -> Callable[..., str]:
     """Queue a job; returns its id."""
 
-    def add(mode: str = "train", *, now: datetime = NOON, **envelope: object) -> str:
+    def add(mode: str = "train", *, now: datetime = NOON, parent: str | None = None, **envelope: object) -> str:
+        spec = parse({"mode": mode, "config": {}})
         with db.begin() as session:
-            return submit.add_job(session, parse({"mode": mode, "config": {}}), now=now, **envelope).id
+            return submit.add_job(session, spec, envelope=Envelope(**envelope), parent=parent, now=now).id
 
     return add
 
@@ -34,7 +37,9 @@ def add(db, NOON: datetime) -> Callable[..., str]:
 def claim(db, NOON: datetime, TTL: timedelta) -> Callable[..., Claim | None]:
     def claim(worker: str = "w1", *, now: datetime = NOON, ttl: timedelta = TTL, job_id: str | None = None):
         with db.begin() as session:
-            return leases.claim(session, worker=worker, ttl=ttl, job_id=job_id, now=now)
+            if job_id is not None:
+                return claim_job(session, job_id, worker=worker, ttl=ttl, now=now)
+            return leases.claim(session, worker=worker, ttl=ttl, now=now)
 
     return claim
 
@@ -128,7 +133,7 @@ def take(db, NOON: datetime) -> Callable[..., deliveries.Claim | None]:
 def fail(db, NOON: datetime) -> Callable[..., bool]:
     def fail(claim: deliveries.Claim, status: int | None = 500, now: datetime = NOON) -> bool:
         with db.begin() as session:
-            return deliveries.failed(session, claim, f"the receiver answered {status}", status, now=now)
+            return deliveries.fail(session, claim, f"the receiver answered {status}", status, now=now)
 
     return fail
 
@@ -137,6 +142,6 @@ def fail(db, NOON: datetime) -> Callable[..., bool]:
 def succeed(db, NOON: datetime) -> Callable[..., bool]:
     def succeed(claim: deliveries.Claim, now: datetime = NOON) -> bool:
         with db.begin() as session:
-            return deliveries.succeeded(session, claim, 204, now=now)
+            return deliveries.succeed(session, claim, 204, now=now)
 
     return succeed

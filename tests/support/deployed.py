@@ -27,7 +27,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from client import Client, ClientError
-from jobs.database.engine import connect, sessions
+from jobs.database.engine import Sessions, connect
 from jobs.files import retention
 from jobs.job import get_job
 from jobs.tables import Job
@@ -412,7 +412,7 @@ class Deployment:
         url = self.environment.get("STILLHOUSE_DATABASE_URL", f"sqlite:///{self.data / 'stillhouse.db'}")
         engine = connect(url)
         try:
-            with sessions(engine).read() as session:
+            with Sessions(engine).read() as session:
                 yield session
         finally:
             engine.dispose()

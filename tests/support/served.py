@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 
 from client import Client
-from jobs.database.engine import Sessions, connect, sessions
+from jobs.database.engine import Sessions, connect
 from jobs.files import layout
 from jobs.files.retention import NewFile
 from jobs.queue import leases, recording
 from jobs.queue.fence import Claim
 from jobs.states import State
 from jobs.tables import FileKind
+from tests.support.claiming import claim_job
 
 KD = [sys.executable, "-m", "cli.main"]
 
@@ -61,7 +62,7 @@ class Server:
             )
         self.url = self.wait_for(self.out, r"listens on (http://\S+)")[1]
         self.port = int(self.url.rpartition(":")[2])
-        self.db: Sessions = sessions(connect(f"sqlite:///{self.data / 'stillhouse.db'}"))
+        self.db: Sessions = Sessions(connect(f"sqlite:///{self.data / 'stillhouse.db'}"))
 
     def wait_for(self, file: Path, pattern: str, seconds: float = 30) -> re.Match[str]:
         """Wait until it has said this."""
@@ -85,9 +86,7 @@ class Worker:
 
     def claim(self, job_id: str) -> Claim:
         with self.server.db.begin() as session:
-            claim = leases.claim(session, worker="w1", ttl=timedelta(seconds=60), job_id=job_id)
-        assert claim is not None
-        return claim
+            return claim_job(session, job_id, worker="w1", ttl=timedelta(seconds=60))
 
     def say(self, claim: Claim, kind: str, **said: Any) -> None:
         with self.server.db.begin() as session:

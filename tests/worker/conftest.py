@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from jobs.database.engine import Sessions
+from jobs.envelope import Envelope
 from jobs.job import get_job
 from jobs.queue.submit import add_job
 from jobs.settings import Settings
@@ -97,7 +98,7 @@ def worker(settings: Settings, db) -> Iterator[Worker]:
 def submit(db) -> Callable[..., str]:
     def submit(spec: TrainSpec | GuideSpec, **envelope: object) -> str:
         with db.begin() as session:
-            return add_job(session, spec, **envelope).id
+            return add_job(session, spec, envelope=Envelope(**envelope)).id
 
     return submit
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from jobs.files import find, layout, safely
+from jobs.files import find, layout, store
 from jobs.job import get_job
 from jobs.log import curves
 from jobs.log.events import events_after
@@ -82,7 +82,7 @@ def test_a_job_runs_to_a_student_whose_bytes_are_what_the_row_says(worker, submi
         student = best.student
         series = curves.metric_series(session, job.id)
         assert [event.seq for event in events_after(session, job.id, 0, 10_000)] == list(range(1, job.events_seq + 1))
-    path, size = safely.open_for_download(settings.data_dir, student.path)
+    path, size = store.open_file(settings.data_dir, student.path)
     assert best.id == job.result["best_checkpoint"]
     assert (size, hashlib.sha256(path.read_bytes()).hexdigest()) == (student.size, student.sha256)
     assert {"teacher.loss", "student.validation.top1", "control.top1", "student.images_per_second"} <= set(series)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from jobs.envelope import Limits
 from jobs.files import find
 from jobs.log.events import events_after
 from jobs.queue import requests
-from jobs.queue.submit import Limits
 from jobs.states import State
 from kd.events import Saved
 from kd.run import run
@@ -217,7 +217,8 @@ def test_a_trainer_that_falls_silent_is_ended_and_at_the_last_stall_the_job_fail
     settings, submit, wait_for, long, db, warm, trainers
 ):
     impatient = settings.model_copy(update={"max_stalls": 1})
-    job_id = submit(long(), limits=Limits(max_stall_seconds=1))
+    shorter_than_users_may_ask_for = Limits.model_construct(max_stall_seconds=1)
+    job_id = submit(long(), limits=shorter_than_users_may_ask_for)
     (trainer,) = trainers()
     trainer.suspend()
 

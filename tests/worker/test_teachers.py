@@ -7,13 +7,14 @@ import pytest
 from sqlalchemy import delete, update
 
 from jobs import tables as module
-from jobs.files import find, layout, retention, safely
+from jobs.files import find, layout, retention, store
 from jobs.job import get_job
 from jobs.log import curves, events
 from jobs.queue import fence, leases, recording
 from jobs.queue.submit import add_job
 from jobs.states import State
 from jobs.tables import File, Job
+from tests.support.claiming import claim_job
 from tests.support.databases import ON_ONE_DATABASE
 from worker.attempt import supervise
 from worker.reserve import Trainers
@@ -31,7 +32,7 @@ def finished_teacher(tiny, submit, db, TTL, settings):
     """A job whose teacher is published, as far as rows and files can tell."""
     with db.begin() as session:
         job = add_job(session, tiny())
-        claim = leases.claim(session, worker="w1", ttl=TTL, job_id=job.id)
+        claim = claim_job(session, job.id, worker="w1", ttl=TTL)
     path = layout.attempt_folder(settings.data_dir, job.id, 1) / "teacher.safetensors"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")
@@ -89,7 +90,7 @@ def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
     """Its job has gone on after a restart, and gives up the file that the borrower was told of."""
     teacher, path = finished_teacher
     job_id = submit(tiny(teacher={"job": teacher}))
-    hold, times = safely.hold, iter(("before it is held", "after"))
+    hold, times = store.link_teacher, iter(("before it is held", "after"))
 
     def write_anew() -> None:
         anew = path.parent.with_name("attempt-2") / path.name
@@ -106,7 +107,7 @@ def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
             write_anew()
         return held
 
-    monkeypatch.setattr(safely, "hold", hold_meanwhile)
+    monkeypatch.setattr(store, "link_teacher", hold_meanwhile)
 
     supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event()))
 
@@ -136,7 +137,7 @@ def test_a_claim_brings_the_teacher_and_after_the_first_attempt_the_jobs_own_cop
 
     def claim(of: str) -> fence.Claim:
         with db.begin() as session:
-            return leases.claim(session, worker="w1", ttl=TTL, job_id=of)
+            return claim_job(session, of, worker="w1", ttl=TTL)
 
     first = claim(job_id)
     own = retention.NewFile(

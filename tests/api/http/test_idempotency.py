@@ -8,7 +8,6 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from api.http import idempotency
 from jobs.queue import delete, requests, submit
 from jobs.states import State
 from kd import spec
@@ -73,9 +72,9 @@ def test_of_many_at_the_same_moment_one_makes_the_job(client: TestClient) -> Non
 def test_a_job_that_is_deleted_as_soon_as_its_key_was_used_again_is_made_anew(
     client: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, looks, others = idempotency.replayed, iter(("first", "second")), []
+    real, looks, others = submit.find_replay, iter(("first", "second")), []
 
-    def replayed(*asked: Any) -> Any:
+    def find_replay(*asked: Any) -> Any:
         look = next(looks, None)
         if look == "first":  # and then another one makes the job
             with app.state.database.begin() as session:
@@ -87,7 +86,7 @@ def test_a_job_that_is_deleted_as_soon_as_its_key_was_used_again_is_made_anew(
                 delete.delete_job(session, others[0])
         return real(*asked)
 
-    monkeypatch.setattr(idempotency, "replayed", replayed)
+    monkeypatch.setattr(submit, "find_replay", find_replay)
 
     answer = client.post("/jobs", json=BODY, headers=KEY)
 

@@ -13,9 +13,10 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
-from api.jobs import routes as jobs_routes
 from jobs import ids
+from jobs.envelope import Change, Envelope
 from jobs.queue import delete, requests
+from jobs.queue import submit as submitting
 from jobs.queue.submit import add_job
 from jobs.states import State
 from jobs.tables import Job
@@ -148,14 +149,14 @@ def test_a_body_of_very_many_keys_is_read_fast(client: TestClient, ended: Any, p
 def test_a_slow_disk_holds_up_a_retry_and_nobody_else(
     client: TestClient, app: FastAPI, ended: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, real = ended(), jobs_routes.check_data
+    job, real = ended(), submitting.check_data
 
     def slow(*given: Any) -> None:
         with app.state.database.begin() as session:
-            add_job(session, spec.parse({"mode": "train", "config": {}}), name="another's")
+            add_job(session, spec.parse({"mode": "train", "config": {}}), envelope=Envelope(name="another's"))
         real(*given)
 
-    monkeypatch.setattr(jobs_routes, "check_data", slow)
+    monkeypatch.setattr(submitting, "check_data", slow)
 
     assert client.post(job["urls"]["retry"]).status_code == 201
     assert [job["name"] for job in client.get("/jobs?q=another").json()["data"]] == ["another's"]
@@ -389,7 +390,7 @@ def test_a_change_of_what_has_changed_meanwhile_is_refused(
     job = submit()
     seen = client.get(job["urls"]["self"]).headers["etag"]
     with app.state.database.begin() as session:
-        requests.change(session, job["id"], {"name": "another's"})
+        requests.change(session, job["id"], Change(name="another's"))
     before = client.get(job["urls"]["self"])
 
     answer = client.request(method, job["urls"][url], json=body, headers={"If-Match": seen})

@@ -53,7 +53,7 @@ def now() -> datetime:
 @pytest.fixture
 def sender(db: Any) -> WebhookSender:
     """A server's sender, by hand: it sends when a test says so, at the time that a test says."""
-    return WebhookSender(db, Allowed(networks=Settings(webhook_hosts=LOOPBACK).webhook_networks))
+    return WebhookSender(db, Allowed(networks=Settings(webhook_hosts=LOOPBACK).allowed_hosts.networks))
 
 
 @pytest.fixture
@@ -298,13 +298,13 @@ def test_a_refusal_is_tried_again_under_the_same_id_and_signed_anew(
     add()
     receiver.answer(500, b"no room\x00 left\n")
 
-    sender.once(now)
+    sender.send_all_due(now)
     (row,) = log(webhook_id)
     assert (row.state, row.tries, row.last_status) == ("pending", 1, 500)
     assert row.last_error == "the receiver answered 500: no room\ufffd left"
-    sender.once(now + SECOND)
+    sender.send_all_due(now + SECOND)
     assert len(receiver.got) == 1
-    sender.once(now + 6 * SECOND)
+    sender.send_all_due(now + 6 * SECOND)
 
     (row,) = log(webhook_id)
     assert (row.state, row.tries, row.last_status, row.last_error) == ("delivered", 2, 204, None)
@@ -324,12 +324,12 @@ def test_a_receiver_that_was_down_gets_it_when_it_is_back(
     webhook_id, secret = hook(url=receiver.url())
     add()
 
-    sender.once(now)
+    sender.send_all_due(now)
     (row,) = log(webhook_id)
     assert (row.state, row.last_status) == ("pending", None)
     assert "refused" in row.last_error
     with receiver.listening():
-        sender.once(now + 6 * SECOND)
+        sender.send_all_due(now + 6 * SECOND)
 
     assert log(webhook_id)[0].state == "delivered"
     assert [received.verified(secret)["type"] for received in receiver.got] == ["job.state.queued"]
@@ -343,9 +343,9 @@ def test_a_sender_that_was_killed_is_followed_by_another_one(
     with db.begin() as session:
         dead = deliveries.claim(session, now=now)
 
-    sender.once(now)
+    sender.send_all_due(now)
     assert receiver.got == []
-    sender.once(now + LEASE)
+    sender.send_all_due(now + LEASE)
 
     assert [received.id for received in receiver.got] == [dead.id]
     assert [(row.state, row.tries) for row in log(webhook_id)] == [("delivered", 2)]
@@ -358,9 +358,9 @@ def test_gone_disables_the_webhook(
     add()
     receiver.answer(410)
 
-    sender.once(now)
+    sender.send_all_due(now)
     add()
-    sender.once(now + 6 * SECOND)
+    sender.send_all_due(now + 6 * SECOND)
 
     assert [(row.state, row.last_status) for row in log(webhook_id)] == [("failed", 410)]
     assert len(receiver.got) == 1
@@ -375,7 +375,7 @@ def test_a_redirect_is_not_followed(
     add()
     with Receiver().listening() as inside:
         receiver.answer(307, Location=inside.url())
-        sender.once(now)
+        sender.send_all_due(now)
 
     assert inside.got == []
     assert len(receiver.got) == 1
@@ -391,7 +391,7 @@ def test_no_more_of_an_answer_is_read_than_is_needed(
     add()
     receiver.answer(400, b"x" * 50_000_000)
 
-    sender.once(now)
+    sender.send_all_due(now)
 
     (row,) = log(webhook_id)
     assert row.last_status == 400
@@ -406,7 +406,7 @@ def test_proxies_of_the_environment_are_not_asked(
     hook()
     add()
 
-    sender.once(now)
+    sender.send_all_due(now)
 
     assert len(receiver.got) == 1
 
@@ -419,7 +419,7 @@ def test_a_name_that_leads_to_this_machine_is_found_out_when_connecting(
     webhook_id, _ = hook(url=receiver.url("localhost"))
     add()
 
-    strict.once(now)
+    strict.send_all_due(now)
 
     assert receiver.got == []
     (row,) = log(webhook_id)

@@ -141,19 +141,19 @@ def test_every_spelling_of_postgresql_is_understood(url):
 def test_the_tables_can_be_made_removed_and_made_again(empty_database_url):
     engine = database.connect(empty_database_url)
     tables = sorted([*Base.metadata.tables, "alembic_version"])
-    assert not migrate.is_current(database.sessions(engine))
+    assert not migrate.is_current(database.Sessions(engine))
 
     migrate.upgrade(engine)
     assert sorted(inspect(engine).get_table_names()) == tables
-    assert migrate.is_current(database.sessions(engine))
+    assert migrate.is_current(database.Sessions(engine))
 
     migrate.downgrade(engine, "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
-    assert not migrate.is_current(database.sessions(engine))
+    assert not migrate.is_current(database.Sessions(engine))
 
     migrate.upgrade(engine)
     assert sorted(inspect(engine).get_table_names()) == tables
-    assert migrate.is_current(database.sessions(engine))
+    assert migrate.is_current(database.Sessions(engine))
     engine.dispose()
 
 
@@ -172,7 +172,7 @@ def test_jobs_of_an_older_version_keep_what_they_need(empty_database_url):
 
     migrate.upgrade(engine)
 
-    with database.sessions(engine).read() as session:
+    with database.Sessions(engine).read() as session:
         job = get_job(session, row["id"])
     engine.dispose()
     assert (job.needs_gpus, job.teacher_job_id, job.keep_last) == (4, "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW", 1)
@@ -231,7 +231,7 @@ UPGRADERS = """
 import os
 import sys
 from jobs.database import migrate
-from jobs.database.engine import connect, sessions
+from jobs.database.engine import Sessions, connect
 
 url, processes = sys.argv[1], int(sys.argv[2])
 start, go = os.pipe()
@@ -242,7 +242,7 @@ os.close(go)
 os.read(start, 1)
 engine = connect(url)
 migrate.upgrade(engine)
-assert migrate.is_current(sessions(engine))
+assert migrate.is_current(Sessions(engine))
 """
 
 
@@ -263,5 +263,5 @@ def test_a_migration_that_fails_leaves_no_half_of_it(empty_database_url):
         migrate.upgrade(engine)
 
     assert [table for table in inspect(engine).get_table_names() if table != "alembic_version"] == ["files"]
-    assert not migrate.is_current(database.sessions(engine))
+    assert not migrate.is_current(database.Sessions(engine))
     engine.dispose()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from jobs.files import garbage, layout, safely
+from jobs.files import garbage, layout, store
 from jobs.files.garbage import Collected
 from jobs.files.retention import NewFile
 from jobs.job import get_job
@@ -179,13 +179,13 @@ def test_a_deleted_jobs_folder_goes_with_the_request_and_what_was_cut_short_late
     for job_id in (first, second):
         write(job_id, 1, checkpoint(10), age=0)
 
-    safely.remove_jobs(data, [first])
+    store.delete_jobs(data, [first])
     (data / "jobs" / second).rename(data / "jobs" / f".deleted-{second}")  # killed here
 
     assert everything(data / "jobs") == {f".deleted-{second}/attempt-1/{checkpoint(10)}"}
     assert collect() == Collected(files=1, bytes=3)
     assert list((data / "jobs").iterdir()) == []
-    safely.remove_jobs(data, [first, second])  # gone already: fine
+    store.delete_jobs(data, [first, second])  # gone already: fine
 
 
 def test_a_database_that_is_not_that_of_the_data_folder_does_not_empty_it(db, add, write, collect, tmp_path, NOON):
@@ -222,7 +222,7 @@ def test_links_are_never_followed(db, data, add, write, collect, tmp_path, NOON,
     if collector == "collect":
         collect()
     else:
-        safely.remove_jobs(data, [job_id, linked])
+        store.delete_jobs(data, [job_id, linked])
 
     assert list((data / "jobs").iterdir()) == []
     assert secret.read_text() == "secret"
@@ -236,7 +236,7 @@ def test_a_folder_of_jobs_that_is_a_link_is_not_entered(db, data, add, write, co
 
     with pytest.raises(NotADirectoryError):
         collect()
-    safely.remove_jobs(data, ["job_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"])
+    store.delete_jobs(data, ["job_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"])
 
     assert (data / "elsewhere" / outside.relative_to(data / "jobs")).exists()
 
@@ -246,7 +246,7 @@ def test_a_download_that_has_begun_is_read_to_its_end(db, data, add, write, coll
     job_id = add(now=NOON + SECOND)
     content = random.Random(0).randbytes(300_000)
     write(job_id, 1, "teacher.safetensors", content=content)
-    path, _ = safely.open_for_download(data, f"jobs/{job_id}/attempt-1/teacher.safetensors")
+    path, _ = store.open_file(data, f"jobs/{job_id}/attempt-1/teacher.safetensors")
     with path.open("rb") as download:
         begun = download.read(1000)
         with db.begin() as session:
@@ -397,7 +397,7 @@ def test_a_collector_without_patience_takes_nothing_from_those_who_work(db, data
                 for step in range(attempt * 10, attempt * 10 + 4):
                     new = [write_file(held, step, name) for name in ("student.safetensors", "resume.pt")]
                     superseded = publish(db, data, held, step, *new, best=step % 3 == 0)
-                    safely.remove(data, superseded)
+                    store.delete(data, superseded)
                     assert missing() == set()
                 write_file(held, 99, "resume.pt")  # never published
                 if attempt == 1:
@@ -407,7 +407,7 @@ def test_a_collector_without_patience_takes_nothing_from_those_who_work(db, data
                 with db.begin() as session:
                     leases.release(session, held, State.FAILED)
                     delete.delete_job(session, job_id)
-                safely.remove_jobs(data, [job_id])
+                store.delete_jobs(data, [job_id])
             assert missing() == set()
         seen = rounds
         while rounds < seen + 2 and not failures:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from jobs.errors import CheckpointNotFound, JobNotFound
-from jobs.files import find, layout, retention, safely
+from jobs.files import find, layout, retention, store
 from jobs.queue import delete, leases
 from jobs.states import State
 
@@ -128,7 +128,7 @@ def test_a_deleted_job_takes_its_pinned_students_with_it(db, add, claim, publish
 
     with db.begin() as session:
         delete.delete_job(session, job_id)
-    safely.remove_jobs(tmp_path, [job_id])
+    store.delete_jobs(tmp_path, [job_id])
 
     assert list((tmp_path / "jobs").iterdir()) == []
 

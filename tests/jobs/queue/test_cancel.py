@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.database.engine import connect, sessions
+from jobs.database.engine import Sessions, connect
 from jobs.errors import JobNotFound, LeaseLost, NotAllowed
 from jobs.queue import fence, leases, requests, rescue
 from jobs.states import State
@@ -150,7 +150,7 @@ def test_of_a_cancel_and_a_finish_at_the_same_moment_exactly_one_wins(db, add, c
 
 
 def test_to_cancel_while_a_worker_claims_leaves_no_job_half_way(db, database_url, add, job):
-    other = sessions(connect(database_url))
+    other = Sessions(connect(database_url))
     for _ in range(10):
         job_id = add()
         both = threading.Barrier(2)
@@ -164,7 +164,7 @@ def test_to_cancel_while_a_worker_claims_leaves_no_job_half_way(db, database_url
         asker.start()
         both.wait()
         with db.begin() as session:
-            held = leases.claim(session, worker="w1", ttl=SECOND, job_id=job_id)
+            held = leases.claim(session, worker="w1", ttl=SECOND)
         asker.join()
 
         row = job(job_id)

@@ -48,16 +48,6 @@ def test_a_claim_says_who_works_on_what_and_until_when(add, claim, job, events, 
     ]
 
 
-def test_a_claim_by_name_takes_that_job_or_none(add, claim):
-    other, wanted = add(), add()
-
-    assert claim(job_id=wanted).job_id == wanted
-    assert claim(job_id=wanted) is None
-    assert claim(job_id="job_01ARZ3NDEKTSV4RRFFQ69G5FAV") is None
-    assert claim(job_id="job_\x00") is None
-    assert claim().job_id == other
-
-
 def test_a_second_attempt_keeps_the_time_of_the_first_start(add, claim, rescue, job, NOON, TTL):
     job_id = add()
     claim()

