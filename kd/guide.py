@@ -16,8 +16,8 @@ from kd.teachers.guides import Guide
 from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
 from kd.training.control import train_control
+from kd.training.guidance import Scores
 from kd.training.run import Workbench
-from kd.training.validation import Scores
 
 
 def guide(bench: Workbench) -> Iterator[Event]:

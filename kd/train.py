@@ -15,8 +15,8 @@ from kd.teachers import frozen
 from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
 from kd.training.control import train_control
+from kd.training.guidance import Scores
 from kd.training.run import Workbench
-from kd.training.validation import Scores
 
 
 def train(bench: Workbench) -> Iterator[Event]:

@@ -16,8 +16,9 @@ from kd.randomness import derive, permutation, seed_torch
 from kd.spec import GuideConfig, Teacher
 from kd.teachers import frozen
 from kd.training.batches import lessons
+from kd.training.guidance import Scores
 from kd.training.run import Workbench, autocast, weights_of
-from kd.training.validation import Scores, validate
+from kd.training.validation import validate
 from kd.views.mixup import Mix
 
 

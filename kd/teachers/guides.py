@@ -10,8 +10,8 @@ from kd.events import Event, Noted
 from kd.spec import GuideConfig
 from kd.teachers import frozen
 from kd.teachers.cotrain import Cotrain
+from kd.training.guidance import Scores
 from kd.training.run import Workbench
-from kd.training.validation import Scores
 
 
 class Guide(Protocol):

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from kd.events import Event
 from kd.spec import Objective
-from kd.training.validation import Scores
+
+Scores = dict[str, float]
 
 # Shapes: B = batch, N = validation images, C = classes.
 

@@ -20,11 +20,11 @@ from kd.randomness import derive, permutation, seed_torch
 from kd.training.anchors import Trail
 from kd.training.batches import Lesson, batches_of, lessons
 from kd.training.ema import Average
-from kd.training.guidance import Guidance
+from kd.training.guidance import Guidance, Scores
 from kd.training.meter import Tally
 from kd.training.recipe import Recipe, learning_rate, make_optimizer
 from kd.training.run import Workbench, autocast
-from kd.training.validation import Scores, is_better, validate
+from kd.training.validation import is_better, validate
 
 # Shapes: B = batch, C = classes.
 
