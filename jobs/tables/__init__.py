@@ -1,7 +1,7 @@
 """The tables. Only rows are described here.
 
-What may happen to them: to jobs in `jobs.queue`, to what they have said in `jobs.log`, to files in `jobs.files`, to workers
-in `jobs.workers`, to webhooks and deliveries in `jobs.webhooks`.
+What may happen to them: to jobs in `jobs.queue`, to what they have said in `jobs.log`, to files in `jobs.files`,
+to workers in `jobs.workers`, to webhooks and deliveries in `jobs.webhooks`.
 """
 
 # All of them, so that whoever knows one knows the whole schema.
