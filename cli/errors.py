@@ -35,7 +35,7 @@ def extra(name: str, command: str) -> Iterator[None]:
         raise MissingExtra(command, package, name) from error
 
 
-def explained(error: Exception) -> Trouble | None:
+def trouble_of(error: Exception) -> Trouble | None:
     """The sentence for an error that is no bug of ours; None for one that is."""
     from client.errors import ClientError
     from jobs.errors import JobError

@@ -5,19 +5,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import changing, pack, remote, run, serve, submit, watch, workers
-from cli.errors import explained
+from cli.commands import change, fetch, ls, pack, run, serve, show, submit, watch, workers
+from cli.errors import trouble_of
 from cli.shown.console import console
 
 
-class Gate(TyperGroup):
+class CommandGroup(TyperGroup):
     """Errors that speak for themselves end here, with an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as error:
-            trouble = explained(error)
+            trouble = trouble_of(error)
             if trouble is None:
                 raise
             console(stderr=True).print(str(trouble), markup=False)
@@ -25,7 +25,7 @@ class Gate(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Gate,
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 
 
-def version(wanted: bool) -> None:
+def print_version(wanted: bool) -> None:
     if wanted:
         from jobs.version import VERSION
 
@@ -44,7 +44,7 @@ def version(wanted: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=version, is_eager=True, help="Say it and leave.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Say it and leave.")
     ] = False,
 ) -> None:
     pass
@@ -54,16 +54,16 @@ app.command()(serve.serve)
 app.command()(serve.work)
 app.command()(submit.submit)
 app.command()(watch.watch)
-app.command()(remote.ls)
-app.command()(remote.show)
-app.command()(remote.logs)
-app.command()(remote.download)
-app.command()(changing.pause)
-app.command()(changing.resume)
-app.command()(changing.cancel)
+app.command()(ls.ls)
+app.command()(show.show)
+app.command()(fetch.logs)
+app.command()(fetch.download)
+app.command()(change.pause)
+app.command()(change.resume)
+app.command()(change.cancel)
 app.command()(submit.retry)
-app.command()(changing.change)
-app.command()(changing.delete)
+app.command()(change.change)
+app.command()(change.delete)
 app.command()(workers.workers)
 app.command()(workers.drain)
 app.command()(workers.undrain)

@@ -7,13 +7,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import IO
 
 import httpx2
 
-from client.errors import BadDownload, ClientError, DownloadBusy
-from client.http import PATIENCE_SECONDS, Http
+from client.encoding import artifact_path, checkpoint_path, job_path
+from client.errors import BadDownload, ClientError, DownloadBusy, NoSuchArtifact, Refused
+from client.http import Http
+from client.patience import PATIENCE_SECONDS, PAUSE_SECONDS
 
 if sys.platform != "win32":
     import fcntl
@@ -29,14 +32,44 @@ class Offer:
     sha256: str
 
 
-def fetch(http: Http, offer: Offer, to: Path) -> Path:
+def checkpoint(http: Http, job_id: str, which: str, to: str | PathLike[str] | None) -> Path:
+    """Fetch the student of a checkpoint, which is named by its id or as `best` or `last`."""
+    for last_try in (False, True):
+        # An alias may move on while we download; an id does not.
+        found = http.request_json("GET", checkpoint_path(job_id, which))
+        path = f"{checkpoint_path(job_id, found['id'])}/download"
+        offer = Offer(path, name=found["file"], size=found["size"], sha256=found["sha256"])
+        try:
+            return _fetch(http, offer, _target(to, f"{job_id}-{which}.safetensors"))
+        except Refused as error:
+            if error.code != "file_gone" or last_try:
+                raise  # a running job replaces its checkpoints: then there is a newer one
+    raise AssertionError("the last try returns or raises")
+
+
+def artifact(http: Http, job_id: str, name: str, to: str | PathLike[str] | None) -> Path:
+    """Fetch a file that the job wrote beside its checkpoints."""
+    listed = http.pages(f"{job_path(job_id)}/artifacts", {})
+    found = next((file for file in listed if file["name"] == name), None)
+    if found is None:
+        raise NoSuchArtifact(job_id, name)
+    offer = Offer(artifact_path(job_id, name), name, found["size"], found["sha256"])
+    return _fetch(http, offer, _target(to, f"{job_id}-{name}"))
+
+
+def _target(to: str | PathLike[str] | None, name: str) -> Path:
+    path = Path(to) if to is not None else Path()
+    return path / name if path.is_dir() else path
+
+
+def _fetch(http: Http, offer: Offer, to: Path) -> Path:
     """Bring the offered file to `to`, replacing what is there."""
     to.parent.mkdir(parents=True, exist_ok=True)
     if to.is_file() and to.stat().st_size == offer.size and _sha256(to) == offer.sha256:
         return to
     # Named by content: what is left of another download is never continued with this one.
     part = to.with_name(f".{to.name}.{offer.sha256[:16]}.part")
-    with _locked(part) as file:
+    with _lock(part) as file:
         resumed = file.seek(0, os.SEEK_END) > 0
         while True:
             _complete(http, offer, file)
@@ -65,7 +98,7 @@ def _complete(http: Http, offer: Offer, file: IO[bytes]) -> None:
                 silent_since = now
             if not error.passing or now - silent_since > PATIENCE_SECONDS:
                 raise
-            time.sleep(0.5)
+            time.sleep(PAUSE_SECONDS)
         else:
             if file.tell() <= have:
                 return  # the server has no more than this; the sha256 will tell
@@ -90,7 +123,7 @@ def _empty(file: IO[bytes]) -> None:
 
 
 @contextmanager
-def _locked(part: Path) -> Iterator[IO[bytes]]:
+def _lock(part: Path) -> Iterator[IO[bytes]]:
     """The partial file, ours alone; removed if it stays empty."""
     with open(part, "ab") as file:
         if sys.platform != "win32":

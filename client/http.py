@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,13 +11,10 @@ from urllib.parse import urlsplit
 import httpx2
 
 from client.errors import BadUrl, NotAServer, Refused, Unreachable
+from client.patience import SILENCE_SECONDS, resend_if_lost
 
 Json = dict[str, Any]
 
-# For how long those who wait bear a server that does not answer: time for a restart.
-PATIENCE_SECONDS = 60.0
-# A stream of events that is silent for so long is dead: servers say something every few seconds.
-SILENCE_SECONDS = 60.0
 EVENT_STREAM = "text/event-stream"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -44,7 +42,7 @@ class Http:
     def close(self) -> None:
         self._http.close()
 
-    def json(
+    def request_json(
         self,
         method: str,
         path: str,
@@ -54,12 +52,9 @@ class Http:
         headers: Mapping[str, str] | None = None,
     ) -> Json:
         """The JSON object in the answer."""
-        return self.content(self.answer(method, path, body=body, params=params, headers=headers))
+        return self.json_object(self.request(method, path, body=body, params=params, headers=headers).content)
 
-    def content(self, answer: httpx2.Response) -> Json:
-        return self._object(answer.content)
-
-    def answer(
+    def request(
         self,
         method: str,
         path: str,
@@ -71,7 +66,7 @@ class Http:
     ) -> httpx2.Response:
         """The whole answer, read to its end."""
         given = {name: value for name, value in (params or {}).items() if value is not None}
-        with self._reached():
+        with self._name_transport_errors():
             answer = self._http.request(
                 method,
                 path,
@@ -80,7 +75,22 @@ class Http:
                 headers=dict(headers or {}),
                 timeout=self.timeout_seconds if timeout_seconds is None else timeout_seconds,
             )
-        return self._accepted(answer)
+        return self._check(answer)
+
+    def post_once(self, path: str, body: Json, key: str | None) -> Json:
+        """Make a job, exactly one: whatever is sent again has the same Idempotency-Key."""
+        headers = {"Idempotency-Key": str(uuid.uuid4()) if key is None else key}
+        return resend_if_lost(lambda: self.request_json("POST", path, body=body, headers=headers))
+
+    def pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Json]:
+        """What a list holds; asks for its next page when that is needed."""
+        cursor = None
+        while True:
+            page = self.request_json("GET", path, params={**params, "after": cursor})
+            yield from page["data"]
+            cursor = page.get("next_cursor")
+            if not page.get("has_more"):
+                return
 
     @contextmanager
     def stream(
@@ -88,10 +98,13 @@ class Http:
     ) -> Iterator[httpx2.Response]:
         """An answer whose body is still to be read."""
         timeout = self.timeout_seconds if timeout_seconds is None else timeout_seconds
-        with self._reached(), self._http.stream("GET", path, headers=dict(headers), timeout=timeout) as answer:
+        with (
+            self._name_transport_errors(),
+            self._http.stream("GET", path, headers=dict(headers), timeout=timeout) as answer,
+        ):
             if not answer.is_success and answer.status_code != httpx2.codes.RANGE_NOT_SATISFIABLE:
                 answer.read()
-                self._accepted(answer)
+                self._check(answer)
             yield answer
 
     def listen(self, path: str, last_event_id: int) -> Iterator[Json]:
@@ -102,9 +115,9 @@ class Http:
                 return
             for said in httpx2.EventSource(answer):
                 if said.data:
-                    yield self._object(said.data)
+                    yield self.json_object(said.data)
 
-    def _object(self, text: str | bytes) -> Json:
+    def json_object(self, text: str | bytes) -> Json:
         try:
             content = json.loads(text)
         except ValueError as error:
@@ -114,7 +127,7 @@ class Http:
         return content
 
     @contextmanager
-    def _reached(self) -> Iterator[None]:
+    def _name_transport_errors(self) -> Iterator[None]:
         try:
             yield
         except httpx2.TimeoutException as error:
@@ -124,7 +137,7 @@ class Http:
             reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
             raise Unreachable(self.url, reason, sent=not isinstance(error, httpx2.ConnectError)) from error
 
-    def _accepted(self, answer: httpx2.Response) -> httpx2.Response:
+    def _check(self, answer: httpx2.Response) -> httpx2.Response:
         # 304 comes only to those who asked for what has changed.
         if answer.is_success or answer.status_code == httpx2.codes.NOT_MODIFIED:
             return answer

@@ -1,14 +1,14 @@
-"""Look at a job again as soon as there is something new to see: a long poll, paced for servers that know none."""
+"""Wait for the end of a job: by long polls, paced for servers that know none."""
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from client.errors import NotAServer
+from client.errors import ClientError, NotAServer, StillRunning
 from client.http import Http, Json
-
-# The longest that a server is asked to hold its answer back: proxies give up on a silent connection after a minute.
-LONG_POLL_SECONDS = 30
+from client.patience import LONG_POLL_SECONDS, ask_patiently, sleep_until
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,29 @@ class Look:
         return bool(self.job["is_terminal"])
 
 
-def look(http: Http, path: str) -> Look:
-    """The job as it is now."""
-    return _look(http, path, {}, None)
+def wait(http: Http, path: str, timeout_seconds: float | None, poll_seconds: float) -> Json:
+    """The job once it is over; `StillRunning` after the timeout. The server may be restarted meanwhile."""
+    until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    last = ask_patiently(lambda: _look(http, path))
+    while not last.is_last:
+        if until is not None and time.monotonic() >= until:
+            raise StillRunning(last.job, timeout_seconds or 0)
+        try:
+            last = ask_patiently(partial(_look_again, http, path, last, poll_seconds, until), until=until)
+        except ClientError as error:
+            if not error.passing or until is None or time.monotonic() < until:
+                raise
+    return last.job
 
 
-def look_again(http: Http, path: str, last: Look, *, pause_seconds: float, until: float | None = None) -> Look:
+def _look_again(http: Http, path: str, last: Look, pause_seconds: float, until: float | None) -> Look:
     """The job once it has changed since the last look, or as it is when half a minute has passed, or at `until`.
 
     Asks at least `pause_seconds` after the last time: a running job changes all the time, and a server that does not
     hold its answer back answers at once.
     """
-    _sleep(last.asked_at + pause_seconds, until)
+    asking_at = last.asked_at + pause_seconds
+    sleep_until(asking_at if until is None else min(asking_at, until))
     left = math.inf if until is None else until - time.monotonic()
     if left <= 0:
         return last
@@ -45,17 +56,16 @@ def look_again(http: Http, path: str, last: Look, *, pause_seconds: float, until
 
 
 def _look(
-    http: Http, path: str, headers: dict[str, str], last: Look | None, timeout_seconds: float | None = None
+    http: Http,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    last: Look | None = None,
+    timeout_seconds: float | None = None,
 ) -> Look:
     asked_at = time.monotonic()
-    answer = http.answer("GET", path, headers=headers, timeout_seconds=timeout_seconds)
+    answer = http.request("GET", path, headers=headers, timeout_seconds=timeout_seconds)
     if answer.status_code != 304:
-        return Look(http.content(answer), answer.headers.get("ETag"), asked_at)
+        return Look(http.json_object(answer.content), answer.headers.get("ETag"), asked_at)
     if last is None:
         raise NotAServer(http.url)
     return Look(last.job, last.tag, asked_at)
-
-
-def _sleep(moment: float, until: float | None) -> None:
-    wake_at = moment if until is None else min(moment, until)
-    time.sleep(max(wake_at - time.monotonic(), 0.0))

@@ -16,8 +16,8 @@ from cli.errors import Misused, Trouble, extra
 from cli.given import specs
 from cli.shown import results
 from cli.shown.console import console, print_json
-from cli.shown.narration import Story
-from cli.shown.progress import Display, display
+from cli.shown.narration import Narration
+from cli.shown.progress import ProgressDisplay, progress_display
 from cli.shown.results import Outcome
 from jobs.envelope import Envelope
 from jobs.files import layout
@@ -60,60 +60,60 @@ def run(
         raise Misused("--resume needs --out, the folder of the run to go on with.")
     if resume and spec is None and mode is None:
         spec = str(out) + "/spec.json"
-    asked = understood(specs.assemble(spec, mode, set_))
-    folder = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{asked.mode}"
-    if resumables(folder) and not resume:
+    run_spec = parse_spec(specs.assemble(spec, mode, set_))
+    folder = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_spec.mode}"
+    if resume_files(folder) and not resume:
         raise Misused(f"{folder} holds a run already; --resume goes on with it, another --out starts afresh.")
-    if not resumables(folder) and resume:
+    if not resume_files(folder) and resume:
         raise Misused(f"{folder} holds nothing to resume.")
-    teacher_file = brought_along(asked, teacher_file, folder if resume else None)
+    teacher_file = find_teacher_file(run_spec, teacher_file, folder if resume else None)
     with extra("kd", "run"):
         import torch  # noqa: F401  # takes seconds, so only once the rest is in order
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spec.json").write_text(asked.model_dump_json(indent=2) + "\n")
-    story = Story()
-    with display(quiet=as_json) as shown:
+    (folder / "spec.json").write_text(run_spec.model_dump_json(indent=2) + "\n")
+    narration = Narration()
+    with progress_display(quiet=as_json) as progress:
         try:
-            finished = go(
-                distil(asked, folder, data, resume, teacher_file, device, label_cache_bytes, shown),
+            finished = follow(
+                distil(run_spec, folder, data, resume, teacher_file, device, label_cache_bytes, progress),
                 folder,
-                story,
-                shown,
+                narration,
+                progress,
             )
         except KeyboardInterrupt:
             goes_on = (
-                f"`kd run --resume --out {folder}` goes on from there" if resumables(folder) else "nothing was saved"
+                f"`kd run --resume --out {folder}` goes on from there" if resume_files(folder) else "nothing was saved"
             )
-            shown.say(f"Stopped; {goes_on}.")
+            progress.say(f"Stopped; {goes_on}.")
             raise typer.Exit(130) from None
     student = folder / STUDENT
     if as_json:
         print_json({**finished.model_dump(mode="json", exclude={"event"}), "student": str(student)})
         return
-    show(asked, finished, folder, story)
+    show(run_spec, finished, folder, narration)
     console().print(f"The student is {student}, the report {folder / REPORT}.", markup=False)
 
 
-def show(asked: TrainSpec | GuideSpec, finished: Finished, folder: Path, story: Story) -> None:
+def show(run_spec: TrainSpec | GuideSpec, finished: Finished, folder: Path, narration: Narration) -> None:
     """The result of a run that is over."""
     from kd.models.weights import read_facts
 
-    config, teacher = asked.config.model_dump(), folder / TEACHER
+    config, teacher = run_spec.config.model_dump(), folder / TEACHER
     outcome = Outcome(
         finished.metrics,
         finished.seconds,
         archs=results.archs(config, read_facts(teacher).arch),
         sizes={"student": (folder / STUDENT).stat().st_size, "teacher": teacher.stat().st_size},
-        verdict=story.verdict,
+        verdict=narration.verdict,
         teacher_brought=results.is_brought(config),
     )
     results.show(outcome, console())
 
 
-def brought_along(asked: TrainSpec | GuideSpec, given: Path | None, resumed: Path | None) -> Path | None:
+def find_teacher_file(run_spec: TrainSpec | GuideSpec, given: Path | None, resumed: Path | None) -> Path | None:
     """The weights of a teacher that another job trained; a run that goes on has kept them in its folder."""
-    teacher = asked.config.teacher
+    teacher = run_spec.config.teacher
     if not isinstance(teacher, TeacherOfJob):
         if given is not None:
             raise Misused("--teacher-file needs a spec whose config.teacher names a job; this one trains its own.")
@@ -129,7 +129,7 @@ def brought_along(asked: TrainSpec | GuideSpec, given: Path | None, resumed: Pat
     return given
 
 
-def understood(given: dict[str, Any]) -> TrainSpec | GuideSpec:
+def parse_spec(given: dict[str, Any]) -> TrainSpec | GuideSpec:
     """The spec, or every problem of it by its pointer, as the server would say it."""
     from kd.spec import faults
 
@@ -146,24 +146,24 @@ def understood(given: dict[str, Any]) -> TrainSpec | GuideSpec:
 
 
 def distil(
-    asked: TrainSpec | GuideSpec,
+    run_spec: TrainSpec | GuideSpec,
     folder: Path,
     data: Path,
     resume: bool,
     teacher_file: Path | None,
     device: str,
     label_cache_bytes: int,
-    shown: Display,
+    progress: ProgressDisplay,
 ) -> Iterator[Event]:
     """The run's events. Should the newest resume file be damaged, the one before serves."""
     from kd.errors import BadResume
     from kd.run import run
 
-    candidates: list[Path | None] = [*resumables(folder)] if resume else [None]
+    candidates: list[Path | None] = [*resume_files(folder)] if resume else [None]
     for candidate in candidates:
         try:
             yield from run(
-                asked,
+                run_spec,
                 folder,
                 candidate,
                 data_folder=data / layout.DATASETS,
@@ -176,53 +176,53 @@ def distil(
         except BadResume as error:
             if candidate is candidates[-1]:
                 raise
-            shown.say(f"{error} Trying the one before.")
+            progress.say(f"{error} Trying the one before.")
 
 
-def go(events: Iterator[Event], folder: Path, story: Story, shown: Display) -> Finished:
+def follow(events: Iterator[Event], folder: Path, narration: Narration, progress: ProgressDisplay) -> Finished:
     """Show and keep what the run says; answers with its last word."""
     try:
         for event in events:
             if isinstance(event, Step):
-                shown.show(event.model_dump(), story.accuracy.get(event.phase))
+                progress.show(event.model_dump(), narration.accuracy.get(event.phase))
             elif isinstance(event, Saved):
-                keep(event, folder)
-            for line in story.hear(event.event, event.model_dump()):
-                shown.say(line)
+                keep_best(event, folder)
+            for line in narration.narrate(event.event, event.model_dump()):
+                progress.say(line)
             if isinstance(event, Finished):
-                tidy(folder)
+                prune_checkpoints(folder)
                 return event
     except (MemoryError, RuntimeError, OSError) as error:
-        if (trouble := expected(error)) is None:
+        if (trouble := known_failure(error)) is None:
             raise
         raise trouble from error
     raise AssertionError("a run's last word is Finished")
 
 
-def keep(saved: Saved, folder: Path) -> None:
+def keep_best(saved: Saved, folder: Path) -> None:
     """Put the best student where people find it."""
     if saved.student is not None and saved.best:
         part = folder / f".{STUDENT}.part"
         shutil.copyfile(folder / saved.student.path, part)
         os.replace(part, folder / STUDENT)
-    tidy(folder)
+    prune_checkpoints(folder)
 
 
-def tidy(folder: Path) -> None:
+def prune_checkpoints(folder: Path) -> None:
     """Remove the checkpoints that newer ones replace."""
-    for old in resumables(folder)[KEPT_RESUME_FILES:]:
+    for old in resume_files(folder)[KEPT_RESUME_FILES:]:
         old.unlink()
         old.with_name(STUDENT).unlink(missing_ok=True)
         if not any(old.parent.iterdir()):
             old.parent.rmdir()
 
 
-def resumables(folder: Path) -> list[Path]:
+def resume_files(folder: Path) -> list[Path]:
     """The resume files of a run, newest first: their folders' names hold the step."""
     return sorted(folder.glob("checkpoints/step-*/resume.pt"), reverse=True)
 
 
-def expected(error: BaseException) -> Trouble | None:
+def known_failure(error: BaseException) -> Trouble | None:
     """What can happen to any run and is no bug: no memory, no disk, a failing GPU."""
     from worker.failures import explain
 

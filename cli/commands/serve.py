@@ -46,33 +46,33 @@ def serve(
         from jobs import logs
     if data is not None:
         os.environ["STILLHOUSE_DATA_DIR"] = str(data.expanduser().absolute())  # the worker reads it as well
-    with ExitStack() as at_the_end:
-        listener = at_the_end.enter_context(listen(host, port))
-        settings = prepared_settings()
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(host, port))
+        settings = prepare_settings()
         logs.configure(settings.log_level)
         signal.signal(signal.SIGTERM, _leave)
         if not no_worker and settings.broker_url is None:
-            need_torch("serve")
-            at_the_end.enter_context(WorkerProcess())
+            require_torch("serve")
+            stack.enter_context(WorkerProcess())
         answer_requests(build_app(settings), listener, settings)
 
 
 def work() -> None:
     """Run jobs until Ctrl-C or SIGTERM; the job under way then goes back to the queue."""
-    need_torch("work")
+    require_torch("work")
     with extra("worker", "work"):
         from worker import loop
-    prepared_settings()
+    prepare_settings()
     raise typer.Exit(loop.main([]))
 
 
-def need_torch(command: str) -> None:
+def require_torch(command: str) -> None:
     """Only the worker's child will load torch; that it cannot should be said before a job is claimed."""
     if find_spec("torch") is None:
         raise MissingExtra(command, "torch", "worker")
 
 
-def prepared_settings() -> "Settings":
+def prepare_settings() -> "Settings":
     """The settings, with the data folder made and the tables up to date."""
     from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError

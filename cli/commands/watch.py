@@ -9,8 +9,8 @@ import typer
 from cli.given.url import DEFAULT_URL, Url
 from cli.shown import results, status
 from cli.shown.console import console, print_json
-from cli.shown.narration import Story
-from cli.shown.progress import Display, Standing, display
+from cli.shown.narration import Narration
+from cli.shown.progress import JobProgress, ProgressDisplay, progress_display
 from cli.shown.results import Outcome
 from kd.outputs import TEACHER
 
@@ -36,46 +36,46 @@ def watch(
 
 def follow(client: "Client", job_id: str, *, json: bool = False) -> int:
     """Show a job's progress until it is over, then its result; answers with the exit code."""
-    story = Story()
-    with display(quiet=json) as shown:
+    narration = Narration()
+    with progress_display(quiet=json) as progress:
         try:
-            job = look_on(client, job_id, story, shown)
+            job = show_progress(client, job_id, narration, progress)
         except KeyboardInterrupt:
-            shown.say(f"The job goes on without you: `kd watch {job_id}` looks again, `kd cancel {job_id}` ends it.")
+            progress.say(f"The job goes on without you: `kd watch {job_id}` looks again, `kd cancel {job_id}` ends it.")
             return 130
     if json:
         print_json(job)
     else:
-        conclude(client, job, story)
+        show_outcome(client, job, narration)
     return 0 if job["status"] == "succeeded" else 1
 
 
-def look_on(client: "Client", job_id: str, story: Story, shown: Display) -> "Json":
+def show_progress(client: "Client", job_id: str, narration: Narration, progress: ProgressDisplay) -> "Json":
     """Show what happens until the job is over; while it is paused or waits, why."""
-    for job, events in glances(client, job_id, shown):
+    for job, events in poll(client, job_id, progress):
         for event in events:
             if event["type"] == "claimed" and event["attempt"] > 1:
-                shown.say(f"Attempt {event['attempt']} begins: the one before was interrupted.")
-            for line in story.hear(event["type"], event["data"]):
-                shown.say(line)
+                progress.say(f"Attempt {event['attempt']} begins: the one before was interrupted.")
+            for line in narration.narrate(event["type"], event["data"]):
+                progress.say(line)
         if job["is_terminal"]:
             return job
-        if (why := status.still(job)) is not None:
-            shown.hold(why)
+        if (why := status.idle_reason(job)) is not None:
+            progress.hold(why)
         else:
-            shown.show(progress(job), story.accuracy.get(job["phase"]))
-    raise AssertionError("the last glance is at a finished job")
+            progress.show(progress_now(job), narration.accuracy.get(job["phase"]))
+    raise AssertionError("the last poll finds a finished job")
 
 
-def progress(job: "Json") -> Standing:
+def progress_now(job: "Json") -> JobProgress:
     """A job's progress; where a phase has only begun, without the numbers of the one before."""
     so_far, phase = job["progress"], job["phase"] or job["status"]
     if so_far["phase"] == phase:
-        return cast(Standing, so_far)
+        return cast(JobProgress, so_far)
     return {"fraction": so_far["fraction"], "phase": phase}
 
 
-def glances(client: "Client", job_id: str, shown: Display) -> "Iterator[tuple[Json, list[Json]]]":
+def poll(client: "Client", job_id: str, progress: ProgressDisplay) -> "Iterator[tuple[Json, list[Json]]]":
     """The job and its new events, twice a second. A server that is being restarted is waited for."""
     from client import ClientError
 
@@ -89,36 +89,36 @@ def glances(client: "Client", job_id: str, shown: Display) -> "Iterator[tuple[Js
             if not error.passing or not answered or time.monotonic() - answered > SILENCE_SECONDS:
                 raise
             if not silent:
-                shown.say(f"{client.url} does not answer; trying again. Jobs go on meanwhile.")
+                progress.say(f"{client.url} does not answer; trying again. Jobs go on meanwhile.")
             silent = True
         else:
             if silent:
-                shown.say("The server is back.")
+                progress.say("The server is back.")
             answered, silent = time.monotonic(), False
             seen = events[-1]["seq"] if events else seen
             yield job, events
         time.sleep(POLL_SECONDS)
 
 
-def conclude(client: "Client", job: "Json", story: Story) -> None:
+def show_outcome(client: "Client", job: "Json", narration: Narration) -> None:
     """How it ended: the result, or why there is none."""
     to = console()
     if job["status"] == "succeeded":
-        results.show(outcome(client, job, story), to)
+        results.show(outcome(client, job, narration), to)
         to.print(f"`kd download {job['id']}` fetches the student.")
     elif job["status"] == "failed":
         error = job["error"] or {}
         to.print(f"The job failed: {error.get('message', 'nobody knows why')}", markup=False)
         if error.get("hint"):
             to.print(error["hint"], markup=False)
-        if way_on := status.way_on(job):
-            to.print(way_on, markup=False)
+        if advice := status.retry_advice(job):
+            to.print(advice, markup=False)
         to.print(f"`kd logs {job['id']}` shows what the trainer printed.")
     else:
         to.print(f"The job was {job['status']}.")
 
 
-def outcome(client: "Client", job: "Json", story: Story) -> Outcome:
+def outcome(client: "Client", job: "Json", narration: Narration) -> Outcome:
     """A succeeded job's result, with the sizes of its files."""
     artifacts = {artifact["name"]: artifact["size"] for artifact in client.artifacts(job["id"])}
     sizes = {"student": client.checkpoint(job["id"], "best")["size"]}
@@ -128,8 +128,8 @@ def outcome(client: "Client", job: "Json", story: Story) -> Outcome:
     return Outcome(
         metrics=job["result"]["metrics"],
         seconds=job["result"]["seconds"],
-        archs=results.archs(config, story.teacher_brought),
+        archs=results.archs(config, narration.teacher_brought),
         sizes=sizes,
-        verdict=story.verdict,
+        verdict=narration.verdict,
         teacher_brought=results.is_brought(config),
     )

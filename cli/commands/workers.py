@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cli.commands.remote import AsJson
+from cli.given.options import AsJson
 from cli.given.url import DEFAULT_URL, Url
 from cli.shown import numbers
 from cli.shown.console import console, print_json, table

@@ -8,29 +8,29 @@ Number = float | str | None
 UNKNOWN = "–"
 
 
-def known(number: Number) -> float | None:
+def finite_or_none(number: Number) -> float | None:
     """The number, if it is one that can be shown."""
     return None if number is None or not math.isfinite(float(number)) else float(number)
 
 
 def per_cent(share: Number) -> str:
-    share = known(share)
+    share = finite_or_none(share)
     return UNKNOWN if share is None else f"{share * 100:.2f} %"
 
 
 def points(gain: Number) -> str:
     """A difference of two accuracies, in percentage points."""
-    gain = known(gain)
+    gain = finite_or_none(gain)
     return UNKNOWN if gain is None else f"{gain * 100:+.2f} points"
 
 
 def count(number: Number) -> str:
-    number = known(number)
+    number = finite_or_none(number)
     return UNKNOWN if number is None else f"{number:,.0f}"
 
 
 def size(number_of_bytes: Number) -> str:
-    number_of_bytes = known(number_of_bytes)
+    number_of_bytes = finite_or_none(number_of_bytes)
     if number_of_bytes is None:
         return UNKNOWN
     for unit in ("B", "kB", "MB"):
@@ -42,7 +42,7 @@ def size(number_of_bytes: Number) -> str:
 
 def clock(seconds: Number) -> str:
     """A duration as minutes and seconds, or hours, minutes and seconds."""
-    seconds = known(seconds)
+    seconds = finite_or_none(seconds)
     if seconds is None:
         return UNKNOWN
     minutes, rest = divmod(round(seconds), 60)

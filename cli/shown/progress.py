@@ -15,39 +15,39 @@ from cli.shown.console import console
 # A line in a log is kept for ever; a bar is drawn over.
 PLAIN_SECONDS = 5.0
 
-Standing = Mapping[str, Any]  # a job's `progress`: fraction, phase, epoch, epochs, images_per_second, eta_seconds
+JobProgress = Mapping[str, Any]  # a job's `progress`: fraction, phase, epoch, epochs, images_per_second, eta_seconds
 
 
-class Display(Protocol):
+class ProgressDisplay(Protocol):
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
     def say(self, line: str) -> None: ...
-    def show(self, standing: Standing, accuracy: float | None) -> None: ...
+    def show(self, progress: JobProgress, accuracy: float | None) -> None: ...
     def hold(self, why: str) -> None: ...
 
 
-def display(quiet: bool = False) -> Display:
+def progress_display(quiet: bool = False) -> ProgressDisplay:
     """What suits where the output goes; `quiet` says nothing, for those who want JSON only."""
     to = console()
     if quiet:
-        return Silence()
-    return Bar(to) if to.is_terminal else Lines(to)
+        return NoProgress()
+    return ProgressBar(to) if to.is_terminal else ProgressLines(to)
 
 
-def described(standing: Standing, accuracy: float | None) -> str:
+def description(progress: JobProgress, accuracy: float | None) -> str:
     """`student 4/15  97.10 %  12,300 images/s`; what is not known yet is left out."""
-    phase, epoch, epochs = standing.get("phase"), standing.get("epoch"), standing.get("epochs")
+    phase, epoch, epochs = progress.get("phase"), progress.get("epoch"), progress.get("epochs")
     parts = [f"{phase} {epoch}/{epochs}" if epochs else str(phase or "starting")]
     if accuracy is not None:
         parts.append(numbers.per_cent(accuracy))
-    if standing.get("images_per_second"):
-        parts.append(f"{numbers.count(standing['images_per_second'])} images/s")
+    if progress.get("images_per_second"):
+        parts.append(f"{numbers.count(progress['images_per_second'])} images/s")
     return "  ".join(parts)
 
 
-class Bar:
+class ProgressBar:
     """One bar for the whole run; lines that are said stay above it."""
 
     def __init__(self, to: Console):
@@ -73,12 +73,12 @@ class Bar:
     def say(self, line: str) -> None:
         self._progress.console.print(line, markup=False)
 
-    def show(self, standing: Standing, accuracy: float | None) -> None:
-        eta = standing.get("eta_seconds")
+    def show(self, progress: JobProgress, accuracy: float | None) -> None:
+        eta = progress.get("eta_seconds")
         self._progress.update(
             self._task,
-            completed=standing.get("fraction") or 0.0,
-            description=described(standing, accuracy),
+            completed=progress.get("fraction") or 0.0,
+            description=description(progress, accuracy),
             left="" if eta is None else f"{numbers.clock(eta)} left",
         )
 
@@ -87,7 +87,7 @@ class Bar:
         self._progress.update(self._task, description=escape(why), left="")
 
 
-class Lines:
+class ProgressLines:
     """The same as lines: one when the phase changes, and now and then."""
 
     def __init__(self, to: Console):
@@ -107,14 +107,14 @@ class Lines:
     def say(self, line: str) -> None:
         self._console.print(line, markup=False)
 
-    def show(self, standing: Standing, accuracy: float | None) -> None:
-        now, phase = time.monotonic(), standing.get("phase")
+    def show(self, progress: JobProgress, accuracy: float | None) -> None:
+        now, phase = time.monotonic(), progress.get("phase")
         if not phase or (phase == self._phase and now - self._spoke < PLAIN_SECONDS):
             return
         self._phase, self._spoke, self._held = phase, now, None
-        eta = standing.get("eta_seconds")
+        eta = progress.get("eta_seconds")
         left = "" if eta is None else f"  {numbers.clock(eta)} left"
-        self.say(f"{(standing.get('fraction') or 0) * 100:3.0f} %  {described(standing, accuracy)}{left}")
+        self.say(f"{(progress.get('fraction') or 0) * 100:3.0f} %  {description(progress, accuracy)}{left}")
 
     def hold(self, why: str) -> None:
         """Said once: it may stay so for days."""
@@ -123,7 +123,7 @@ class Lines:
             self.say(why)
 
 
-class Silence:
+class NoProgress:
     def __enter__(self) -> Self:
         return self
 
@@ -135,7 +135,7 @@ class Silence:
     def say(self, line: str) -> None:
         pass
 
-    def show(self, standing: Standing, accuracy: float | None) -> None:
+    def show(self, progress: JobProgress, accuracy: float | None) -> None:
         pass
 
     def hold(self, why: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from cli.shown.console import table
-from cli.shown.numbers import Number, clock, count, known, per_cent, points, size
+from cli.shown.numbers import Number, clock, count, finite_or_none, per_cent, points, size
 
 
 @dataclass
@@ -25,8 +25,8 @@ class Outcome:
 def archs(config: Mapping[str, Any], brought: str | None = None) -> dict[str, str]:
     """Who is who in a resolved config, which of a teacher that is brought along knows only whose it is."""
     student, teacher = config["student"]["arch"], config["teacher"]
-    known = (brought or f"the {teacher['role']} of {teacher['job']}") if is_brought(config) else teacher["arch"]
-    return {"teacher": known, "student": student, "control": student}
+    teaching = (brought or f"the {teacher['role']} of {teacher['job']}") if is_brought(config) else teacher["arch"]
+    return {"teacher": teaching, "student": student, "control": student}
 
 
 def is_brought(config: Mapping[str, Any]) -> bool:
@@ -53,14 +53,14 @@ def show(outcome: Outcome, to: Console) -> None:
             training,
         )
     to.print(shown)
-    in_all = sum(known(seconds) or 0 for seconds in outcome.seconds.values())
+    in_all = sum(finite_or_none(seconds) or 0 for seconds in outcome.seconds.values())
     to.print(f"gain {points(metrics.get('gain'))}; {clock(in_all)} in all")
     to.print(outcome.verdict or verdict(metrics), markup=False)
 
 
 def verdict(metrics: Mapping[str, Number]) -> str:
     """Did the student beat the control? The run's own verdict also knows the error of the gain."""
-    gain = known(metrics.get("gain"))
+    gain = finite_or_none(metrics.get("gain"))
     if gain is None:
         return "There was no control, so nobody can say what the teacher was worth."
     if gain > 0:

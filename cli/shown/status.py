@@ -9,16 +9,16 @@ from cli.shown import numbers
 Job = Mapping[str, Any]
 
 
-def still(job: Job) -> str | None:
+def idle_reason(job: Job) -> str | None:
     """Why nothing happens to a job, and what to do about it; None while a worker has it, or it is over."""
     if job["status"] == "paused":
         return f"paused; `kd resume {job['id']}` goes on from its last checkpoint"
     if job["status"] == "queued":
-        return f"waiting: {waiting(job)}"
+        return f"waiting: {queue_reason(job)}"
     return None
 
 
-def waiting(job: Job) -> str:
+def queue_reason(job: Job) -> str:
     """At which place a queued job is, and what for: `place 3, workers that could run it are busy …`."""
     why = job.get("waiting") or {}
     message = why.get("message") or "for a worker; `kd work` starts one"
@@ -32,7 +32,7 @@ def place(job: Job) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def ending(job: Job) -> str:
+def pending_request(job: Job) -> str:
     """What somebody has asked of a job and its worker has not yet done."""
     if job["is_terminal"]:
         return ""
@@ -52,19 +52,19 @@ def limits(job: Job) -> str:
     )
 
 
-def way_on(job: Job) -> str | None:
+def retry_advice(job: Job) -> str | None:
     """The command that tries a failed job again, if that may help."""
     error = job["error"] or {}
     if patch := error.get("suggested_patch"):
-        changes = ", ".join(f"{path}={value}" for path, value in changed(patch))
-        return f"`kd retry {job['id']} --suggested` tries again with {changes}."
+        fields = ", ".join(f"{path}={value}" for path, value in changes(patch))
+        return f"`kd retry {job['id']} --suggested` tries again with {fields}."
     return f"`kd retry {job['id']}` tries again." if error.get("retryable") else None
 
 
-def changed(patch: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def changes(patch: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     """The fields that a merge patch changes, as `--set` would have them."""
     for name, value in patch.items():
         if isinstance(value, Mapping):
-            yield from changed(value, f"{above}{name}.")
+            yield from changes(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", json.dumps(value) if not isinstance(value, str) else value

@@ -1,4 +1,8 @@
-"""The tables. Only rows are described here; what may happen to them is in `jobs.queue.place` and its neighbours."""
+"""The tables. Only rows are described here.
+
+What may happen to them: to jobs in `jobs.queue`, to what they have said in `jobs.log`, to files in `jobs.files`,
+to workers in `jobs.workers`, to webhooks and deliveries in `jobs.webhooks`.
+"""
 
 # All of them, so that whoever knows one knows the whole schema.
 from jobs.tables.base import Base as Base

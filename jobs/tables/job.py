@@ -52,7 +52,7 @@ class Job(Base):
     messages: Mapped[int] = mapped_column(default=0)
     """How many of the messages that the attempt's trainer has sent are written down."""
     stalls: Mapped[int] = mapped_column(default=0)
-    """Attempts in a row that made no new checkpoint."""
+    """Attempts in a row that made no progress: no new checkpoint, and no more labels kept."""
     checkpoint_step: Mapped[int] = mapped_column(BigInteger, default=-1)
     run_seconds: Mapped[float] = mapped_column(Double, default=0.0)
     """How long trainers have worked on it, over all attempts."""

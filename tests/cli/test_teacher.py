@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.shown import results
-from cli.shown.narration import Story
+from cli.shown.narration import Narration
 from cli.shown.results import Outcome
 
 JOB = "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"
@@ -82,13 +82,13 @@ def test_a_file_of_something_else_is_a_sentence(kd, tmp_path):
 
 def test_a_result_shows_whose_teacher_it_was(capsys):
     config = {"teacher": {"job": JOB, "role": "student"}, "student": {"arch": "mlp"}, "dataset": "digits"}
-    story = Story()
-    list(story.hear("phase", {"phase": "teacher", "facts": {"arch": "cnn_small", "images": 144}}))
+    narration = Narration()
+    list(narration.narrate("phase", {"phase": "teacher", "facts": {"arch": "cnn_small", "images": 144}}))
 
     outcome = Outcome(
         {"teacher.test.top1": 0.95, "student.test.top1": 0.9},
         {"teacher": 0.3, "student": 61},
-        results.archs(config, story.teacher_brought),
+        results.archs(config, narration.teacher_brought),
         teacher_brought=results.is_brought(config),
     )
     results.show(outcome, Console(width=100))

@@ -4,6 +4,7 @@ import math
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from client.errors import BadUrl, NotAServer, Refused, StillRunning, Unreachable
 from jobs.states import State
 from kd.labels import table
 from kd.spec import TrainConfig, TrainSpec
+from tests.support.relaying import relay
 from tests.support.served import FAILURE, Worker
 
 
@@ -139,19 +141,17 @@ def test_waiting_ends_when_the_job_does_or_when_time_is_up(client):
 def test_waiting_survives_a_restart_of_the_server(own_server):
     with Client(own_server.url) as client:
         job = client.submit("train")
-        claim = Worker(own_server).claim(job["id"])
-        finished: list[dict] = []
-        waiting = threading.Thread(target=lambda: finished.append(client.wait(job["id"], timeout=30, poll=0.05)))
-        waiting.start()
-        time.sleep(0.2)
+    claim = Worker(own_server).claim(job["id"])
+    with relay(own_server.url) as network, Client(network.url) as far, ThreadPoolExecutor() as executor:
+        waiting = executor.submit(far.wait, job["id"], poll=0.05)
+        while len(network.requests) < 2:  # the second one is being held
+            time.sleep(0.01)
 
         own_server.end()
-        time.sleep(0.5)
         own_server.start()
         Worker(own_server).release(claim, State.FAILED, error=FAILURE)
-        waiting.join(20)
 
-    assert finished[0]["status"] == "failed"
+        assert waiting.result()["status"] == "failed"
 
 
 def test_cancelling_a_finished_job_is_refused_with_the_reason(client, worker):

@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from client import Client
 from client.errors import BadDownload, DownloadBusy, Refused
+from tests.support.relaying import relay
 from tests.support.served import Worker
 
 STUDENT = os.urandom(300_000)
@@ -131,21 +131,24 @@ def test_an_artifact_comes_in_the_same_way(client, job, worker, tmp_path):
 
 
 def test_a_download_goes_on_when_the_server_was_killed_in_the_middle(own_server, tmp_path):
-    content = os.urandom(64_000_000)
+    content = os.urandom(16_000_000)  # more than the buffers on the way hold
     target = tmp_path / "student.safetensors"
     with Client(own_server.url) as client:
         job = client.submit("train")["id"]
-        worker = Worker(own_server)
-        worker.publish(worker.claim(job), content)
-        downloading = threading.Thread(target=client.download, args=(job, "best", target))
-        downloading.start()
-        part = part_of(target, content)
-        while downloading.is_alive() and not (part.exists() and part.stat().st_size > 0):
-            time.sleep(0.001)
-        own_server.end(by=9)
-        arrived = part.stat().st_size if part.exists() else len(content)
-        own_server.start()
-        downloading.join(60)
+    worker = Worker(own_server)
+    worker.publish(worker.claim(job), content)
+    part = part_of(target, content)
 
-    assert 0 < arrived < len(content), "the server was killed too late to break the download"
+    with relay(own_server.url) as network, Client(network.url) as far, ThreadPoolExecutor() as executor:
+        network.stall_after = 1_000_000
+        downloading = executor.submit(far.download, job, "best", target)
+        assert network.stalled.wait(60)
+        assert 0 < part.stat().st_size < len(content)
+        own_server.end(by=9)
+        own_server.start()
+        network.stall_after = None
+        network.break_all()
+        downloading.result()
+
+    assert sum(b"/download" in request for request in network.requests) == 2
     assert target.read_bytes() == content

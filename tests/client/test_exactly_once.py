@@ -33,7 +33,7 @@ def test_a_retry_whose_answer_is_lost_makes_one_job(client, server, worker):
 
 
 def test_a_network_that_loses_every_answer_is_said_after_a_few_tries(server, monkeypatch):
-    monkeypatch.setattr("client.client.RETRY_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("client.patience.RETRY_PAUSES_SECONDS", (0.0, 0.0))
     with relay(server.url) as network, Client(network.url) as far:
         network.losses = 100
 

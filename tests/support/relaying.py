@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
@@ -21,6 +22,9 @@ class Relay:
         """So many answers are lost: the server has given them, and the connection breaks."""
         self.refusals = 0
         """So many connections end with a 503 before the server hears of them."""
+        self.stall_after: int | None = None
+        """After so many bytes a connection brings no more, for as long as this is set."""
+        self.stalled = threading.Event()
         self.requests: list[bytes] = []
         """The first lines of those that came."""
 
@@ -31,16 +35,21 @@ class Relay:
                 threading.Thread(target=self._relay, args=(client,), daemon=True).start()
 
     def _relay(self, client: socket.socket) -> None:
-        with client, socket.create_connection(self._to) as server, suppress(OSError):
+        with client, suppress(OSError), socket.create_connection(self._to) as server:
             self._open |= {client, server}
             passing_on = threading.Thread(target=self._pass_on, args=(client, server), daemon=True)
             passing_on.start()
+            passed = 0
             try:
                 while answer := server.recv(65_536):
                     if self.losses:
                         self.losses -= 1
                         break
+                    while self.stall_after is not None and passed >= self.stall_after:
+                        self.stalled.set()
+                        time.sleep(0.002)
                     client.sendall(self._swapped(answer))
+                    passed += len(answer)
             finally:
                 self._break(client, server)
                 passing_on.join()

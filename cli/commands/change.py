@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from cli.commands.remote import AsJson, Job, Label, Mode, Query, Status
 from cli.errors import Misused, Trouble
+from cli.given.options import AsJson, Job, Jobs, Label, Mode, Query, Status
 from cli.given.specs import pairs
 from cli.given.url import DEFAULT_URL, Url
 from cli.shown.console import console, print_json, table
 
 if TYPE_CHECKING:
     from client.http import Json
-
-Jobs = Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of jobs.", show_default=False)]
 
 
 def cancel(
@@ -48,7 +46,7 @@ def cancel(
     if json:
         print_json(done)
     else:
-        console().print(f"{counted(done['changed'])} cancelled, or will be in a moment.")
+        console().print(f"{jobs_are(done['changed'])} cancelled, or will be in a moment.")
 
 
 def pause(jobs: Jobs, json: AsJson = False, url: Url = DEFAULT_URL) -> None:
@@ -118,8 +116,8 @@ def delete(
                 shown.add_row(job["id"], job["status"], job["mode"], escape(job["name"] or ""))
             console().print(shown)
             typer.confirm("Delete this, with all files?", abort=True)
-        each([job["id"] for job in found], client.delete)
-    console().print(f"{counted(len(found))} deleted.")
+        ask_each([job["id"] for job in found], client.delete)
+    console().print(f"{jobs_are(len(found))} deleted.")
 
 
 def act(jobs: Sequence[str], ask: Callable[[str], "Json"], json: bool, *, will_be: str) -> None:
@@ -129,7 +127,7 @@ def act(jobs: Sequence[str], ask: Callable[[str], "Json"], json: bool, *, will_b
         if not json:
             console().print(outcome(job, will_be), markup=False)
 
-    found = each(jobs, ask, say)
+    found = ask_each(jobs, ask, say)
     if json:
         print_json(found[0] if len(jobs) == 1 else found)
 
@@ -144,7 +142,7 @@ def outcome(job: "Json", will_be: str) -> str:
     return f"{job['id']} will be {will_be} in a moment."
 
 
-def each(jobs: Sequence[str], ask: Callable[[str], Any], say: Callable[[Any], None] = lambda _: None) -> list[Any]:
+def ask_each(jobs: Sequence[str], ask: Callable[[str], Any], say: Callable[[Any], None] = lambda _: None) -> list[Any]:
     """The answers. What is refused for one job is said, and asked of the others all the same."""
     from client.errors import Refused
 
@@ -163,5 +161,5 @@ def each(jobs: Sequence[str], ask: Callable[[str], Any], say: Callable[[Any], No
     return answers
 
 
-def counted(jobs: int) -> str:
+def jobs_are(jobs: int) -> str:
     return "1 job is" if jobs == 1 else f"{jobs:,} jobs are"
