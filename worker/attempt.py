@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,9 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from jobs import endings
 from jobs.database.engine import UNREACHABLE
+from jobs.endings import Code, Ending
 from jobs.errors import FileGone, LeaseLost, NoTeacher
 from jobs.files import find, layout, retention, safely
 from jobs.queue import leases, recording
@@ -26,9 +29,8 @@ from jobs.queue.leases import Requests
 from jobs.states import FINAL, State
 from jobs.teachers import lending
 from kd.machine import cgroups
-from worker import endings, remedies
+from worker import remedies
 from worker.child import Child, Order, last_words, log_path
-from worker.endings import Ending
 from worker.recorder import Recorder
 from worker.worker import Worker
 
@@ -184,7 +186,7 @@ class Attempt:
         """Whether to kill the trainer. One that is only in the way is asked to stop first, and may save."""
         if self.requests.cancel or self.lease_lapsed:
             return True
-        if self.ending is not None and self.ending["code"] != "run_time_exceeded":
+        if self.ending is not None and self.ending.code is not Code.RUN_TIME_EXCEEDED:
             return True
         if self.stop_asked_at is not None:
             return now - self.stop_asked_at > STOP_SECONDS
@@ -245,11 +247,11 @@ class Attempt:
         if path is not None:
             yield path
 
-    def _refuse(self, error: dict[str, Any]) -> None:
+    def _refuse(self, error: Ending) -> None:
         """Fail the job before a trainer has seen it."""
         self._insist(lambda session: leases.release(session, self.claim, State.FAILED, error=error))
 
-    def _put_back(self, error: dict[str, Any]) -> None:
+    def _put_back(self, error: Ending) -> None:
         """Another worker may do better: nothing is held against the job."""
         max_stalls = self.worker.settings.max_stalls
         self._insist(
@@ -299,14 +301,14 @@ class Attempt:
             return ends(State.SUCCEEDED, result=result)
         if self.requests.cancel:
             return ends(State.CANCELLED)
-        if failure is not None and failure["code"] == "bad_checkpoint" and claim.resume is not None:
+        if failure is not None and failure.code is Code.BAD_CHECKPOINT and claim.resume is not None:
             # Damaged on disk: the one before it serves, or the start does.
             return goes_back(recording.discard_resume(session, claim), failure), [claim.resume]
-        if failure is not None and failure["code"] == "unfit_checkpoint":
+        if failure is not None and failure.code is Code.UNFIT_CHECKPOINT:
             return goes_back(claim, failure), []  # nothing is known to be wrong with the file: another worker may do
         if failure is not None:
             return ends(State.FAILED, error=self._advised(failure))
-        if self.ending is not None and self.ending["code"] != "stalled":
+        if self.ending is not None and self.ending.code is not Code.STALLED:
             return ends(State.FAILED, error=self._advised(self.ending))
         # (Who stops a whole service may have ended the trainer before we could ask it to.)
         if self.recorder.stopped or self.stop_asked_at is not None or self.worker.leaving:
@@ -322,8 +324,7 @@ class Attempt:
 
     def _advised(self, ending: Ending) -> Ending:
         """With a patch for the spec, where there is one."""
-        patch = remedies.suggest(ending["code"], self.claim.spec, self.recorder.phase)
-        return ending if patch is None else {**ending, "suggested_patch": patch}
+        return replace(ending, patch=remedies.suggest(ending.code, self.claim.spec, self.recorder.phase))
 
     def give_up(self, error: Exception) -> None:
         """Something here is broken: say so in the job. If even that fails, the lease lapses and the job is rescued."""

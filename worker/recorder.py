@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.database.engine import Sessions
+from jobs.endings import Ending
 from jobs.errors import AlreadyWritten
 from jobs.files import safely
 from jobs.files.retention import NewFile
@@ -38,7 +39,7 @@ class Recorder:
     def __init__(self, db: Sessions, claim: Claim, data_dir: Path, folder: Path):
         self.db, self.claim = db, claim
         self.data_dir, self.folder = data_dir, folder
-        self.failure: dict[str, Any] | None = None  # why it gave up, if it could say so
+        self.failure: Ending | None = None  # why it gave up, if it could say so
         self.finished: Finished | None = None
         self.stopped = False  # it was asked to stop, saved where it stood and ended
         self.phase: str | None = None  # in which it was last; "cotrain" when a teacher learns on between rounds
@@ -61,8 +62,7 @@ class Recorder:
         if not line.endswith(b"\n"):
             return  # cut off by its death
         if line.startswith(b'{"event": "failed"'):
-            failure = json.loads(line)
-            self.failure = {name: failure[name] for name in ("code", "message", "hint", "retryable")}
+            self.failure = Ending.read(json.loads(line))
             return
         if line.startswith(b'{"event": "stopped"'):
             self.stopped = True

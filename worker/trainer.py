@@ -54,7 +54,7 @@ def main() -> int:
         traceback.print_exc()
         return 1  # without a word, like any trainer that was killed: the job is tried again
     except Exception as error:
-        say(voice, {"event": "failed", **explain(error)})
+        say(voice, {"event": "failed", **explain(error).stored()})
         with contextlib.suppress(OSError):  # a full disk takes no log
             traceback.print_exc()
         return 1
