@@ -170,15 +170,15 @@ class Attempt:
                 return
             wake = min(next_beat, next_weighing, next_flush if self.recorder.waiting else next_beat)
             try:
-                line = child.next_line(min(wake - time.monotonic(), FLUSH_SECONDS))
+                event = child.next_event(min(wake - time.monotonic(), FLUSH_SECONDS))
             except queue.Empty:
                 if not child.alive:
-                    child.end_kin()
+                    child.end_descendants()
                 continue
-            if line is None:
+            if event is None:
                 return
             heard_at = time.monotonic()
-            self.recorder.hear(line)
+            self.recorder.hear(event)
             if self.recorder.finished is not None:
                 return  # there is nothing more to hear, and to unload torch takes a second
 
@@ -206,7 +206,7 @@ class Attempt:
 
     def _weigh(self, child: Child) -> None:
         if self.memory_limit is not None and self.ending is None:
-            used = child.kin.memory_bytes(doubt_beyond=self.memory_limit)
+            used = child.descendants.memory_bytes(doubt_beyond=self.memory_limit)
             if used > self.memory_limit:
                 self.ending = endings.too_much_memory(used, self.memory_limit)
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import structlog
 
+from kd import events
+from kd.events import Event
 from worker import descendants
 from worker.lifeline import STOP
 
@@ -36,23 +38,19 @@ class Order:
     data_folder: str
     label_folder: str
     log: str
-    device: str = "auto"
     teacher_file: str | None = None
     label_cache_bytes: int | None = None
 
 
 class Child:
-    """One trainer in a process group of its own. It dies with this process: its stdin is the lifeline.
-
-    Whatever it starts carries its mark, and ends with it.
-    """
+    """One trainer in a process group of its own. It dies with this process, and whatever it starts carries its mark and
+    ends with it."""
 
     def __init__(self) -> None:
-        self.ready = threading.Event()  # torch is loaded; an order will be taken at once
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._killed = False
         self._mark = descendants.new_mark()
-        self.kin = descendants.Kin(self._mark)
+        self.descendants = descendants.Descendants(self._mark)
         self._process = subprocess.Popen(
             # -P: a folder named kd or worker where the operator happens to stand is not ours.
             [sys.executable, "-P", "-m", "worker.trainer"],
@@ -97,11 +95,12 @@ class Child:
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
 
-    def next_line(self, timeout_seconds: float) -> bytes | None:
-        """The next line it said. Raises `queue.Empty` when it is silent that long; None once it has ended."""
-        return self._lines.get(timeout=max(timeout_seconds, 0.001))
+    def next_event(self, timeout_seconds: float) -> Event | None:
+        """What it says next. Raises `queue.Empty` when it is silent that long; None once it has ended."""
+        line = self._lines.get(timeout=max(timeout_seconds, 0.001))
+        return None if line is None else events.parse(line)
 
-    def end_kin(self) -> None:
+    def end_descendants(self) -> None:
         """End what it has started. Whoever of them still holds its stdout would keep us listening."""
         descendants.kill(self._mark)
 
@@ -124,7 +123,7 @@ class Child:
         if self.alive:  # until we have taken its exit code, nobody else can have its number
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self.end_kin()
+        self.end_descendants()
         try:
             self._process.wait(GONE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -136,10 +135,8 @@ class Child:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if not self.ready.is_set():
-                self.ready.set()  # the first line says no more than that
-                continue
-            self._lines.put(line)
+            if line.endswith(b"\n"):  # not cut off by its death
+                self._lines.put(line)
         self._lines.put(None)
 
 

@@ -1,7 +1,6 @@
 """Write down what a trainer says, in order, under the lease's fence: events and metrics, checkpoints and files."""
 
 import itertools
-import json
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,19 +14,19 @@ from jobs.files.retention import NewFile
 from jobs.queue import recording
 from jobs.queue.fence import Claim
 from jobs.tables import FileKind
-from kd import events
 from kd.events import (
     Evaluated,
     Event,
+    Failed,
     Finished,
     LabelsKept,
-    Noted,
     PhaseStarted,
+    Ready,
     RoundEnded,
     Saved,
     SavedFile,
-    Started,
     Step,
+    Stopped,
     Waiting,
     Wrote,
 )
@@ -57,19 +56,14 @@ class Recorder:
         """Steps and kept labels can wait a moment; anything else is news."""
         return any(not isinstance(event, Step | LabelsKept) for event in self._pending)
 
-    def hear(self, line: bytes) -> None:
-        """Take a line the trainer said."""
-        if not line.endswith(b"\n"):
-            return  # cut off by its death
-        if line.startswith(b'{"event": "failed"'):
-            self.failure = Ending.read(json.loads(line))
-            return
-        if line.startswith(b'{"event": "stopped"'):
+    def hear(self, event: Event) -> None:
+        """Take what the trainer said."""
+        if isinstance(event, Failed):
+            self.failure = Ending.read(event.model_dump(exclude={"event"}))
+        if isinstance(event, Stopped):
             self.stopped = True
-            return
-        event = events.parse(line)
-        if isinstance(event, Waiting):
-            return  # it lives, and that is all
+        if isinstance(event, Ready | Waiting | Failed | Stopped):
+            return  # it lives, or has ended: nothing of its run to be written down
         if isinstance(event, PhaseStarted | Step):
             learns_on = event.phase == "teacher" and self.phase not in (None, "teacher")
             self.phase = "cotrain" if learns_on else event.phase
@@ -108,7 +102,7 @@ class Recorder:
         said = [
             {"type": event.event, "data": event.model_dump(mode="json", exclude={"event"})}
             for event in batch
-            if isinstance(event, Started | PhaseStarted | Evaluated | RoundEnded | Noted | Finished)
+            if event.for_users
         ]
         points: dict[tuple[str, int], float] = {}
         progress: dict[str, Any] | None = None

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import IO
 
 from kd.errors import TeamFailed
-from kd.events import Event, Saved, Started, Step, Waiting
+from kd.events import Event, Failed, Ready, Saved, Started, Step, Stopped, Waiting
 from kd.spec import parse
 from worker.lifeline import Lifeline
 
@@ -29,7 +29,7 @@ def main() -> int:
     from kd.run import run
     from worker.failures import explain
 
-    say(voice, {"event": "ready"})
+    say(voice, Ready())
     order = json.loads(lifeline.order())
     _take_sigterm_for(lifeline.stop)
     try:
@@ -41,20 +41,19 @@ def main() -> int:
             data_folder=order["data_folder"],
             label_folder=order["label_folder"],
             teacher_file=order["teacher_file"],
-            device=order["device"],
             label_cache_bytes=order["label_cache_bytes"],
             save_now=lifeline.stop,
         ):
-            voice.write(event.model_dump_json() + "\n")
-            voice.flush()
+            say(voice, event)
             if lifeline.stop.is_set() and nothing_is_lost_after(event, order["spec"]["mode"]):
-                say(voice, {"event": "stopped"})
+                say(voice, Stopped())
                 return 0
     except TeamFailed:
         traceback.print_exc()
         return 1  # without a word, like any trainer that was killed: the job is tried again
     except Exception as error:
-        say(voice, {"event": "failed", **explain(error).stored()})
+        ending = explain(error)
+        say(voice, Failed(code=ending.code, message=ending.message, hint=ending.hint, retryable=ending.retryable))
         with contextlib.suppress(OSError):  # a full disk takes no log
             traceback.print_exc()
         return 1
@@ -70,8 +69,8 @@ def nothing_is_lost_after(event: Event, mode: str) -> bool:
     return labels or isinstance(event, Started | Waiting)
 
 
-def say(voice: IO[str], fact: dict[str, object]) -> None:
-    voice.write(json.dumps(fact) + "\n")
+def say(voice: IO[str], event: Event) -> None:
+    voice.write(event.model_dump_json() + "\n")
     voice.flush()
 
 

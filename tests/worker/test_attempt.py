@@ -21,6 +21,7 @@ from jobs.log.events import events_after
 from jobs.queue import leases, requests, rescue
 from jobs.states import State
 from jobs.tables import File, FileKind
+from kd.events import Ready
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
 from worker.attempt import supervise
 from worker.child import Child, Order
@@ -355,7 +356,7 @@ def test_a_worker_whose_lease_was_taken_kills_its_trainer_and_writes_nothing_mor
 def test_a_warm_trainer_is_taken_and_a_dead_one_is_not():
     trainers = Trainers(keep_one_warm=True)
     trainers.warm_up()
-    wait_until(lambda: trainers._reserve.ready.is_set())
+    assert isinstance(trainers._reserve.next_event(60), Ready)
     warm = trainers._reserve.pid
     taken = trainers.take()
     trainers.warm_up()
@@ -397,10 +398,11 @@ def test_what_a_trainer_prints_goes_to_its_log_and_not_among_the_events(tmp_path
     names = {name: str(tmp_path / name) for name in ("out", "data_folder", "label_folder", "log")}
 
     child.start(Order(spec={"mode": "nonsense"}, resume=None, **names))
-    line = child.next_line(30)
+    ready, failed = child.next_event(60), child.next_event(30)
 
-    assert line.startswith(b'{"event": "failed", "code": "bad_spec"')
-    assert child.next_line(30) is None
+    assert isinstance(ready, Ready)
+    assert failed.code == "bad_spec"
+    assert child.next_event(30) is None
     child.kill_after(30)
     assert child.exit_code == 1
     assert "Traceback" in (tmp_path / "log").read_text()

@@ -141,7 +141,7 @@ def test_a_teacher_that_learns_on_between_rounds_is_not_taken_for_one_in_trainin
         Step(phase="teacher", step=4),
         Step(phase="control", step=5),
     ):
-        recorder.hear(event.model_dump_json().encode() + b"\n")
+        recorder.hear(event)
         phases.append(recorder.phase)
 
     assert phases == ["teacher", "teacher", "student", "labelling", "student", "cotrain", "cotrain", "control"]

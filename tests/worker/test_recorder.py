@@ -13,7 +13,7 @@ from jobs.job import get_job
 from jobs.log.events import events_after
 from jobs.queue import leases
 from jobs.tables import File, Job
-from kd.events import LabelsKept, Noted, Said, Saved, SavedFile
+from kd.events import Event, LabelsKept, Noted, Saved, SavedFile
 from worker.recorder import Recorder
 
 
@@ -35,9 +35,9 @@ def saved(step: int) -> Saved:
     return Saved(phase="student", step=step, epoch=1, resume=resume)
 
 
-def say(recorder: Recorder, *events: Said) -> None:
+def say(recorder: Recorder, *events: Event) -> None:
     for event in events:
-        recorder.hear(event.model_dump_json().encode() + b"\n")
+        recorder.hear(event)
 
 
 def test_a_message_is_written_once_also_when_the_answer_to_its_commit_is_lost(db, recorder):

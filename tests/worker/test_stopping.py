@@ -10,7 +10,7 @@ from jobs.log.events import events_after
 from jobs.queue import requests
 from jobs.queue.submit import Limits
 from jobs.states import State
-from kd.events import Saved
+from kd.events import Finished, Ready, Saved
 from kd.run import run
 from kd.spec import parse
 from tests.support.databases import ON_ONE_DATABASE
@@ -45,7 +45,7 @@ def warm() -> Iterator[Trainers]:
     """Trainers with one in reserve that has loaded torch: limits of a few seconds are for what comes then."""
     trainers = Trainers(keep_one_warm=True)
     trainers.warm_up()
-    assert trainers._reserve.ready.wait(60)
+    assert isinstance(trainers._reserve.next_event(60), Ready)
     yield trainers
     trainers.close()
 
@@ -179,13 +179,13 @@ def test_a_request_to_stop_that_comes_when_all_is_trained_comes_too_late(tmp_pat
     child = Child()
     child.start(Order(spec=tiny(**SELDOM | {"epochs": 1}).model_dump(mode="json"), resume=None, **names))
 
-    while b'"phase":"evaluating"' not in (line := child.next_line(60)):
+    while getattr(event := child.next_event(60), "phase", None) != "evaluating":
         pass
     child.ask_to_stop()
-    while (next_line := child.next_line(60)) is not None:
-        line = next_line
+    while (next_event := child.next_event(60)) is not None:
+        event = next_event
 
-    assert b'"finished"' in line
+    assert isinstance(event, Finished)
     child.kill_after(30)
     assert child.exit_code == 0
 
