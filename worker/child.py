@@ -7,7 +7,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ import structlog
 
 from kd import events
 from kd.events import Event
+from kd.parallel import child
 from worker import descendants
-from worker.lifeline import STOP
 
 log = structlog.get_logger()
 
@@ -51,12 +50,8 @@ class Child:
         self._killed = False
         self._mark = descendants.new_mark()
         self.descendants = descendants.Descendants(self._mark)
-        self._process = subprocess.Popen(
-            # -P: a folder named kd or worker where the operator happens to stand is not ours.
-            [sys.executable, "-P", "-m", "worker.trainer"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0,
+        self._process = child.start(
+            "worker.trainer",
             # No credentials for what runs models: it speaks to us, we speak to the database.
             env={name: value for name, value in os.environ.items() if not name.startswith("STILLHOUSE_")}
             | {descendants.MARK: self._mark},
@@ -82,18 +77,11 @@ class Child:
 
     def start(self, order: Order) -> None:
         """Hand over the order."""
-        self._tell(json.dumps(asdict(order)).encode())
+        child.tell(self._process, json.dumps(asdict(order)).encode())
 
     def ask_to_stop(self) -> None:
         """Let it save where it stands, and end."""
-        self._tell(STOP)
-
-    def _tell(self, line: bytes) -> None:
-        """A child that died meanwhile shows it by ending its lines."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ValueError):  # ValueError: killed by another thread, and closed
-            self._process.stdin.write(line + b"\n")
-            self._process.stdin.flush()
+        child.tell(self._process, child.SAVE)
 
     def next_event(self, timeout_seconds: float) -> Event | None:
         """What it says next. Raises `queue.Empty` when it is silent that long; None once it has ended."""
@@ -128,9 +116,7 @@ class Child:
             self._process.wait(GONE_SECONDS)
         except subprocess.TimeoutExpired:
             log.error("trainer_hangs_in_the_kernel", pid=self.pid)
-        with contextlib.suppress(BrokenPipeError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+        child.let_go(self._process)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

@@ -17,6 +17,7 @@ from jobs import logs
 from jobs.database import engine as database
 from jobs.queue import place
 from jobs.settings import Settings
+from kd.parallel.child import Lifeline
 from worker.attempt import supervise
 from worker.heartbeat import at_work, offer_of
 from worker.reserve import Trainers
@@ -84,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     if options.lifeline:
-        threading.Thread(target=_stop_at_end_of_stdin, args=(worker,), daemon=True).start()
+        Lifeline(at_end=worker.stopping.set)
 
     try:
         with at_work(worker):
@@ -93,12 +94,6 @@ def main(arguments: list[str] | None = None) -> int:
         worker.trainers.close()
     log.info("worker_stopped", worker=worker.name)
     return 0
-
-
-def _stop_at_end_of_stdin(worker: Worker) -> None:
-    while os.read(0, 1024):
-        pass
-    worker.stopping.set()
 
 
 if __name__ == "__main__":

@@ -111,4 +111,4 @@ def test_what_a_trainer_printed_can_always_be_stored(db, add, claim):
         row = get_job(session, job_id)
     plain = {"message": "NUL � half �", "loss": "NaN", "up": "Infinity", "down": ["-Infinity"]}
     assert told == row.progress == row.latest_metrics == plain
-    assert row.error == {"code": "x", "message": "�"}
+    assert row.error["message"] == "�"
