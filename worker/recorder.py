@@ -47,12 +47,12 @@ class Recorder:
         self._latest_metrics: dict[str, float] = {}
 
     @property
-    def waiting(self) -> bool:
+    def has_pending(self) -> bool:
         """Something is not in the database yet."""
         return bool(self._pending)
 
     @property
-    def urgent(self) -> bool:
+    def is_urgent(self) -> bool:
         """Steps and kept labels can wait a moment; anything else is news."""
         return any(not isinstance(event, Step | LabelsKept) for event in self._pending)
 

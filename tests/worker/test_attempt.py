@@ -23,6 +23,7 @@ from jobs.states import State
 from jobs.tables import File, FileKind
 from kd.events import Ready
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
+from tests.support.offers import ENOUGH
 from worker.attempt import supervise
 from worker.child import Child, Order
 from worker.reserve import Trainers
@@ -301,7 +302,7 @@ def test_cancelling_a_running_job_ends_its_trainer(worker, submit, wait_for, lon
 
 def test_a_job_cancelled_while_it_waits_never_starts(settings, submit, db):
     trainers = Trainers(keep_one_warm=False)
-    worker = Worker("late", db, settings, trainers, threading.Event())
+    worker = Worker("late", db, settings, trainers, threading.Event(), ENOUGH)
     from kd.spec import parse
 
     job_id = submit(parse({"mode": "train", "config": {}}))
@@ -313,7 +314,7 @@ def test_a_job_cancelled_while_it_waits_never_starts(settings, submit, db):
 
 
 def test_stopping_the_worker_gives_the_job_back_without_a_stall(settings, submit, wait_for, long, db):
-    worker = Worker("draining", db, settings, Trainers(keep_one_warm=False), threading.Event())
+    worker = Worker("draining", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
     job_id = submit(long())
     thread = threading.Thread(target=supervise, args=(worker,))
     thread.start()
@@ -331,7 +332,7 @@ def test_stopping_the_worker_gives_the_job_back_without_a_stall(settings, submit
 
 
 def test_a_worker_whose_lease_was_taken_kills_its_trainer_and_writes_nothing_more(settings, submit, wait_for, long, db):
-    worker = Worker("slow", db, settings, Trainers(keep_one_warm=False), threading.Event())
+    worker = Worker("slow", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
     job_id = submit(long())
     thread = threading.Thread(target=supervise, args=(worker,))
     thread.start()

@@ -16,6 +16,7 @@ from jobs.states import State
 from kd.events import Ready, Stopped
 from kd.machine import cgroups
 from tests.support.databases import ON_ONE_DATABASE
+from tests.support.offers import ENOUGH
 from worker import descendants
 from worker.child import Child, Order
 from worker.loop import work
@@ -279,7 +280,7 @@ def test_a_worker_goes_on_to_look_for_work_when_it_gets_no_trainer_in_reserve(db
         def warm_up(self):
             raise RuntimeError("can't start new thread")
 
-    worker = Worker("unlucky", db, settings, Unlucky(keep_one_warm=True), threading.Event())
+    worker = Worker("unlucky", db, settings, Unlucky(keep_one_warm=True), threading.Event(), ENOUGH)
     thread = threading.Thread(target=work, args=(worker, 0.05, threading.Lock()))
     thread.start()
     time.sleep(0.3)  # it has looked for work and found none

@@ -53,7 +53,7 @@ def test_a_message_is_written_once_also_when_the_answer_to_its_commit_is_lost(db
     with db.read() as session:
         events = [(event.type, event.data) for event in events_after(session, job_id)]
         paths = session.execute(select(File.path).where(File.job_id == job_id)).scalars().all()
-    assert not recorder.waiting
+    assert not recorder.has_pending
     assert [data["message"] for kind, data in events if kind == "noted"] == [str(n) for n in range(1, 11)]
     assert [data["step"] for kind, data in events if kind == "checkpoint"] == [10, 20]
     assert len(paths) == len(set(paths)) == 2

@@ -15,6 +15,7 @@ from jobs.queue.submit import add_job
 from jobs.states import State
 from jobs.tables import File, Job
 from tests.support.databases import ON_ONE_DATABASE
+from tests.support.offers import ENOUGH
 from worker.attempt import supervise
 from worker.reserve import Trainers
 from worker.worker import Worker
@@ -72,7 +73,7 @@ def test_a_job_whose_teacher_is_gone_fails_before_a_trainer_starts(settings, sub
     else:
         path.unlink()
 
-    assert supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event())) is True
+    assert supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)) is True
 
     with db.read() as session:
         job = get_job(session, job_id)
@@ -108,7 +109,7 @@ def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
 
     monkeypatch.setattr(safely, "hold", hold_meanwhile)
 
-    supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event()))
+    supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH))
 
     with db.read() as session:
         job = get_job(session, job_id)
