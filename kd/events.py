@@ -16,6 +16,10 @@ class Message(Fact):
     for_users: ClassVar[bool] = False
     """Users read it among their job's events, as it is here; the others become progress, curves and files."""
 
+    def points(self) -> dict[tuple[str, int], float]:
+        """What it adds to the run's curves, by name (`student.loss`, `teacher.validation.top1`) and step."""
+        return {}
+
 
 class Started(Message):
     """The first word of a run, before data or models are touched."""
@@ -55,6 +59,10 @@ class Step(Message):
     fraction: float = 0
     eta_seconds: float | None = None
 
+    def points(self) -> dict[tuple[str, int], float]:
+        measured = self.metrics | {"images_per_second": self.images_per_second}
+        return {(f"{self.phase}.{name}", self.step): value for name, value in measured.items()}
+
 
 class Evaluated(Message):
     """An accuracy was measured on a split; fractions in 0..1, `nll` in nats."""
@@ -66,6 +74,9 @@ class Evaluated(Message):
     epoch: int
     split: Literal["validation", "test"]
     metrics: dict[str, float]
+
+    def points(self) -> dict[tuple[str, int], float]:
+        return {(f"{self.phase}.{self.split}.{name}", self.step): value for name, value in self.metrics.items()}
 
 
 class RoundEnded(Message):
@@ -79,6 +90,9 @@ class RoundEnded(Message):
     rounds: int
     guide: str
     metrics: dict[str, float]
+
+    def points(self) -> dict[tuple[str, int], float]:
+        return {(f"round.{name}", self.step): value for name, value in self.metrics.items()}
 
 
 class SavedFile(Fact):

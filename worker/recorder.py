@@ -15,14 +15,12 @@ from jobs.queue import recording
 from jobs.queue.fence import Claim
 from jobs.tables import FileKind
 from kd.events import (
-    Evaluated,
     Event,
     Failed,
     Finished,
     LabelsKept,
     PhaseStarted,
     Ready,
-    RoundEnded,
     Saved,
     SavedFile,
     Step,
@@ -108,10 +106,9 @@ class Recorder:
         progress: dict[str, Any] | None = None
         phase: str | None = None
         for event in batch:
-            if isinstance(event, Step | Evaluated | RoundEnded):
-                measured = metrics_of(event)
-                self._latest_metrics |= measured
-                points |= {(name, event.step): value for name, value in measured.items()}
+            added = event.points()
+            points |= added
+            self._latest_metrics |= {name: value for (name, _), value in added.items()}
             if isinstance(event, Step | PhaseStarted):
                 phase = event.phase
             if isinstance(event, Step):
@@ -154,13 +151,3 @@ class Recorder:
     def _new_file(self, kind: FileKind, file: SavedFile) -> NewFile:
         path = (self.folder / file.path).relative_to(self.data_dir)
         return NewFile(kind=kind, name=file.name, path=path.as_posix(), size=file.size, sha256=file.sha256)
-
-
-def metrics_of(event: Step | Evaluated | RoundEnded) -> dict[str, float]:
-    """The series that an event adds a point to, such as `student.loss` or `teacher.validation.top1`."""
-    if isinstance(event, RoundEnded):
-        return {f"round.{name}": value for name, value in event.metrics.items()}
-    if isinstance(event, Evaluated):
-        return {f"{event.phase}.{event.split}.{name}": value for name, value in event.metrics.items()}
-    measured = {f"{event.phase}.{name}": value for name, value in event.metrics.items()}
-    return measured | {f"{event.phase}.images_per_second": event.images_per_second}

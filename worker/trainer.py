@@ -24,7 +24,7 @@ from worker import descendants
 def main() -> int:
     """Take one order, carry it out, and say what happens."""
     messages, lifeline = take_stdout(), Lifeline()
-    _be_the_first_to_go()
+    _volunteer_to_the_oom_killer()
     # These load torch, which takes seconds: the lifeline is minded by now.
     from kd.run import run
     from worker.failures import explain
@@ -34,8 +34,8 @@ def main() -> int:
 
     say(Ready())
     order = json.loads(lifeline.order())
-    lifeline.at_end = _end_all_that_we_started
-    _take_sigterm_for(lifeline.save_now)
+    lifeline.at_end = _kill_all_we_started
+    _save_on_sigterm(lifeline.save_now)
     try:
         _log_to(Path(order["log"]))
         for event in run(
@@ -73,7 +73,7 @@ def loses_nothing_after(event: Event, mode: str) -> bool:
     return labels or isinstance(event, Started | Waiting)
 
 
-def _end_all_that_we_started() -> None:
+def _kill_all_we_started() -> None:
     if mark := os.environ.get(descendants.MARK):
         descendants.kill(mark)  # those in sessions of their own as well
     os.killpg(0, signal.SIGKILL)
@@ -87,17 +87,17 @@ def _log_to(path: Path) -> None:
     os.close(log)
 
 
-def _take_sigterm_for(stop: threading.Event) -> None:
+def _save_on_sigterm(save_now: threading.Event) -> None:
     """An init system that stops the worker signals all of its processes, and we have something to save."""
 
     def save(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would find the event's lock held
-        stop.set()
+        save_now.set()
 
     signal.signal(signal.SIGTERM, save)
 
 
-def _be_the_first_to_go() -> None:
+def _volunteer_to_the_oom_killer() -> None:
     """When the machine runs out of memory the kernel shall end us and not the worker, which can tell what happened."""
     with contextlib.suppress(OSError):  # not Linux, or a container that forbids it
         Path("/proc/self/oom_score_adj").write_text("500")
