@@ -95,7 +95,7 @@ def _move(session: Session, lease: Lease, end: End) -> tuple[State, list[str]]:
     def release(state: State, **facts: Any) -> tuple[State, list[str]]:
         return state, leases.release(session, claim, state, ran_seconds=lease.ran_seconds, **facts)
 
-    def advised(ending: Ending) -> Ending:
+    def with_patch(ending: Ending) -> Ending:
         return replace(ending, patch=remedies.suggest(ending.code, claim.spec, end.phase))
 
     if end.finished is not None:
@@ -112,13 +112,13 @@ def _move(session: Session, lease: Lease, end: End) -> tuple[State, list[str]]:
         # Nothing is known to be wrong with the file: another worker may do.
         return _requeue(session, lease, claim, failure), []
     if failure is not None:
-        return release(State.FAILED, error=advised(failure))
+        return release(State.FAILED, error=with_patch(failure))
     if end.limit is not None and end.limit.code is not Code.STALLED:
-        return release(State.FAILED, error=advised(end.limit))
+        return release(State.FAILED, error=with_patch(end.limit))
     # (Who stops a whole service may have ended the trainer before we could ask it to.)
     if end.stopped or lease.worker.is_leaving:
         return _requeue(session, lease, claim, None), []
-    return _requeue(session, lease, claim, advised(end.limit or end.death)), []
+    return _requeue(session, lease, claim, with_patch(end.limit or end.death)), []
 
 
 def _requeue(session: Session, lease: Lease, claim: Claim, error: Ending | None) -> State:
