@@ -25,7 +25,7 @@ def main(order_file: str) -> int:
     try:
         for event in run(spec.parse(json.dumps(order["spec"])), **order["options"], save_now=lifeline.save_now):
             if leads:
-                print(event.model_dump_json(), file=messages)
+                print(event.model_dump_json(), file=messages, flush=True)
     except Exception as error:
         # Whoever fails first has the reason; the others only miss it.
         if not is_of_another(error):

@@ -30,7 +30,7 @@ def main() -> int:
     from worker.failures import explain
 
     def say(event: Event) -> None:
-        print(event.model_dump_json(), file=messages)
+        print(event.model_dump_json(), file=messages, flush=True)
 
     say(Ready())
     order = json.loads(lifeline.order())

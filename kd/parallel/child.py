@@ -55,8 +55,8 @@ def let_go(child: subprocess.Popen[bytes]) -> None:
 
 
 def take_stdout() -> IO[str]:
-    """Our stdout, line by line, for messages and nothing else: what libraries print goes to stderr from now on."""
-    messages = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    """Our stdout, for messages and nothing else: what libraries print goes to stderr from now on."""
+    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return messages
 
