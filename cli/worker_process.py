@@ -4,13 +4,14 @@ Its stdin is a lifeline. However the server ends, kill -9 included, the kernel c
 puts its job back into the queue and ends.
 """
 
-import os
 import subprocess
 import sys
 import threading
 import time
 from types import TracebackType
 from typing import Self
+
+from kd.parallel import child
 
 # Waits between a death and the next start; a worker that lived for a while begins at the first again.
 PAUSES_SECONDS = (1, 2, 5, 15, 30)
@@ -44,7 +45,7 @@ class WorkerProcess:
             deaths = 1 if time.monotonic() - began > HEALTHY_SECONDS else deaths + 1
             pause = PAUSES_SECONDS[min(deaths, len(PAUSES_SECONDS)) - 1]
             print(
-                f"The worker ended ({how(self._process.returncode)}); starting another in {pause} s.",
+                f"The worker ended ({how_it_ended(self._process.returncode)}); starting another in {pause} s.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -61,8 +62,7 @@ class WorkerProcess:
         return False
 
     def _see_out(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        child.let_go(self._process)
         try:
             self._process.wait(DRAIN_SECONDS)
         except subprocess.TimeoutExpired:
@@ -70,13 +70,8 @@ class WorkerProcess:
             self._process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "worker.loop", "--lifeline"],
-            stdin=subprocess.PIPE,
-            process_group=0,  # Ctrl-C at our terminal is for us; we tell the worker
-            env={**os.environ, "PYTHONSAFEPATH": "1"},  # a folder named `kd` or `worker` where we are is not ours
-        )
+        return child.start("worker.loop", "--lifeline", listen=False)
 
 
-def how(exit_code: int) -> str:
+def how_it_ended(exit_code: int) -> str:
     return f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"

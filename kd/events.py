@@ -1,20 +1,30 @@
-"""What a run says while it goes: plain facts, as pydantic models, one JSON line each. No torch."""
+"""What a run says while it goes, and the trainer that carries it out: pydantic models, one JSON line each. No torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 Phase = Literal["teacher", "labelling", "student", "control", "evaluating"]
 
 
-class Said(BaseModel):
+class Fact(BaseModel):
     # NaN and infinities are facts too: they travel as the strings "NaN", "Infinity" and "-Infinity".
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
-class Started(Said):
+class Message(Fact):
+    for_users: ClassVar[bool] = False
+    """Users read it among their job's events, as it is here; the others become progress, curves and files."""
+
+    def points(self) -> dict[tuple[str, int], float]:
+        """What it adds to the run's curves, by name (`student.loss`, `teacher.validation.top1`) and step."""
+        return {}
+
+
+class Started(Message):
     """The first word of a run, before data or models are touched."""
 
+    for_users = True
     event: Literal["started"] = "started"
     mode: str
     device: str
@@ -23,16 +33,17 @@ class Started(Said):
     resumed_from_step: int = 0
 
 
-class PhaseStarted(Said):
+class PhaseStarted(Message):
     """A phase begins, or goes on after a resume. `total` counts epochs, or images while labelling."""
 
+    for_users = True
     event: Literal["phase"] = "phase"
     phase: Phase
     epochs: int = 0
     facts: dict[str, float | int | str] = {}
 
 
-class Step(Said):
+class Step(Message):
     """Progress: `step` counts over the whole run; `metrics` are means since the last Step.
 
     `fraction` is the share of the run's arithmetic that is done, in 0..1.
@@ -48,10 +59,15 @@ class Step(Said):
     fraction: float = 0
     eta_seconds: float | None = None
 
+    def points(self) -> dict[tuple[str, int], float]:
+        measured = self.metrics | {"images_per_second": self.images_per_second}
+        return {(f"{self.phase}.{name}", self.step): value for name, value in measured.items()}
 
-class Evaluated(Said):
+
+class Evaluated(Message):
     """An accuracy was measured on a split; fractions in 0..1, `nll` in nats."""
 
+    for_users = True
     event: Literal["evaluated"] = "evaluated"
     phase: Phase
     step: int
@@ -59,11 +75,15 @@ class Evaluated(Said):
     split: Literal["validation", "test"]
     metrics: dict[str, float]
 
+    def points(self) -> dict[tuple[str, int], float]:
+        return {(f"{self.phase}.{self.split}.{name}", self.step): value for name, value in self.metrics.items()}
 
-class RoundEnded(Said):
+
+class RoundEnded(Message):
     """A round of `guide` is over. `guide` says who taught; `metrics` are of the validation split: `teacher_top1`, the
     student's `top1`, the `agreement` of the two, and `kl`, KL(teacher‖student) in nats."""
 
+    for_users = True
     event: Literal["round"] = "round"
     step: int
     round: int
@@ -71,8 +91,11 @@ class RoundEnded(Said):
     guide: str
     metrics: dict[str, float]
 
+    def points(self) -> dict[tuple[str, int], float]:
+        return {(f"round.{name}", self.step): value for name, value in self.metrics.items()}
 
-class SavedFile(Said):
+
+class SavedFile(Fact):
     """A file of the run, complete on disk. `path` is relative to the run's `out` folder."""
 
     name: str
@@ -81,7 +104,7 @@ class SavedFile(Said):
     sha256: str
 
 
-class Saved(Said):
+class Saved(Message):
     """A checkpoint: enough to go on from (`resume`), and a student once there is one.
 
     `best`: this student has the best validation accuracy so far.
@@ -97,48 +120,90 @@ class Saved(Said):
     metrics: dict[str, float] = {}
 
 
-class Wrote(Said):
+class Wrote(Message):
     """A file for people, besides the checkpoints: the teacher's weights, the report."""
 
     event: Literal["wrote"] = "wrote"
     file: SavedFile
 
 
-class Noted(Said):
+class Noted(Message):
     """Something worth a sentence: labels were reused, the teacher is no better than the control."""
 
+    for_users = True
     event: Literal["noted"] = "noted"
     code: str
     message: str
 
 
-class LabelsKept(Said):
+class LabelsKept(Message):
     """So many labels of the run's table are safe on disk, more than it found: the next run goes on from them."""
 
     event: Literal["labels_kept"] = "labels_kept"
     count: int
 
 
-class Waiting(Said):
+class Waiting(Message):
     """Alive, with nothing to do: another run writes the labels that this one needs. Said again and again."""
 
     event: Literal["waiting"] = "waiting"
 
 
-class Finished(Said):
+class Finished(Message):
     """The last word of a run. Metrics are named like `student.test.top1`; accuracies are fractions in 0..1."""
 
+    for_users = True
     event: Literal["finished"] = "finished"
     step: int
     metrics: dict[str, float]
     seconds: dict[str, float]
 
 
+class Ready(Message):
+    """The first word of a trainer: torch is loaded, and an order will be carried out at once."""
+
+    event: Literal["ready"] = "ready"
+
+
+class Stopped(Message):
+    """The last word of a trainer that was asked to stop: the run goes on from what it has saved."""
+
+    event: Literal["stopped"] = "stopped"
+
+
+class Failed(Message):
+    """The last word of a trainer whose run cannot go on. `code` is one of `jobs.endings`."""
+
+    event: Literal["failed"] = "failed"
+    code: str
+    message: str
+    hint: str
+    retryable: bool
+
+
 Event = Annotated[
-    Started | PhaseStarted | Step | Evaluated | RoundEnded | Saved | Wrote | Noted | LabelsKept | Waiting | Finished,
+    Started
+    | PhaseStarted
+    | Step
+    | Evaluated
+    | RoundEnded
+    | Saved
+    | Wrote
+    | Noted
+    | LabelsKept
+    | Waiting
+    | Finished
+    | Ready
+    | Stopped
+    | Failed,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+FOR_USERS: tuple[str, ...] = tuple(
+    kind.model_fields["event"].default for kind in Message.__subclasses__() if kind.for_users
+)
+"""The names of the events that users read."""
 
 
 def parse(line: str | bytes) -> Event:

@@ -21,7 +21,7 @@ from jobs.settings import Settings
 from worker.attempt import supervise
 from worker.heartbeat import at_work
 from worker.loop import make_worker, work
-from worker.signals import handed_over
+from worker.signals import trigger_for
 from worker.worker import Worker
 
 log = structlog.get_logger()
@@ -35,8 +35,8 @@ app = celery.make_celery(settings.broker_url)
 slot = threading.Lock()
 worker: Worker | None = None
 ask_to_stop: Callable[[], None] | None = None
-presence = ExitStack()
-left = threading.Event()  # no job in hand, and none to come
+on_duty = ExitStack()
+gave_all_back = threading.Event()  # no job in hand, and none to come
 
 # With a doorbell, polling is the second line: it finds the jobs whose ring was lost.
 POLL_SECONDS = 1.0
@@ -88,8 +88,8 @@ def start_polling(**_: object) -> None:
     global worker, ask_to_stop
     logs.configure(settings.log_level)
     worker = make_worker(settings)
-    ask_to_stop = handed_over(partial(_leave, worker))
-    presence.enter_context(at_work(worker))
+    ask_to_stop = trigger_for(partial(_leave, worker))
+    on_duty.enter_context(at_work(worker))
     threading.Thread(target=_poll, args=(worker,), name="poll", daemon=True).start()
 
 
@@ -121,9 +121,9 @@ def _leave(worker: Worker) -> None:
     try:
         with slot:  # the job in hand is given back first
             worker.trainers.close()
-            presence.close()
+            on_duty.close()
     finally:
-        left.set()
+        gave_all_back.set()
     # Celery takes leave of the broker and waits for its answers, at one that hangs for as long as it hangs.
     time.sleep(CELERY_LEAVES_SECONDS)
     with slot:  # (a job that was taken at the last moment)
@@ -135,4 +135,4 @@ def _leave(worker: Worker) -> None:
 def leave(**_: object) -> None:
     if worker is not None:
         stop()
-        left.wait()
+        gave_all_back.wait()

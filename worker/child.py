@@ -7,7 +7,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +15,10 @@ from typing import Any
 import structlog
 
 from jobs.files import layout
+from kd import events
+from kd.events import Event
+from kd.parallel import child
 from worker import descendants
-from worker.lifeline import STOP
 
 log = structlog.get_logger()
 
@@ -37,29 +38,21 @@ class Order:
     data_folder: str
     label_folder: str
     log: str
-    device: str = "auto"
     teacher_file: str | None = None
     label_cache_bytes: int | None = None
 
 
 class Child:
-    """One trainer in a process group of its own. It dies with this process: its stdin is the lifeline.
-
-    Whatever it starts carries its mark, and ends with it.
-    """
+    """One trainer in a process group of its own. It dies with this process, and whatever it starts carries its mark and
+    ends with it."""
 
     def __init__(self) -> None:
-        self.ready = threading.Event()  # torch is loaded; an order will be taken at once
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._killed = False
         self._mark = descendants.new_mark()
-        self.kin = descendants.Kin(self._mark)
-        self._process = subprocess.Popen(
-            # -P: a folder named kd or worker where the operator happens to stand is not ours.
-            [sys.executable, "-P", "-m", "worker.trainer"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0,
+        self.descendants = descendants.Descendants(self._mark)
+        self._process = child.start(
+            "worker.trainer",
             # No credentials for what runs models: it speaks to us, we speak to the database.
             env={name: value for name, value in os.environ.items() if not name.startswith("STILLHOUSE_")}
             | {descendants.MARK: self._mark},
@@ -85,24 +78,18 @@ class Child:
 
     def start(self, order: Order) -> None:
         """Hand over the order."""
-        self._tell(json.dumps(asdict(order)).encode())
+        child.tell(self._process, json.dumps(asdict(order)).encode())
 
     def ask_to_stop(self) -> None:
         """Let it save where it stands, and end."""
-        self._tell(STOP)
+        child.tell(self._process, child.SAVE)
 
-    def _tell(self, line: bytes) -> None:
-        """A child that died meanwhile shows it by ending its lines."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ValueError):  # ValueError: killed by another thread, and closed
-            self._process.stdin.write(line + b"\n")
-            self._process.stdin.flush()
+    def next_event(self, timeout_seconds: float) -> Event | None:
+        """What it says next. Raises `queue.Empty` when it is silent that long; None once it has ended."""
+        line = self._lines.get(timeout=max(timeout_seconds, 0.001))
+        return None if line is None else events.parse(line)
 
-    def next_line(self, timeout_seconds: float) -> bytes | None:
-        """The next line it said. Raises `queue.Empty` when it is silent that long; None once it has ended."""
-        return self._lines.get(timeout=max(timeout_seconds, 0.001))
-
-    def end_kin(self) -> None:
+    def end_descendants(self) -> None:
         """End what it has started. Whoever of them still holds its stdout would keep us listening."""
         descendants.kill(self._mark)
 
@@ -125,22 +112,18 @@ class Child:
         if self.alive:  # until we have taken its exit code, nobody else can have its number
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self.end_kin()
+        self.end_descendants()
         try:
             self._process.wait(GONE_SECONDS)
         except subprocess.TimeoutExpired:
             log.error("trainer_hangs_in_the_kernel", pid=self.pid)
-        with contextlib.suppress(BrokenPipeError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+        child.let_go(self._process)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if not self.ready.is_set():
-                self.ready.set()  # the first line says no more than that
-                continue
-            self._lines.put(line)
+            if line.endswith(b"\n"):  # not cut off by its death
+                self._lines.put(line)
         self._lines.put(None)
 
 

@@ -1,4 +1,4 @@
-"""Everything that a trainer has started, wherever it went: found by a mark in the environment that its kin inherit.
+"""Everything that a trainer has started, wherever it went: found by a mark in the environment that they inherit.
 
 A process group is not enough: torchrun starts its processes in sessions of their own. Nor is the tree of parents: when
 a trainer crashes, what it has started gets another parent.
@@ -43,7 +43,7 @@ def kill(mark: str) -> None:
         time.sleep(ROUND_SECONDS)
 
 
-class Kin:
+class Descendants:
     """The processes of one trainer, looked up anew every few seconds: that takes a look at every process there is."""
 
     def __init__(self, mark: str):

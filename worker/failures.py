@@ -1,11 +1,12 @@
 """What went wrong in a trainer, said so that its user can act on it. Loaded in the trainer only: it knows torch."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from pydantic import ValidationError
 
+from jobs.endings import Code, Ending
 from kd.errors import (
     BadResume,
     BadWeights,
@@ -18,21 +19,19 @@ from kd.errors import (
     TeacherUnfit,
 )
 
-Failure = dict[str, str | bool]
 
-
-def explain(error: BaseException) -> Failure:
-    """A `code` for programs, a `message` and a `hint` for people, and whether trying again may help."""
+def explain(error: BaseException) -> Ending:
+    """The ending that this error makes of a run."""
     for is_it, code, hint, retryable in KNOWN:
         if is_it(error):
-            message = "The disk takes no more data." if code == "disk_full" else sentence(error)
-            return {"code": code, "message": message, "hint": hint, "retryable": retryable}
-    return {
-        "code": "internal_error",
-        "message": f"{type(error).__name__}: {sentence(error)}",
-        "hint": "This is probably a bug in Stillhouse. The trainer's log has the whole story: GET /jobs/{id}/logs.",
-        "retryable": False,
-    }
+            message = "The disk takes no more data." if code is Code.DISK_FULL else sentence(error)
+            return Ending(code, message, hint, retryable=retryable)
+    return Ending(
+        Code.INTERNAL_ERROR,
+        f"{type(error).__name__}: {sentence(error)}",
+        "This is probably a bug in Stillhouse. The trainer's log has the whole story: GET /jobs/{id}/logs.",
+        retryable=False,
+    )
 
 
 def sentence(error: BaseException) -> str:
@@ -74,46 +73,56 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-KNOWN = (
+KNOWN: tuple[tuple[Callable[[BaseException], bool], Code, str, bool], ...] = (
     (
         _out_of_memory,
-        "out_of_memory",
+        Code.OUT_OF_MEMORY,
         "Use a smaller config.batch_size (or config.teacher.batch_size), fewer config.views, or a smaller model.",
         False,
     ),
-    (_disk_full, "disk_full", "Free some space in the data folder, or move it to a larger disk, and retry.", True),
+    (_disk_full, Code.DISK_FULL, "Free some space in the data folder, or move it to a larger disk, and retry.", True),
     (
         lambda error: isinstance(error, Diverged),
-        "diverged",
+        Code.DIVERGED,
         "Use a smaller learning rate, a warm-up (schedule.warmup_epochs), or optimizer.clip_norm.",
         False,
     ),
-    (lambda error: isinstance(error, DataError), "bad_data", "Put the data set's files where the message says.", True),
-    (lambda error: isinstance(error, DamagedResume), "bad_checkpoint", "Submit the job again to start afresh.", False),
+    (
+        lambda error: isinstance(error, DataError),
+        Code.BAD_DATA,
+        "Put the data set's files where the message says.",
+        True,
+    ),
+    (
+        lambda error: isinstance(error, DamagedResume),
+        Code.BAD_CHECKPOINT,
+        "Submit the job again to start afresh.",
+        False,
+    ),
     (
         lambda error: isinstance(error, BadResume),
-        "unfit_checkpoint",
+        Code.UNFIT_CHECKPOINT,
         "The file is left as it is. Look whether this worker sees the data folder, and has the version and the data "
         "set with which the job began.",
         True,
     ),
     (
         lambda error: isinstance(error, DeviceMissing),
-        "no_device",
+        Code.NO_DEVICE,
         "Start a worker on a machine with that device, or use device auto.",
         True,
     ),
     (
         # The only weights file that a run is given is its teacher's.
         lambda error: isinstance(error, BadWeights | TeacherMissing | TeacherUnfit),
-        "bad_teacher",
+        Code.BAD_TEACHER,
         "Name a job on the same data set that still has its files in config.teacher, or train a teacher here.",
         False,
     ),
-    (_cuda_error, "cuda_error", "The GPU or its driver failed. If it happens again, check `nvidia-smi`.", True),
+    (_cuda_error, Code.CUDA_ERROR, "The GPU or its driver failed. If it happens again, check `nvidia-smi`.", True),
     (
         lambda error: isinstance(error, KdError | ValidationError),
-        "bad_spec",
+        Code.BAD_SPEC,
         "Change the spec as the message says.",
         False,
     ),

@@ -39,26 +39,25 @@ def at_work(worker: Worker) -> Iterator[None]:
     """For as long as the block lasts the worker is listed, with a heartbeat, and does its share of the upkeep."""
     notifier = Notifier(worker.settings.broker_url)
     upkeep = Upkeep(worker.db, notifier, worker.settings)
-    presence = Presence(worker)
-    presence.start()
+    heartbeat = Heartbeat(worker)
+    heartbeat.start()
     upkeep.start()
     try:
         yield
     finally:
         upkeep.close()
-        presence.close()
+        heartbeat.close()
         notifier.close()
 
 
-class Presence:
-    """A thread of its own: a worker that trains for days is there all the time."""
+class Heartbeat:
+    """In a thread of its own: a worker that trains for days is there all the time."""
 
     def __init__(self, worker: Worker):
-        assert worker.offer is not None, "a worker that is listed says what it offers"
         self._worker = worker
         self._me = roster.Self(worker.name, socket.gethostname(), os.getpid(), VERSION, worker.offer)
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._repeat, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._repeat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         self._look_at_the_disk()  # before the first job is taken

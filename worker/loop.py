@@ -17,10 +17,11 @@ from jobs import logs
 from jobs.database import engine as database
 from jobs.queue import place
 from jobs.settings import Settings
+from kd.parallel.child import Lifeline
 from worker.attempt import supervise
 from worker.heartbeat import at_work, offer_of
 from worker.reserve import Trainers
-from worker.signals import handed_over
+from worker.signals import trigger_for
 from worker.worker import Worker
 
 log = structlog.get_logger()
@@ -46,7 +47,7 @@ def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
     while not worker.stopping.is_set():
         found = False
         try:
-            if worker.takes_jobs and (worker.unanswered or waits(worker)) and slot.acquire(blocking=False):
+            if worker.takes_jobs and (worker.unanswered or has_work(worker)) and slot.acquire(blocking=False):
                 try:
                     found = supervise(worker)
                 finally:
@@ -61,7 +62,7 @@ def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
             worker.stopping.wait(poll_seconds)
 
 
-def waits(worker: Worker) -> bool:
+def has_work(worker: Worker) -> bool:
     """Whether there is a job that this worker could take: cheaper to ask than to try to claim one."""
     with worker.db.read() as session:
         return place.first(session, worker.offer) is not None
@@ -76,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = Settings()
     logs.configure(settings.log_level)
     worker = make_worker(settings)
-    ask_to_stop = handed_over(worker.stopping.set)
+    ask_to_stop = trigger_for(worker.stopping.set)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         ask_to_stop()
@@ -84,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     if options.lifeline:
-        threading.Thread(target=_stop_at_end_of_stdin, args=(worker,), daemon=True).start()
+        Lifeline(at_end=worker.stopping.set)
 
     try:
         with at_work(worker):
@@ -93,12 +94,6 @@ def main(arguments: list[str] | None = None) -> int:
         worker.trainers.close()
     log.info("worker_stopped", worker=worker.name)
     return 0
-
-
-def _stop_at_end_of_stdin(worker: Worker) -> None:
-    while os.read(0, 1024):
-        pass
-    worker.stopping.set()
 
 
 if __name__ == "__main__":

@@ -1,32 +1,30 @@
 """Write down what a trainer says, in order, under the lease's fence: events and metrics, checkpoints and files."""
 
 import itertools
-import json
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jobs.database.engine import Sessions
+from jobs.endings import Ending
 from jobs.errors import AlreadyWritten
 from jobs.files import store
 from jobs.files.retention import NewFile
 from jobs.queue import recording
 from jobs.queue.fence import Claim
 from jobs.tables import FileKind
-from kd import events
 from kd.events import (
-    Evaluated,
     Event,
+    Failed,
     Finished,
     LabelsKept,
-    Noted,
     PhaseStarted,
-    RoundEnded,
+    Ready,
     Saved,
     SavedFile,
-    Started,
     Step,
+    Stopped,
     Waiting,
     Wrote,
 )
@@ -38,7 +36,7 @@ class Recorder:
     def __init__(self, db: Sessions, claim: Claim, data_dir: Path, folder: Path):
         self.db, self.claim = db, claim
         self.data_dir, self.folder = data_dir, folder
-        self.failure: dict[str, Any] | None = None  # why it gave up, if it could say so
+        self.failure: Ending | None = None  # why it gave up, if it could say so
         self.finished: Finished | None = None
         self.stopped = False  # it was asked to stop, saved where it stood and ended
         self.phase: str | None = None  # in which it was last; "cotrain" when a teacher learns on between rounds
@@ -47,29 +45,23 @@ class Recorder:
         self._latest_metrics: dict[str, float] = {}
 
     @property
-    def waiting(self) -> bool:
+    def has_pending(self) -> bool:
         """Something is not in the database yet."""
         return bool(self._pending)
 
     @property
-    def urgent(self) -> bool:
+    def is_urgent(self) -> bool:
         """Steps and kept labels can wait a moment; anything else is news."""
         return any(not isinstance(event, Step | LabelsKept) for event in self._pending)
 
-    def hear(self, line: bytes) -> None:
-        """Take a line the trainer said."""
-        if not line.endswith(b"\n"):
-            return  # cut off by its death
-        if line.startswith(b'{"event": "failed"'):
-            failure = json.loads(line)
-            self.failure = {name: failure[name] for name in ("code", "message", "hint", "retryable")}
-            return
-        if line.startswith(b'{"event": "stopped"'):
+    def hear(self, event: Event) -> None:
+        """Take what the trainer said."""
+        if isinstance(event, Failed):
+            self.failure = Ending.read(event.model_dump(exclude={"event"}))
+        if isinstance(event, Stopped):
             self.stopped = True
-            return
-        event = events.parse(line)
-        if isinstance(event, Waiting):
-            return  # it lives, and that is all
+        if isinstance(event, Ready | Waiting | Failed | Stopped):
+            return  # it lives, or has ended: nothing of its run to be written down
         if isinstance(event, PhaseStarted | Step):
             learns_on = event.phase == "teacher" and self.phase not in (None, "teacher")
             self.phase = "cotrain" if learns_on else event.phase
@@ -108,16 +100,15 @@ class Recorder:
         said = [
             {"type": event.event, "data": event.model_dump(mode="json", exclude={"event"})}
             for event in batch
-            if isinstance(event, Started | PhaseStarted | Evaluated | RoundEnded | Noted | Finished)
+            if event.for_users
         ]
         points: dict[tuple[str, int], float] = {}
         progress: dict[str, Any] | None = None
         phase: str | None = None
         for event in batch:
-            if isinstance(event, Step | Evaluated | RoundEnded):
-                measured = metrics_of(event)
-                self._latest_metrics |= measured
-                points |= {(name, event.step): value for name, value in measured.items()}
+            added = event.points()
+            points |= added
+            self._latest_metrics |= {name: value for (name, _), value in added.items()}
             if isinstance(event, Step | PhaseStarted):
                 phase = event.phase
             if isinstance(event, Step):
@@ -160,13 +151,3 @@ class Recorder:
     def _new_file(self, kind: FileKind, file: SavedFile) -> NewFile:
         path = store.put(self.data_dir, self.folder / file.path)
         return NewFile(kind=kind, name=file.name, path=path, size=file.size, sha256=file.sha256)
-
-
-def metrics_of(event: Step | Evaluated | RoundEnded) -> dict[str, float]:
-    """The series that an event adds a point to, such as `student.loss` or `teacher.validation.top1`."""
-    if isinstance(event, RoundEnded):
-        return {f"round.{name}": value for name, value in event.metrics.items()}
-    if isinstance(event, Evaluated):
-        return {f"{event.phase}.{event.split}.{name}": value for name, value in event.metrics.items()}
-    measured = {f"{event.phase}.{name}": value for name, value in event.metrics.items()}
-    return measured | {f"{event.phase}.images_per_second": event.images_per_second}

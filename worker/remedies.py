@@ -2,20 +2,22 @@
 
 from typing import Any
 
+from jobs.endings import Code
+
 Patch = dict[str, Any]
 
 # Batch normalisation needs two images for each GPU.
 LEAST_A_GPU = 2
 
 
-def suggest(code: str, spec: dict[str, Any], phase: str | None) -> Patch | None:
+def suggest(code: Code, spec: dict[str, Any], phase: str | None) -> Patch | None:
     """The patch for a failure in this phase of a run with this (resolved) spec; None where nobody can know."""
     config = spec["config"]
-    if code == "out_of_memory":
+    if code is Code.OUT_OF_MEMORY:
         return _smaller(config, phase)
-    if code == "diverged":
+    if code is Code.DIVERGED:
         return _gentler(config, phase)
-    if code == "no_device":
+    if code is Code.NO_DEVICE:
         return {"config": {"resources": {"device": "cpu", "gpus": 1}}}
     return None
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 
-def handed_over(act: Callable[[], object]) -> Callable[[], None]:
+def trigger_for(act: Callable[[], object]) -> Callable[[], None]:
     """What a signal handler may call to have this done, in a thread that waits for it."""
     signals: queue.SimpleQueue[None] = queue.SimpleQueue()
 

@@ -13,25 +13,29 @@ import threading
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 from kd.errors import TeamFailed
-from kd.events import Event, Saved, Started, Step, Waiting
+from kd.events import Event, Failed, Ready, Saved, Started, Step, Stopped, Waiting
+from kd.parallel.child import Lifeline, take_stdout
 from kd.spec import parse
-from worker.lifeline import Lifeline
+from worker import descendants
 
 
 def main() -> int:
     """Take one order, carry it out, and say what happens."""
-    voice, lifeline = _keep_stdout_for_events(), Lifeline()
-    _be_the_first_to_go()
+    messages, lifeline = take_stdout(), Lifeline()
+    _volunteer_to_the_oom_killer()
     # These load torch, which takes seconds: the lifeline is minded by now.
     from kd.run import run
     from worker.failures import explain
 
-    say(voice, {"event": "ready"})
+    def say(event: Event) -> None:
+        print(event.model_dump_json(), file=messages, flush=True)
+
+    say(Ready())
     order = json.loads(lifeline.order())
-    _take_sigterm_for(lifeline.stop)
+    lifeline.at_end = _kill_all_we_started
+    _save_on_sigterm(lifeline.save_now)
     try:
         _log_to(Path(order["log"]))
         for event in run(
@@ -41,27 +45,26 @@ def main() -> int:
             data_folder=order["data_folder"],
             label_folder=order["label_folder"],
             teacher_file=order["teacher_file"],
-            device=order["device"],
             label_cache_bytes=order["label_cache_bytes"],
-            save_now=lifeline.stop,
+            save_now=lifeline.save_now,
         ):
-            voice.write(event.model_dump_json() + "\n")
-            voice.flush()
-            if lifeline.stop.is_set() and nothing_is_lost_after(event, order["spec"]["mode"]):
-                say(voice, {"event": "stopped"})
+            say(event)
+            if lifeline.save_now.is_set() and loses_nothing_after(event, order["spec"]["mode"]):
+                say(Stopped())
                 return 0
     except TeamFailed:
         traceback.print_exc()
         return 1  # without a word, like any trainer that was killed: the job is tried again
     except Exception as error:
-        say(voice, {"event": "failed", **explain(error)})
+        ending = explain(error)
+        say(Failed(code=ending.code, message=ending.message, hint=ending.hint, retryable=ending.retryable))
         with contextlib.suppress(OSError):  # a full disk takes no log
             traceback.print_exc()
         return 1
     return 0
 
 
-def nothing_is_lost_after(event: Event, mode: str) -> bool:
+def loses_nothing_after(event: Event, mode: str) -> bool:
     """Whether a run that ends after this event will go on from here: it has just saved, or just begun, or it writes a
     label table, which keeps by itself what is in it. (The labels of a round of `guide` are kept nowhere.)"""
     if isinstance(event, Saved):
@@ -70,16 +73,10 @@ def nothing_is_lost_after(event: Event, mode: str) -> bool:
     return labels or isinstance(event, Started | Waiting)
 
 
-def say(voice: IO[str], fact: dict[str, object]) -> None:
-    voice.write(json.dumps(fact) + "\n")
-    voice.flush()
-
-
-def _keep_stdout_for_events() -> IO[str]:
-    """What libraries print goes to stderr, so that stdout carries events and nothing else."""
-    voice = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return voice
+def _kill_all_we_started() -> None:
+    if mark := os.environ.get(descendants.MARK):
+        descendants.kill(mark)  # those in sessions of their own as well
+    os.killpg(0, signal.SIGKILL)
 
 
 def _log_to(path: Path) -> None:
@@ -90,17 +87,17 @@ def _log_to(path: Path) -> None:
     os.close(log)
 
 
-def _take_sigterm_for(stop: threading.Event) -> None:
+def _save_on_sigterm(save_now: threading.Event) -> None:
     """An init system that stops the worker signals all of its processes, and we have something to save."""
 
     def save(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would find the event's lock held
-        stop.set()
+        save_now.set()
 
     signal.signal(signal.SIGTERM, save)
 
 
-def _be_the_first_to_go() -> None:
+def _volunteer_to_the_oom_killer() -> None:
     """When the machine runs out of memory the kernel shall end us and not the worker, which can tell what happened."""
     with contextlib.suppress(OSError):  # not Linux, or a container that forbids it
         Path("/proc/self/oom_score_adj").write_text("500")

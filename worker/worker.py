@@ -18,13 +18,13 @@ class Worker:
     settings: Settings
     trainers: Trainers
     stopping: threading.Event
-    offer: Offer | None = None  # None: takes any job
+    offer: Offer
     draining: threading.Event = field(default_factory=threading.Event)
     low_disk: str | None = None  # what `jobs.files.quota` says of it
     unanswered: bool = False  # the database may have given it a job, and the answer was lost
 
     @property
-    def leaving(self) -> bool:
+    def is_leaving(self) -> bool:
         """It gives back the job it has."""
         return self.stopping.is_set() or self.draining.is_set()
 
@@ -35,4 +35,4 @@ class Worker:
 
     @property
     def takes_jobs(self) -> bool:
-        return not self.leaving and self.trouble is None
+        return not self.is_leaving and self.trouble is None

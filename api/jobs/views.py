@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from api.http.numbers import Number, Numbers, number
+from jobs import endings
 from jobs import tables as module
 from jobs.envelope import Limits
 from jobs.job import envelope_of
@@ -169,15 +170,7 @@ def _progress(said: Mapping[str, Any]) -> Progress:
 
 
 def _error(said: Mapping[str, Any] | None) -> JobError | None:
-    if said is None:
-        return None
-    return JobError(
-        code=said["code"],
-        message=said["message"],
-        hint=said.get("hint"),
-        retryable=said.get("retryable", False),
-        suggested_patch=said.get("suggested_patch"),
-    )
+    return None if said is None else JobError(**endings.shown(said))
 
 
 def _result(said: Mapping[str, Any] | None) -> Result | None:

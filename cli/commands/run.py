@@ -224,9 +224,10 @@ def resume_files(folder: Path) -> list[Path]:
 
 def known_failure(error: BaseException) -> Trouble | None:
     """What can happen to any run and is no bug: no memory, no disk, a failing GPU."""
+    from jobs.endings import Code
     from worker.failures import explain
 
-    failure = explain(error)
-    if failure["code"] in ("out_of_memory", "disk_full", "cuda_error"):
-        return Trouble(f"{failure['message']}\n{failure['hint']}")
+    ending = explain(error)
+    if ending.code in (Code.OUT_OF_MEMORY, Code.DISK_FULL, Code.CUDA_ERROR):
+        return Trouble(f"{ending.message}\n{ending.hint}")
     return None

@@ -15,6 +15,7 @@ from jobs.job import get_job
 from jobs.log import outbox
 from jobs.states import State
 from jobs.tables import Event, Job
+from kd.events import FOR_USERS
 
 EVENTS = (
     "state",
@@ -25,13 +26,7 @@ EVENTS = (
     "cancel_requested",
     "pause_requested",
     "pause_withdrawn",
-    # What trainers say.
-    "started",
-    "phase",
-    "evaluated",
-    "round",
-    "noted",
-    "finished",
+    *FOR_USERS,
 )
 """What a webhook may ask for: a type of events, or one change of state."""
 

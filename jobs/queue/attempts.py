@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, case, literal
 
+from jobs.endings import Ending
 from jobs.log.events import NewEvent
 from jobs.states import State
 from jobs.tables import Job
@@ -18,7 +19,7 @@ SET_DOWN: dict[str, Any] = {
 }
 
 
-def give_up(max_stalls: int | None, error: dict[str, Any], at: ColumnElement[datetime]) -> dict[str, Any]:
+def give_up(max_stalls: int | None, ending: Ending, at: ColumnElement[datetime]) -> dict[str, Any]:
     """Cancelled if somebody asked, failed after `max_stalls` stalls (None: never), else paused or queued again."""
     asked = Job.cancel_requested_at.is_not(None)
     stalled = literal(False) if max_stalls is None else Job.stalls >= max_stalls
@@ -30,7 +31,7 @@ def give_up(max_stalls: int | None, error: dict[str, Any], at: ColumnElement[dat
             (Job.pause_requested_at.is_not(None), literal(State.PAUSED, Job.state.type)),
             else_=literal(State.QUEUED, Job.state.type),
         ),
-        "error": case((~asked & stalled, literal(error, Job.error.type)), else_=Job.error),
+        "error": case((~asked & stalled, literal(ending.stored(), Job.error.type)), else_=Job.error),
         "finished_at": case((ends, at), else_=Job.finished_at),
         "updated_at": at,
     }

@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session, aliased
 
+from jobs import endings
 from jobs.database import clock
+from jobs.endings import Ending
 from jobs.files import retention
 from jobs.log import events
 from jobs.log.curves import cut_back
@@ -116,7 +118,7 @@ def release(
     claim: Claim,
     state: State,
     *,
-    error: Mapping[str, Any] | None = None,
+    error: Ending | None = None,
     result: Mapping[str, Any] | None = None,
     ran_seconds: float | None = None,
     now: datetime | None = None,
@@ -134,7 +136,7 @@ def release(
         | _run_seconds(claim, ran_seconds)
         | {
             "state": state,
-            "error": None if error is None else dict(error),
+            "error": None if error is None else error.stored(),
             "result": None if result is None else dict(result),
             "finished_at": at,
             "updated_at": at,
@@ -152,7 +154,7 @@ def requeue(
     *,
     keep_stall: bool,
     max_stalls: int,
-    error: Mapping[str, Any] | None = None,
+    error: Ending | None = None,
     ran_seconds: float | None = None,
     now: datetime | None = None,
 ) -> State:
@@ -161,12 +163,13 @@ def requeue(
     It ends instead if somebody asked to cancel, or if this was one crash too many; it is paused if somebody asked for
     that. Returns the new state.
     """
-    crash = dict(error) if error else _crashed(max_stalls)
+    crash = error or endings.crashed_too_often(max_stalls)
     changes = give_up(max_stalls if keep_stall else None, crash, clock.now_or(now)) | _run_seconds(claim, ran_seconds)
     if not keep_stall:
         changes["stalls"] = case((Job.stalls > 0, Job.stalls - 1), else_=0)
     row = fence.change(session, claim, changes)
-    events.append(session, row, [state_event(row) if row.state in FINAL else state_event(row, error=error)])
+    said = state_event(row) if row.state in FINAL else state_event(row, error=error and error.stored())
+    events.append(session, row, [said])
     return State(row.state)
 
 
@@ -185,12 +188,3 @@ def requeue_all_of(session: Session, worker: str, *, max_stalls: int, now: datet
 def _run_seconds(claim: Claim, seconds: float | None) -> dict[str, Any]:
     """How long the job has run once this attempt has run so long; None: as long as it said last."""
     return {} if seconds is None else {"run_seconds": claim.run_seconds + seconds}
-
-
-def _crashed(max_stalls: int) -> dict[str, Any]:
-    return {
-        "code": "crashed",
-        "message": f"The trainer crashed in {max_stalls} attempts in a row without progress.",
-        "hint": "The job's log shows what it printed last.",
-        "retryable": True,
-    }

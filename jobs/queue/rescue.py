@@ -1,11 +1,11 @@
 """Ends leases that expired, and waits that lasted too long. Idempotent: any process may do it at any time."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, aliased
 
+from jobs import endings
 from jobs.database import clock
 from jobs.log import events
 from jobs.queue.attempts import give_up, state_event
@@ -25,7 +25,7 @@ def rescue_expired(session: Session, *, max_stalls: int, now: datetime | None = 
     rows = session.execute(
         update(Job)
         .where(Job.id.in_(expired), Job.state == State.RUNNING, Job.lease_expires_at < at)
-        .values(**give_up(max_stalls, _worker_lost(max_stalls), clock.now_or(now)))
+        .values(**give_up(max_stalls, endings.worker_lost(max_stalls), clock.now_or(now)))
         .returning(*events.COLUMNS, Job.state, Job.error)
         .execution_options(synchronize_session=False)
     ).all()
@@ -47,7 +47,7 @@ def expire_waiting(session: Session, *, now: datetime | None = None) -> list[str
         .where(Job.id.in_(expired), Job.state == State.QUEUED, Job.start_by < at)
         .values(
             state=State.FAILED,
-            error=_waited_too_long(),
+            error=endings.queue_time_exceeded().stored(),
             finished_at=clock.now_or(now),
             updated_at=clock.now_or(now),
             events_seq=Job.events_seq + 1,
@@ -57,21 +57,3 @@ def expire_waiting(session: Session, *, now: datetime | None = None) -> list[str
     ).all()
     events.append_each(session, [(row, [state_event(row)]) for row in rows])
     return [row.id for row in rows]
-
-
-def _worker_lost(max_stalls: int) -> dict[str, Any]:
-    return {
-        "code": "worker_lost",
-        "message": f"Workers fell silent in {max_stalls} attempts in a row without progress.",
-        "hint": "Look for a worker that was killed or ran out of memory, then submit the job again.",
-        "retryable": True,
-    }
-
-
-def _waited_too_long() -> dict[str, Any]:
-    return {
-        "code": "queue_time_exceeded",
-        "message": "No worker took the job within its limits.max_queue_seconds.",
-        "hint": "GET /workers shows who works on what; start another worker, raise the limit or the priority.",
-        "retryable": True,
-    }

@@ -14,6 +14,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from api.app import build_app
+from jobs.endings import Ending
 from jobs.files import layout
 from jobs.files.retention import NewFile
 from jobs.queue import leases, recording
@@ -109,9 +110,9 @@ class Worker:
         with self.app.state.database.begin() as session:
             recording.publish_file(session, claim, file)
 
-    def release(self, claim: Claim, state: State, **outcome: Any) -> None:
+    def release(self, claim: Claim, state: State, error: dict[str, Any] | None = None, **outcome: Any) -> None:
         with self.app.state.database.begin() as session:
-            leases.release(session, claim, state, **outcome)
+            leases.release(session, claim, state, error=error and Ending.read(error), **outcome)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 
 from client import Client
 from jobs.database.engine import Sessions, connect
+from jobs.endings import Ending
 from jobs.files import layout
 from jobs.files.retention import NewFile
 from jobs.queue import leases, recording
@@ -117,9 +118,9 @@ class Worker:
         with self.server.db.begin() as session:
             recording.publish_file(session, claim, file)
 
-    def release(self, claim: Claim, state: State, **outcome: Any) -> None:
+    def release(self, claim: Claim, state: State, error: dict[str, Any] | None = None, **outcome: Any) -> None:
         with self.server.db.begin() as session:
-            leases.release(session, claim, state, **outcome)
+            leases.release(session, claim, state, error=error and Ending.read(error), **outcome)
 
 
 def running(data: Path, *options: str) -> Iterator[Server]:

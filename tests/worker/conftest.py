@@ -19,6 +19,7 @@ from jobs.settings import Settings
 from jobs.states import FINAL
 from jobs.tables import Job
 from kd.spec import GuideSpec, TrainSpec, parse
+from tests.support.offers import ENOUGH
 from worker.loop import work
 from worker.reserve import Trainers
 from worker.worker import Worker
@@ -84,7 +85,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 @pytest.fixture
 def worker(settings: Settings, db) -> Iterator[Worker]:
     """A worker whose loop runs in a thread of this process; its trainers are real processes."""
-    worker = Worker("test-worker", db, settings, Trainers(keep_one_warm=False), threading.Event())
+    worker = Worker("test-worker", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
     thread = threading.Thread(target=work, args=(worker, 0.05, threading.Lock()))
     thread.start()
     yield worker

@@ -21,7 +21,9 @@ from jobs.log.events import events_after
 from jobs.queue import leases, requests, rescue
 from jobs.states import State
 from jobs.tables import File, FileKind
+from kd.events import Ready
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
+from tests.support.offers import ENOUGH
 from worker.attempt import supervise
 from worker.child import Child, Order
 from worker.reserve import Trainers
@@ -300,7 +302,7 @@ def test_cancelling_a_running_job_ends_its_trainer(worker, submit, wait_for, lon
 
 def test_a_job_cancelled_while_it_waits_never_starts(settings, submit, db):
     trainers = Trainers(keep_one_warm=False)
-    worker = Worker("late", db, settings, trainers, threading.Event())
+    worker = Worker("late", db, settings, trainers, threading.Event(), ENOUGH)
     from kd.spec import parse
 
     job_id = submit(parse({"mode": "train", "config": {}}))
@@ -312,7 +314,7 @@ def test_a_job_cancelled_while_it_waits_never_starts(settings, submit, db):
 
 
 def test_stopping_the_worker_gives_the_job_back_without_a_stall(settings, submit, wait_for, long, db):
-    worker = Worker("draining", db, settings, Trainers(keep_one_warm=False), threading.Event())
+    worker = Worker("draining", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
     job_id = submit(long())
     thread = threading.Thread(target=supervise, args=(worker,))
     thread.start()
@@ -330,7 +332,7 @@ def test_stopping_the_worker_gives_the_job_back_without_a_stall(settings, submit
 
 
 def test_a_worker_whose_lease_was_taken_kills_its_trainer_and_writes_nothing_more(settings, submit, wait_for, long, db):
-    worker = Worker("slow", db, settings, Trainers(keep_one_warm=False), threading.Event())
+    worker = Worker("slow", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
     job_id = submit(long())
     thread = threading.Thread(target=supervise, args=(worker,))
     thread.start()
@@ -355,7 +357,7 @@ def test_a_worker_whose_lease_was_taken_kills_its_trainer_and_writes_nothing_mor
 def test_a_warm_trainer_is_taken_and_a_dead_one_is_not():
     trainers = Trainers(keep_one_warm=True)
     trainers.warm_up()
-    wait_until(lambda: trainers._reserve.ready.is_set())
+    assert isinstance(trainers._reserve.next_event(60), Ready)
     warm = trainers._reserve.pid
     taken = trainers.take()
     trainers.warm_up()
@@ -397,10 +399,11 @@ def test_what_a_trainer_prints_goes_to_its_log_and_not_among_the_events(tmp_path
     names = {name: str(tmp_path / name) for name in ("out", "data_folder", "label_folder", "log")}
 
     child.start(Order(spec={"mode": "nonsense"}, resume=None, **names))
-    line = child.next_line(30)
+    ready, failed = child.next_event(60), child.next_event(30)
 
-    assert line.startswith(b'{"event": "failed", "code": "bad_spec"')
-    assert child.next_line(30) is None
+    assert isinstance(ready, Ready)
+    assert failed.code == "bad_spec"
+    assert child.next_event(30) is None
     child.kill_after(30)
     assert child.exit_code == 1
     assert "Traceback" in (tmp_path / "log").read_text()

@@ -13,8 +13,10 @@ import pytest
 
 from jobs.queue import requests
 from jobs.states import State
+from kd.events import Ready, Stopped
 from kd.machine import cgroups
 from tests.support.databases import ON_ONE_DATABASE
+from tests.support.offers import ENOUGH
 from worker import descendants
 from worker.child import Child, Order
 from worker.loop import work
@@ -108,9 +110,7 @@ def test_what_a_trainer_has_started_ends_when_it_crashes_by_itself(unruly, worke
 
 PARENT = """
 import sys, time
-from worker.child import Child, Order, Trainers
-from worker.loop import work
-from worker.attempt import Worker
+from worker.child import Child, Order
 child = Child()
 child.start(Order({spec!r}, {out!r}, None, {data!r}, {labels!r}, {log!r}))
 print(child.pid, flush=True)
@@ -164,7 +164,7 @@ def test_memory_that_processes_share_counts_once_before_anybody_is_ended_for_it(
     )
     family.stdout.readline()
 
-    seen = descendants.Kin(mark)
+    seen = descendants.Descendants(mark)
     at_first_sight, looked_at_closely = seen.memory_bytes(doubt_beyond=10**12), seen.memory_bytes(doubt_beyond=10**8)
     descendants.kill(mark)
     family.wait()
@@ -191,7 +191,7 @@ def test_only_the_marked_are_ended():
 def test_a_trainer_has_no_credentials_and_the_kernel_would_take_it_before_the_worker(monkeypatch):
     monkeypatch.setenv("STILLHOUSE_DATABASE_URL", "postgresql://user:secret@host/name")
     child = Child()  # also one that waits for an order
-    assert child.ready.wait(60)
+    assert isinstance(child.next_event(60), Ready)
 
     def adjustment(pid: int) -> int:
         return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
@@ -241,7 +241,7 @@ def test_a_trainer_that_still_loads_torch_ends_with_its_worker(until):
     child._process.stdin.close()
 
     until(lambda: not child.alive)
-    assert not child.ready.is_set(), "it ended before it was ready"
+    assert child.next_event(30) is None, "it ended before it was ready"
     child.kill_after(30)
     assert child.exit_code == 0
     assert not trainer.is_running()
@@ -255,12 +255,12 @@ def test_an_order_and_a_request_to_stop_that_come_together_are_both_heard(tmp_pa
 
     said = []
     give_up = time.monotonic() + 60
-    while (line := child.next_line(60)) is not None and time.monotonic() < give_up:
-        said.append(line)
+    while (event := child.next_event(60)) is not None and time.monotonic() < give_up:
+        said.append(event)
 
     child.kill_after(30)
     assert child.exit_code == 0
-    assert said, "it began, and then it ended"
+    assert [type(said[0]), type(said[-1])] == [Ready, Stopped]
 
 
 def test_a_trainer_that_nobody_can_listen_to_is_no_trainer(monkeypatch):
@@ -280,7 +280,7 @@ def test_a_worker_goes_on_to_look_for_work_when_it_gets_no_trainer_in_reserve(db
         def warm_up(self):
             raise RuntimeError("can't start new thread")
 
-    worker = Worker("unlucky", db, settings, Unlucky(keep_one_warm=True), threading.Event())
+    worker = Worker("unlucky", db, settings, Unlucky(keep_one_warm=True), threading.Event(), ENOUGH)
     thread = threading.Thread(target=work, args=(worker, 0.05, threading.Lock()))
     thread.start()
     time.sleep(0.3)  # it has looked for work and found none

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from jobs import endings
+from jobs.endings import Code
 from jobs.queue.fence import Claim
 from kd.errors import BadResume, DamagedResume, DataError, DeviceMissing, Diverged, TeacherUnfit
 from kd.events import PhaseStarted, Step
 from kd.spec import parse
-from worker import endings, remedies
+from worker import remedies
 from worker.failures import explain
 from worker.recorder import Recorder
 
@@ -44,9 +46,9 @@ from worker.recorder import Recorder
 def test_what_a_trainer_can_say_itself_has_a_code_and_a_hint(error, code):
     failure = explain(error)
 
-    assert failure["code"] == code
-    assert failure["message"]
-    assert failure["hint"]
+    assert failure.code == code
+    assert failure.message
+    assert failure.hint
 
 
 @pytest.mark.parametrize(
@@ -65,16 +67,16 @@ def test_what_a_trainer_can_say_itself_has_a_code_and_a_hint(error, code):
 def test_a_death_without_a_word_is_read_off_the_exit_code(exit_code, memory_ran_out, code, says):
     ending = endings.death(exit_code, memory_ran_out=memory_ran_out)
 
-    assert ending["code"] == code
-    assert says in ending["message"]
-    assert ending["hint"]
+    assert ending.code == code
+    assert says in ending.message
+    assert ending.hint
 
 
 def test_a_trainer_that_native_code_ended_for_want_of_memory_says_so_in_its_log():
     said = "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n"
 
-    assert endings.death(-signal.SIGABRT, last_words=said)["code"] == "out_of_memory"
-    assert endings.death(-signal.SIGABRT, last_words="free(): invalid pointer")["code"] == "crashed"
+    assert endings.death(-signal.SIGABRT, last_words=said).code == "out_of_memory"
+    assert endings.death(-signal.SIGABRT, last_words="free(): invalid pointer").code == "crashed"
 
 
 def merged(target, patch):
@@ -105,7 +107,7 @@ GIVEN = {
 
 @pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
 @pytest.mark.parametrize("phase", [None, "teacher", "labelling", "student", "control", "evaluating"])
-@pytest.mark.parametrize("code", ["out_of_memory", "diverged", "no_device"])
+@pytest.mark.parametrize("code", [Code.OUT_OF_MEMORY, Code.DIVERGED, Code.NO_DEVICE])
 def test_a_suggested_patch_makes_another_valid_spec(code, phase, given):
     spec = parse(given)
 
@@ -115,7 +117,7 @@ def test_a_suggested_patch_makes_another_valid_spec(code, phase, given):
     assert parse(merged(given, patch)) != spec
 
 
-@pytest.mark.parametrize("code", ["out_of_memory", "diverged"])
+@pytest.mark.parametrize("code", [Code.OUT_OF_MEMORY, Code.DIVERGED])
 def test_so_does_one_for_a_teacher_that_learns_on(code):
     given = {"mode": "guide", "config": {"rounds": {"teacher": "cotrain"}}}
     spec = parse(given)
@@ -139,7 +141,7 @@ def test_a_teacher_that_learns_on_between_rounds_is_not_taken_for_one_in_trainin
         Step(phase="teacher", step=4),
         Step(phase="control", step=5),
     ):
-        recorder.hear(event.model_dump_json().encode() + b"\n")
+        recorder.hear(event)
         phases.append(recorder.phase)
 
     assert phases == ["teacher", "teacher", "student", "labelling", "student", "cotrain", "cotrain", "control"]
@@ -161,17 +163,17 @@ def test_a_teacher_that_learns_on_between_rounds_is_not_taken_for_one_in_trainin
 def test_the_patch_is_for_what_failed(code, phase, patch):
     spec = parse(GIVEN["plain"]).model_dump(mode="json")
 
-    assert remedies.suggest(code, spec, phase) == patch
+    assert remedies.suggest(Code(code), spec, phase) == patch
 
 
 def test_the_patch_for_what_happened_in_rounds_is_for_the_rounds():
     spec = parse(GIVEN["guide"]).model_dump(mode="json")
 
-    assert remedies.suggest("out_of_memory", spec, "labelling") == {"config": {"rounds": {"views": 1}}}
-    assert remedies.suggest("diverged", spec, "cotrain") == {"config": {"rounds": {"cotrain": {"lr": 0.0005}}}}
+    assert remedies.suggest(Code.OUT_OF_MEMORY, spec, "labelling") == {"config": {"rounds": {"views": 1}}}
+    assert remedies.suggest(Code.DIVERGED, spec, "cotrain") == {"config": {"rounds": {"cotrain": {"lr": 0.0005}}}}
 
 
 def test_what_cannot_be_smaller_has_no_patch():
     least = {"mode": "guide", "config": {"batch_size": 2, "teacher": {"batch_size": 3}}}
 
-    assert remedies.suggest("out_of_memory", parse(least).model_dump(mode="json"), "student") is None
+    assert remedies.suggest(Code.OUT_OF_MEMORY, parse(least).model_dump(mode="json"), "student") is None

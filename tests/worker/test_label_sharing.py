@@ -16,6 +16,7 @@ from jobs.log import curves, events
 from jobs.states import FINAL, State
 from kd.labels.labelling import CHUNK_SECONDS
 from tests.support.databases import ON_ONE_DATABASE
+from tests.support.offers import ENOUGH
 from worker.loop import work
 from worker.reserve import Trainers
 from worker.worker import Worker
@@ -30,7 +31,10 @@ MANY_LABELS = {"teacher": {"arch": "cnn", "epochs": 1}, "augmentation": {"strong
 def two_workers(db, settings):
     """Workers in threads of this process, each with trainers of its own."""
     with at_work(
-        *(Worker(f"worker-{name}", db, settings, Trainers(keep_one_warm=False), threading.Event()) for name in "ab")
+        *(
+            Worker(f"worker-{name}", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
+            for name in "ab"
+        )
     ):
         yield
 
@@ -39,7 +43,7 @@ def two_workers(db, settings):
 def strict_worker(db, settings):
     """A worker that gives a job up after one attempt without progress."""
     strict = settings.model_copy(update={"max_stalls": 1})
-    with at_work(Worker("strict", db, strict, Trainers(keep_one_warm=True), threading.Event())):
+    with at_work(Worker("strict", db, strict, Trainers(keep_one_warm=True), threading.Event(), ENOUGH)):
         yield
 
 

@@ -10,7 +10,7 @@ from jobs.settings import Settings
 from jobs.workers import roster
 from jobs.workers.needs import Offer
 from kd.spec import parse
-from worker.heartbeat import Presence
+from worker.heartbeat import Heartbeat
 from worker.reserve import Trainers
 from worker.worker import Worker
 
@@ -23,19 +23,19 @@ def worker(db, database_url: str, tmp_path: Path) -> Worker:
 
 
 def test_a_worker_with_a_low_disk_takes_no_job_before_its_first_heartbeat(worker):
-    presence = Presence(worker)
+    heartbeat = Heartbeat(worker)
 
-    presence.start()
+    heartbeat.start()
 
     assert not worker.takes_jobs
-    presence.close()
+    heartbeat.close()
 
 
 def test_a_low_disk_is_shown_with_the_worker_and_with_the_jobs_that_wait(db, worker):
     with db.begin() as session:
         job = submit.add_job(session, parse({"mode": "train", "config": {}}))
 
-    Presence(worker).beat()
+    Heartbeat(worker).beat()
 
     with db.read() as session:
         shown, waiting = roster.one_now(session, "w1"), place.waiting(session, [job])[job.id]
@@ -46,12 +46,12 @@ def test_a_low_disk_is_shown_with_the_worker_and_with_the_jobs_that_wait(db, wor
 
 
 def test_a_worker_takes_jobs_again_when_there_is_room(db, worker):
-    presence = Presence(worker)
-    presence.beat()
+    heartbeat = Heartbeat(worker)
+    heartbeat.beat()
     assert not worker.takes_jobs
 
     worker.settings = worker.settings.model_copy(update={"min_free_bytes": 1})
-    presence.beat()
+    heartbeat.beat()
 
     assert worker.takes_jobs
     with db.read() as session:

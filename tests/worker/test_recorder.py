@@ -13,7 +13,7 @@ from jobs.job import get_job
 from jobs.log.events import events_after
 from jobs.queue import leases
 from jobs.tables import File, Job
-from kd.events import LabelsKept, Noted, Said, Saved, SavedFile
+from kd.events import Event, LabelsKept, Noted, Saved, SavedFile
 from worker.recorder import Recorder
 
 
@@ -35,9 +35,9 @@ def saved(step: int) -> Saved:
     return Saved(phase="student", step=step, epoch=1, resume=resume)
 
 
-def say(recorder: Recorder, *events: Said) -> None:
+def say(recorder: Recorder, *events: Event) -> None:
     for event in events:
-        recorder.hear(event.model_dump_json().encode() + b"\n")
+        recorder.hear(event)
 
 
 def test_a_message_is_written_once_also_when_the_answer_to_its_commit_is_lost(db, recorder):
@@ -53,7 +53,7 @@ def test_a_message_is_written_once_also_when_the_answer_to_its_commit_is_lost(db
     with db.read() as session:
         events = [(event.type, event.data) for event in events_after(session, job_id)]
         paths = session.execute(select(File.path).where(File.job_id == job_id)).scalars().all()
-    assert not recorder.waiting
+    assert not recorder.has_pending
     assert [data["message"] for kind, data in events if kind == "noted"] == [str(n) for n in range(1, 11)]
     assert [data["step"] for kind, data in events if kind == "checkpoint"] == [10, 20]
     assert len(paths) == len(set(paths)) == 2

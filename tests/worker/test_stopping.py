@@ -10,10 +10,11 @@ from jobs.files import find
 from jobs.log.events import events_after
 from jobs.queue import requests
 from jobs.states import State
-from kd.events import Saved
+from kd.events import Finished, Ready, Saved
 from kd.run import run
 from kd.spec import parse
 from tests.support.databases import ON_ONE_DATABASE
+from tests.support.offers import ENOUGH
 from worker.attempt import supervise
 from worker.child import Child, Order
 from worker.reserve import Trainers
@@ -45,7 +46,7 @@ def warm() -> Iterator[Trainers]:
     """Trainers with one in reserve that has loaded torch: limits of a few seconds are for what comes then."""
     trainers = Trainers(keep_one_warm=True)
     trainers.warm_up()
-    assert trainers._reserve.ready.wait(60)
+    assert isinstance(trainers._reserve.next_event(60), Ready)
     yield trainers
     trainers.close()
 
@@ -78,7 +79,7 @@ def test_a_paused_job_goes_on_from_where_it_stood_and_ends_as_if_nothing_had_bee
 def test_a_worker_that_is_to_leave_lets_its_trainer_save_first(
     settings, submit, wait_for, tiny, db, trainers, also_its_trainer
 ):
-    worker = Worker("leaving", db, settings, Trainers(keep_one_warm=False), threading.Event())
+    worker = Worker("leaving", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
     job_id = submit(tiny(**SELDOM | {"epochs": 10_000}))
     thread = threading.Thread(target=supervise, args=(worker,))
     thread.start()
@@ -179,13 +180,13 @@ def test_a_request_to_stop_that_comes_when_all_is_trained_comes_too_late(tmp_pat
     child = Child()
     child.start(Order(spec=tiny(**SELDOM | {"epochs": 1}).model_dump(mode="json"), resume=None, **names))
 
-    while b'"phase":"evaluating"' not in (line := child.next_line(60)):
+    while getattr(event := child.next_event(60), "phase", None) != "evaluating":
         pass
     child.ask_to_stop()
-    while (next_line := child.next_line(60)) is not None:
-        line = next_line
+    while (next_event := child.next_event(60)) is not None:
+        event = next_event
 
-    assert b'"finished"' in line
+    assert isinstance(event, Finished)
     child.kill_after(30)
     assert child.exit_code == 0
 
@@ -200,7 +201,7 @@ def test_a_job_that_has_run_as_long_as_it_may_fails_and_keeps_what_it_has_saved(
     rarely = settings.model_copy(update={"heartbeat_seconds": 2.0})
     job_id = submit(tiny(**SELDOM | {"epochs": 10_000}), limits=Limits(max_run_seconds=3))
 
-    supervise(Worker("strict", db, rarely, warm, threading.Event()))
+    supervise(Worker("strict", db, rarely, warm, threading.Event(), ENOUGH))
 
     job = wait_for(job_id)
     assert (job.state, job.error["code"]) == (State.FAILED, "run_time_exceeded")
@@ -222,7 +223,7 @@ def test_a_trainer_that_falls_silent_is_ended_and_at_the_last_stall_the_job_fail
     (trainer,) = trainers()
     trainer.suspend()
 
-    supervise(Worker("impatient", db, impatient, warm, threading.Event()))
+    supervise(Worker("impatient", db, impatient, warm, threading.Event(), ENOUGH))
 
     job = wait_for(job_id)
     assert (job.state, job.error["code"]) == (State.FAILED, "stalled")

@@ -16,6 +16,7 @@ from jobs.states import State
 from jobs.tables import File, Job
 from tests.support.claiming import claim_job
 from tests.support.databases import ON_ONE_DATABASE
+from tests.support.offers import ENOUGH
 from worker.attempt import supervise
 from worker.reserve import Trainers
 from worker.worker import Worker
@@ -73,7 +74,7 @@ def test_a_job_whose_teacher_is_gone_fails_before_a_trainer_starts(settings, sub
     else:
         path.unlink()
 
-    assert supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event())) is True
+    assert supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)) is True
 
     with db.read() as session:
         job = get_job(session, job_id)
@@ -109,7 +110,7 @@ def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
 
     monkeypatch.setattr(store, "link_teacher", hold_meanwhile)
 
-    supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event()))
+    supervise(Worker("w2", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH))
 
     with db.read() as session:
         job = get_job(session, job_id)

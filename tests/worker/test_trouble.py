@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from jobs.log import events
 from jobs.states import State
 from tests.support.databases import SLOW_ON_POSTGRESQL
+from tests.support.offers import ENOUGH
 from worker import child as children
 from worker import descendants, reserve
 from worker.attempt import supervise
@@ -23,14 +24,14 @@ from worker.worker import Worker
 @pytest.fixture
 def idle(db, settings) -> Worker:
     """A worker that does what the test lets it do."""
-    return Worker("w1", db, settings, Trainers(keep_one_warm=False), threading.Event())
+    return Worker("w1", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
 
 
 def no_process(machine: pytest.MonkeyPatch) -> None:
     def out_of_processes() -> children.Child:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    machine.setattr(children, "Child", out_of_processes)
+    machine.setattr(reserve, "Child", out_of_processes)
 
 
 def no_thread_to_mind_it(machine: pytest.MonkeyPatch) -> None:

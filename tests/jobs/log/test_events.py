@@ -4,6 +4,7 @@ import itertools
 import threading
 from datetime import timedelta
 
+from jobs.endings import Code, Ending
 from jobs.job import get_job
 from jobs.log import events
 from jobs.queue import fence, leases, recording, requests
@@ -103,11 +104,11 @@ def test_what_a_trainer_printed_can_always_be_stored(db, add, claim):
     with db.begin() as session:
         recording.record(session, held, events=[{"type": "noted", "data": odd}], progress=odd, latest_metrics=odd)
     with db.begin() as session:
-        leases.release(session, held, State.FAILED, error={"code": "x", "message": "\x00"})
+        leases.release(session, held, State.FAILED, error=Ending(Code.DIVERGED, "\x00", "h"))
 
     with db.read() as session:
         told = events.events_after(session, job_id)[-2].data
         row = get_job(session, job_id)
     plain = {"message": "NUL � half �", "loss": "NaN", "up": "Infinity", "down": ["-Infinity"]}
     assert told == row.progress == row.latest_metrics == plain
-    assert row.error == {"code": "x", "message": "�"}
+    assert row.error["message"] == "�"

@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import func, insert, select
 
+from jobs.endings import Code, Ending
 from jobs.errors import JobNotFound
 from jobs.log import curves, events, purge
 from jobs.queue import delete, leases
@@ -18,7 +19,7 @@ def ended(db, add, claim, NOON):
         job_id = add()
         held = claim(job_id=job_id)
         with db.begin() as session:
-            leases.release(session, held, State.FAILED, error={"code": "diverged"})
+            leases.release(session, held, State.FAILED, error=Ending(Code.DIVERGED, "m", "h"))
             facts = {"job_id": job_id, "value": 0.5, "at": NOON}
             rows = [{"name": f"loss{step % 3}", "step": step, **facts} for step in range(points)]
             session.execute(insert(MetricPoint), rows)

@@ -6,11 +6,13 @@ from datetime import timedelta
 import pytest
 
 from jobs.database.engine import Sessions, connect
+from jobs.endings import Code, Ending
 from jobs.errors import JobNotFound, LeaseLost, NotAllowed
 from jobs.queue import fence, leases, requests, rescue
 from jobs.states import State
 
 SECOND = timedelta(seconds=1)
+CRASH = Ending(Code.CRASHED, "The trainer was ended by SIGSEGV.", "See the log.")
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ def test_a_job_that_would_go_back_to_the_queue_is_cancelled_if_asked(db, add, cl
     cancel(job_id)
 
     with db.begin() as session:
-        state = leases.requeue(session, held, keep_stall=keep_stall, max_stalls=1, error={"code": "crashed"})
+        state = leases.requeue(session, held, keep_stall=keep_stall, max_stalls=1, error=CRASH)
 
     assert state is State.CANCELLED
     assert (job(job_id).error, job(job_id).lease_owner) == (None, None)

@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from jobs.endings import Code, Ending
 from jobs.job import get_job
 from jobs.queue import fence, leases, recording
 from jobs.states import State
 
 SECOND = timedelta(seconds=1)
+CRASH = Ending(Code.CRASHED, "The trainer was ended by SIGSEGV.", "See the log.")
 
 
 def test_the_highest_priority_goes_first_and_then_the_oldest(add, claim, NOON):
@@ -186,17 +188,16 @@ def claim_in(session) -> fence.Claim:
 
 def test_a_trainer_that_crashes_three_times_fails_the_job_with_its_last_words(db, add, claim, job, events):
     job_id = add()
-    crash = {"code": "crashed", "message": "The trainer died of signal 11.", "hint": None, "retryable": True}
     states = []
 
     for _ in range(3):
         with db.begin() as session:
-            states.append(leases.requeue(session, claim_in(session), keep_stall=True, max_stalls=3, error=crash))
+            states.append(leases.requeue(session, claim_in(session), keep_stall=True, max_stalls=3, error=CRASH))
 
     assert states == [State.QUEUED, State.QUEUED, State.FAILED]
-    assert job(job_id).error == crash
+    assert job(job_id).error == CRASH.stored()
     told = [data.get("error") for type_, data in events(job_id) if type_ == "state" and data["state"] != "running"]
-    assert told == [None, crash, crash, crash], "each crash is in the history"
+    assert told == [None, *3 * [CRASH.stored()]], "each crash is in the history"
 
 
 def test_a_crash_without_words_gets_some(db, add, job, events):
@@ -213,6 +214,6 @@ def test_a_job_is_queued_without_the_error_of_its_last_crash(db, add, job):
     job_id = add()
 
     with db.begin() as session:
-        leases.requeue(session, claim_in(session), keep_stall=True, max_stalls=3, error={"code": "crashed"})
+        leases.requeue(session, claim_in(session), keep_stall=True, max_stalls=3, error=CRASH)
 
     assert job(job_id).error is None

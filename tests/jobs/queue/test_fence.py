@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from jobs.endings import Code, Ending
 from jobs.errors import LeaseLost
 from jobs.files.retention import NewFile
 from jobs.queue import leases, recording
@@ -66,7 +67,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(db, add, claim, publish, r
         slow = replace(slow, worker="somebody else")
     elif situation == "released":
         with db.begin() as session:
-            leases.release(session, slow, State.FAILED, error={"code": "diverged"})
+            leases.release(session, slow, State.FAILED, error=Ending(Code.DIVERGED, "m", "h"))
     else:
         rescue(NOON + 2 * TTL)
     if situation.startswith("taken over"):

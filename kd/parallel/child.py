@@ -1,0 +1,103 @@
+"""The protocol between a process of ours and a child that it has work for. Standard library only.
+
+The child reads its order from stdin and says on stdout what happens, both as JSON, a line each. Its stdin is a lifeline
+as well: a line `save` asks it to save where it stands, and however its parent ends, kill -9 included, the kernel closes
+the pipe, and the child ends too.
+"""
+
+import contextlib
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO
+
+SAVE = b"save"
+
+
+# -- the parent's side ---------------------------------------------------------------------------------------------
+
+
+def start(
+    module: str, *arguments: str, listen: bool = True, own_group: bool = True, env: Mapping[str, str] = os.environ
+) -> subprocess.Popen[bytes]:
+    """Run a module of ours as a child. `listen`: its stdout is for the parent to read; `own_group`: Ctrl-C at the
+    parent's terminal is not for the child. Raises OSError if there is no process to be had."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE if listen else None,
+        process_group=0 if own_group else None,
+        # A folder named kd or worker where the caller happens to stand is not ours, nor for what the child starts.
+        env={**env, "PYTHONSAFEPATH": "1"},
+    )
+
+
+def tell(child: subprocess.Popen[bytes], line: bytes) -> None:
+    """Write a line to its stdin. One that died meanwhile shows it by ending its own lines."""
+    assert child.stdin is not None
+    with contextlib.suppress(BrokenPipeError, ValueError):  # ValueError: another thread has let go of it
+        child.stdin.write(line + b"\n")
+        child.stdin.flush()
+
+
+def let_go(child: subprocess.Popen[bytes]) -> None:
+    """End its lifeline."""
+    assert child.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.close()
+
+
+# -- the child's side ----------------------------------------------------------------------------------------------
+
+
+def take_stdout() -> IO[str]:
+    """Our stdout, for messages and nothing else: what libraries print goes to stderr from now on."""
+    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return messages
+
+
+class Lifeline:
+    """Our stdin, minded in a thread from the first moment on: to load torch takes seconds, in which a parent can die.
+
+    Where several processes have the same stdin, one of them may read it (`reads`), and all of them see its end.
+    """
+
+    def __init__(self, at_end: Callable[[], object] | None = None, *, reads: bool = True, descriptor: int = 0):
+        self.save_now = threading.Event()
+        """Set once the parent wants us to save."""
+        self.at_end = at_end or (lambda: os._exit(0))
+        """What to do when the parent is gone."""
+        self._orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        mind = self._read if reads else self._watch
+        threading.Thread(target=mind, args=(descriptor,), name="lifeline", daemon=True).start()
+
+    def order(self) -> bytes:
+        """The order, once it is there."""
+        return self._orders.get()
+
+    def _read(self, descriptor: int) -> None:
+        for line in _lines(descriptor):
+            if line.strip() == SAVE:
+                self.save_now.set()
+            else:
+                self._orders.put(line)
+        self.at_end()
+
+    def _watch(self, descriptor: int) -> None:
+        hangup = select.poll()
+        hangup.register(descriptor, 0)
+        hangup.poll()
+        self.at_end()
+
+
+def _lines(descriptor: int) -> Iterator[bytes]:
+    """Straight from the descriptor: a buffer that the interpreter closes at its end must not be waited on."""
+    rest = b""
+    while more := os.read(descriptor, 65_536):
+        *whole, rest = (rest + more).split(b"\n")
+        yield from whole

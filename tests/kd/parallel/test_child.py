@@ -1,0 +1,93 @@
+"""Between a process and its child: orders and wishes come in, messages go out, and neither outlives its use."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from kd.parallel import child
+from kd.parallel.child import SAVE, Lifeline
+
+LONG = 60
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        try:
+            os.close(end)
+        except OSError:
+            continue  # the test has closed it
+
+
+def test_an_order_and_a_wish_to_save_are_told_apart_however_they_arrive(pipe):
+    ours, parents = pipe
+    lifeline = Lifeline(at_end=threading.Event().set, descriptor=ours)
+
+    for part in (b'{"spec": ', b'"x"}\nsa', b"ve\n"):
+        os.write(parents, part)
+
+    assert lifeline.order() == b'{"spec": "x"}'
+    assert lifeline.save_now.wait(LONG)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_the_end_of_the_parent_is_seen_also_by_who_only_shares_the_pipe(pipe, reads):
+    ours, parents = pipe
+    gone = threading.Event()
+    lifeline = Lifeline(at_end=gone.set, reads=reads, descriptor=ours)
+    os.write(parents, SAVE + b"\n")
+    assert not gone.is_set()
+
+    os.close(parents)
+
+    assert gone.wait(LONG)
+    assert lifeline.save_now.is_set() == reads
+
+
+def test_who_has_no_order_yet_ends_with_its_parent():
+    idle = "from kd.parallel.child import Lifeline; Lifeline().order()"
+    process = subprocess.Popen([sys.executable, "-c", idle], stdin=subprocess.PIPE)
+
+    child.let_go(process)
+
+    assert process.wait(LONG) == 0
+
+
+def test_what_libraries_print_is_no_message():
+    code = """
+import os
+from kd.parallel.child import take_stdout
+messages = take_stdout()
+print("a library greets", flush=True)
+os.write(1, b"so does native code\\n")
+print('{"event": "ready"}', file=messages)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+    assert answer.stdout == b'{"event": "ready"}\n'
+    assert answer.stderr == b"a library greets\nso does native code\n"
+
+
+def test_a_folder_that_has_our_name_where_the_caller_stands_is_not_ours(tmp_path, monkeypatch):
+    (tmp_path / "kd").mkdir()
+    (tmp_path / "kd" / "__init__.py").write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path)
+
+    process = child.start("kd.parallel.child", listen=False)
+
+    assert process.wait(LONG) == 0
+
+
+def test_to_tell_a_child_that_has_died_something_is_no_error():
+    process = child.start("kd.parallel.child")
+    process.wait(LONG)
+
+    child.tell(process, SAVE)
+    child.let_go(process)
+    child.tell(process, SAVE)

@@ -1,0 +1,48 @@
+"""What a trainer may take: of time, of silence, of the machine's memory."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from jobs import endings
+from jobs.endings import Ending
+from jobs.queue.fence import Claim
+from worker.descendants import Descendants
+from worker.worker import Worker
+
+
+@dataclass(frozen=True)
+class Limits:
+    """None is no limit."""
+
+    run_seconds: float | None
+    """Of all attempts together."""
+    earlier_seconds: float
+    """What those before this one have run."""
+    stall_seconds: float | None
+    memory_bytes: int | None
+
+    @classmethod
+    def of(cls, worker: Worker, claim: Claim) -> Self:
+        """Of memory: what the job asked for, what the worker allows."""
+        memory = (claim.memory_bytes, worker.settings.trainer_memory_bytes, worker.offer.memory_bytes)
+        return cls(
+            run_seconds=claim.max_run_seconds,
+            earlier_seconds=claim.run_seconds,
+            stall_seconds=claim.max_stall_seconds,
+            memory_bytes=min((limit for limit in memory if limit), default=None),
+        )
+
+    def check_time(self, *, ran_seconds: float, silent_seconds: float) -> Ending | None:
+        """The ending that the attempt's time calls for, if it does."""
+        if self.run_seconds is not None and self.earlier_seconds + ran_seconds > self.run_seconds:
+            return endings.run_time_exceeded(self.run_seconds)
+        if self.stall_seconds is not None and silent_seconds > self.stall_seconds:
+            return endings.stalled(self.stall_seconds)
+        return None
+
+    def check_memory(self, processes: Descendants) -> Ending | None:
+        """The same of what its processes take of the memory."""
+        if self.memory_bytes is None:
+            return None
+        used = processes.memory_bytes(doubt_beyond=self.memory_bytes)
+        return endings.too_much_memory(used, self.memory_bytes) if used > self.memory_bytes else None
