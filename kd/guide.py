@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kd.evaluation.scores import Scores
 from kd.events import Event, PhaseStarted, RoundEnded
 from kd.labels import labelling
 from kd.report.evaluate import evaluate
@@ -17,7 +18,6 @@ from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
 from kd.training.control import train_control
 from kd.training.run import Workbench
-from kd.training.validation import Scores
 
 
 def guide(bench: Workbench) -> Iterator[Event]:

@@ -13,9 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from worker import descendants
 from worker.lifeline import STOP
-from worker.reserve import log
+
+log = structlog.get_logger()
 
 # How long a trainer that was killed may take to be gone: one that hangs in the kernel is gone when that lets it.
 GONE_SECONDS = 5.0

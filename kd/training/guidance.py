@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from kd.evaluation.scores import Scores
 from kd.events import Event
 from kd.spec import Objective
-from kd.training.validation import Scores
 
 # Shapes: B = batch, N = validation images, C = classes.
 

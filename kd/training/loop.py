@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kd.errors import Diverged
+from kd.evaluation.scores import Scores
 from kd.events import Evaluated, Event, Phase, PhaseStarted
 from kd.models.weights import copy_of
 from kd.objectives import objective
@@ -24,7 +25,7 @@ from kd.training.guidance import Guidance
 from kd.training.meter import Tally
 from kd.training.recipe import Recipe, learning_rate, make_optimizer
 from kd.training.run import Workbench, autocast
-from kd.training.validation import Scores, is_better, validate
+from kd.training.validation import is_better, validate
 
 # Shapes: B = batch, C = classes.
 

@@ -3,13 +3,11 @@
 from torch import nn
 
 from kd.evaluation.predict import predict
-from kd.evaluation.scores import agreement, score
+from kd.evaluation.scores import Scores, agreement, score
 from kd.models.folding import for_inference
 from kd.objectives import logits
 from kd.training.guidance import Guidance
 from kd.training.run import Workbench
-
-Scores = dict[str, float]
 
 
 def validate(bench: Workbench, model: nn.Module, guidance: Guidance | None) -> Scores:

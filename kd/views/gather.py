@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd.views.pixels import madvise
-
 # Shapes: N = images of the split, B = batch, P = bytes of an image, C = channels, H, W = height and width.
 
+# PyDLL keeps the GIL: it is not worth giving away 64 times for a microsecond each.
+madvise = ctypes.PyDLL(None).madvise
 madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
 

@@ -1,6 +1,5 @@
 """Where a split's images are while a model is shown them: on the device, or in a file that is read batch by batch."""
 
-import ctypes
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -17,9 +16,6 @@ from kd.views.read_ahead import ReadAhead
 
 # How many bytes at a time go to the device to stay there.
 BLOCK_BYTES = 1 << 24
-
-# PyDLL keeps the GIL: it is not worth giving away 64 times for a microsecond each.
-madvise = ctypes.PyDLL(None).madvise
 
 
 class Pixels(Protocol):

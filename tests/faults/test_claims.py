@@ -20,7 +20,8 @@ CLAIMERS = """
 import os
 import sys
 from datetime import timedelta
-from jobs import db, leases
+from jobs.database.engine import connect, sessions
+from jobs.queue import leases, recording
 from jobs.states import State
 
 url, processes = sys.argv[1], int(sys.argv[2])
@@ -31,20 +32,20 @@ if name is None:  # the parent starts them all at once, by closing the pipe
     codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(processes)]
     sys.exit(max(codes))
 
-sessions = db.sessions(db.connect(url))
-with sessions.read() as session:
+db = sessions(connect(url))
+with db.read() as session:
     session.connection()
 os.close(go)
 os.read(start, 1)
 while True:
-    with sessions.begin() as session:
+    with db.begin() as session:
         claim = leases.claim(session, worker=name, ttl=timedelta(seconds=600))
     if claim is None:
         break
     os.write(1, f"{name} {claim.job_id} {claim.attempt}\\n".encode())
-    with sessions.begin() as session:
-        leases.record(session, claim, events=[{"type": "noted", "data": {"by": name}}], metrics=[("loss", 1, 0.5)])
-    with sessions.begin() as session:
+    with db.begin() as session:
+        recording.record(session, claim, events=[{"type": "noted", "data": {"by": name}}], metrics=[("loss", 1, 0.5)])
+    with db.begin() as session:
         if claim.attempt == 1 and claim.job_id[-1] in "02468":  # some are given back, and claimed again
             leases.requeue(session, claim, keep_stall=False, max_stalls=3)
         else:

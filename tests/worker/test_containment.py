@@ -108,9 +108,7 @@ def test_what_a_trainer_has_started_ends_when_it_crashes_by_itself(unruly, worke
 
 PARENT = """
 import sys, time
-from worker.child import Child, Order, Trainers
-from worker.loop import work
-from worker.attempt import Worker
+from worker.child import Child, Order
 child = Child()
 child.start(Order({spec!r}, {out!r}, None, {data!r}, {labels!r}, {log!r}))
 print(child.pid, flush=True)

@@ -30,7 +30,7 @@ def no_process(machine: pytest.MonkeyPatch) -> None:
     def out_of_processes() -> children.Child:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    machine.setattr(children, "Child", out_of_processes)
+    machine.setattr(reserve, "Child", out_of_processes)
 
 
 def no_thread_to_mind_it(machine: pytest.MonkeyPatch) -> None:

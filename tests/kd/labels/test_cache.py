@@ -261,13 +261,13 @@ def in_processes(script: str, *arguments: object) -> None:
 def test_a_lock_has_one_holder_even_if_holders_delete_its_file(tmp_path):
     in_processes(
         """
-from kd import label_cache
+from kd.labels import cache
 
 folder, until = Path(sys.argv[1]), time.time() + 1
 
 def play():
     while time.time() < until:
-        with label_cache.alone(folder / "x.npy") as mine:
+        with cache.alone(folder / "x.npy") as mine:
             if mine:
                 os.mkdir(folder / "inside")  # fails if somebody else is inside
                 with open(folder / "held", "a") as held:
@@ -294,18 +294,18 @@ def test_processes_that_write_read_evict_and_delete_at_once_never_see_a_wrong_ta
     in_processes(
         """
 import numpy as np
-from kd import label_cache, tables
+from kd.labels import cache, table as tables
 from kd.labels.cache import NoSuchTable, TableBusy
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
-label_cache.DRAFT_SECONDS = 0.05
+cache.DRAFT_SECONDS = 0.05
 FACTS = {"teacher": "t", "dataset": "d", "plan": {}, "precision": "p"}
 SHAPE = (2000, 2, 3)
 
 def write(path, number):
     with tables.writing(path) as alone:
         if alone and tables.read(path) is None:
-            label_cache.make_room(folder, path.stem, 48_000, limit)
+            cache.make_room(folder, path.stem, 48_000, limit)
             table, safe = tables.open_draft(path, SHAPE)
             table[:] = number
             tables.keep(path, table, 2000)
@@ -319,12 +319,12 @@ def read(path, number):
 
 def delete(path, number):
     try:
-        label_cache.remove(folder, path.stem)
+        cache.remove(folder, path.stem)
     except (NoSuchTable, TableBusy):
         pass
 
 def look(path, number):
-    for entry in label_cache.entries(folder):
+    for entry in cache.entries(folder):
         assert entry.manifest is None or entry.manifest.shape == SHAPE
 
 def play(seed):
@@ -362,7 +362,7 @@ time.sleep(0.1)
 for number in range(1, 7):
     write(folder / f"{number:032x}.npy", number)
     read(folder / f"{number:032x}.npy", number)
-assert sum(entry.bytes for entry in label_cache.entries(folder)) <= limit + 2_000
+assert sum(entry.bytes for entry in cache.entries(folder)) <= limit + 2_000
 assert not list(folder.glob("*.draft"))
 """,
         tmp_path,

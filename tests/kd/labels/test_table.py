@@ -106,7 +106,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from kd import tables
+from kd.labels import table as tables
 
 SHAPE = (50, 4, 3)
 LABELS = np.arange(600, dtype=np.float16).reshape(SHAPE)
