@@ -2,9 +2,9 @@
 
 import json
 import multiprocessing
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tests.support.waiting import HANG_SECONDS
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["kd.run", "sklearn.datasets"])
@@ -56,12 +56,5 @@ class Run:
         return self.process.exitcode != 0
 
     def finish(self) -> None:
-        self.process.join(120)
+        self.process.join(HANG_SECONDS)
         assert self.process.exitcode == 0
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.002)

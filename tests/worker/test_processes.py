@@ -18,6 +18,7 @@ from jobs.queue import requests
 from jobs.settings import Settings
 from jobs.states import State
 from tests.support.databases import SLOW_ON_POSTGRESQL
+from tests.support.waiting import wait_until
 
 LOOP = ["-m", "worker.loop"]
 CELERY = ["-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
@@ -139,11 +140,11 @@ def test_a_celery_worker_finds_a_job_that_nobody_rang_for_and_gives_it_back_on_s
 @SLOW_ON_POSTGRESQL
 @pytest.mark.parametrize("found_by", ["the poll", "the bell"])
 def test_a_celery_worker_that_is_shut_down_by_remote_control_gives_its_job_back(
-    start, submit, wait_for, until, long, valkey_url, found_by
+    start, submit, wait_for, long, valkey_url, found_by
 ):
     app, notifier = make_celery(valkey_url), Notifier(valkey_url)
     worker = start(CELERY, valkey_url)
-    until(app.control.ping)
+    wait_until(app.control.ping)
     job_id, other = submit(long()), submit(long())
     if found_by == "the bell":  # which is heard long before the next poll
         notifier.job_queued(job_id)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kd.labels.table import keep, open_draft
-from tests.support.running import Run, wait_until
+from tests.support.running import Run
+from tests.support.waiting import wait_until
 
 SPEC = {
     "mode": "train",

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.running import Run, wait_until
+from tests.support.running import Run
+from tests.support.waiting import wait_until
 
 CONFIG = {
     "dataset": "digits",
