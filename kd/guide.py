@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd.evaluation.scores import Scores
 from kd.events import Event, PhaseStarted, RoundEnded
 from kd.labels import labelling
 from kd.report.evaluate import evaluate
@@ -17,6 +16,7 @@ from kd.teachers.guides import Guide
 from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
 from kd.training.control import train_control
+from kd.training.guidance import Scores
 from kd.training.run import Workbench
 
 

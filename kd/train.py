@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd.evaluation.scores import Scores
 from kd.events import Event
 from kd.labels import labelling
 from kd.report.evaluate import evaluate
@@ -16,6 +15,7 @@ from kd.teachers import frozen
 from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
 from kd.training.control import train_control
+from kd.training.guidance import Scores
 from kd.training.run import Workbench
 
 

@@ -6,12 +6,10 @@ from torch import Tensor
 
 # Shapes: N = images, C = classes.
 
-Scores = dict[str, float]
-
 BINS = 15  # of the calibration error, as in Guo et al., 2017
 
 
-def score(logits_NC: Tensor, labels_N: Tensor) -> Scores:
+def score(logits_NC: Tensor, labels_N: Tensor) -> dict[str, float]:
     """Accuracy (`top1`, and `top5` where there are more than five classes), `nll` in nats, calibration error `ece`."""
     logits_NC, labels_N = logits_NC.double(), labels_N.to(logits_NC.device)
     confidence_N, predicted_N = logits_NC.softmax(dim=1).max(dim=1)

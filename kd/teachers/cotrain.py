@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from kd.errors import Diverged
-from kd.evaluation.scores import Scores
 from kd.events import Evaluated, Event, Noted
 from kd.models.weights import State, copy_of
 from kd.objectives import logits, objective
@@ -17,6 +16,7 @@ from kd.randomness import derive, permutation, seed_torch
 from kd.spec import GuideConfig, Teacher
 from kd.teachers import frozen
 from kd.training.batches import lessons
+from kd.training.guidance import Scores
 from kd.training.run import Workbench, autocast, weights_of
 from kd.training.validation import validate
 from kd.views.mixup import Mix

@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from kd.evaluation.scores import Scores
 from kd.events import Event, Noted
 from kd.spec import GuideConfig
 from kd.teachers import frozen
 from kd.teachers.cotrain import Cotrain
+from kd.training.guidance import Scores
 from kd.training.run import Workbench
 
 

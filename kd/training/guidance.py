@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from kd.evaluation.scores import Scores
 from kd.events import Event
 from kd.spec import Objective
+
+Scores = dict[str, float]
 
 # Shapes: B = batch, N = validation images, C = classes.
 

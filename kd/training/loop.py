@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from kd.errors import Diverged
-from kd.evaluation.scores import Scores
 from kd.events import Evaluated, Event, Phase, PhaseStarted
 from kd.models.weights import copy_of
 from kd.objectives import objective
@@ -21,7 +20,7 @@ from kd.randomness import derive, permutation, seed_torch
 from kd.training.anchors import Trail
 from kd.training.batches import Lesson, batches_of, lessons
 from kd.training.ema import Average
-from kd.training.guidance import Guidance
+from kd.training.guidance import Guidance, Scores
 from kd.training.meter import Tally
 from kd.training.recipe import Recipe, learning_rate, make_optimizer
 from kd.training.run import Workbench, autocast

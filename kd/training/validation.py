@@ -3,10 +3,10 @@
 from torch import nn
 
 from kd.evaluation.predict import predict
-from kd.evaluation.scores import Scores, agreement, score
+from kd.evaluation.scores import agreement, score
 from kd.models.folding import for_inference
 from kd.objectives import logits
-from kd.training.guidance import Guidance
+from kd.training.guidance import Guidance, Scores
 from kd.training.run import Workbench
 
 

@@ -145,7 +145,7 @@ def test_a_download_goes_on_when_the_server_was_killed_in_the_middle(own_server,
         own_server.end(by=9)
         arrived = part.stat().st_size if part.exists() else len(content)
         own_server.start()
-        downloading.join(60)
+        downloading.join()
 
     assert 0 < arrived < len(content), "the server was killed too late to break the download"
     assert target.read_bytes() == content

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd import checkpoint
 from kd.data.dataset import load_dataset
 from kd.events import Noted, PhaseStarted, RoundEnded, Saved
 from kd.models import weights
+from kd.models.build import build
 from kd.models.folding import for_inference
 from kd.objectives import objective
 from kd.randomness import derive, permutation
@@ -150,7 +150,7 @@ def online(folder: Path, out: Path, plan: ViewPlan) -> dict[str, torch.Tensor]:
     teacher, _ = weights.load_model(out / "teacher.safetensors")
     teacher = for_inference(teacher.to(memory_format=torch.channels_last))
     torch.manual_seed(derive(0, "weights", "student"))
-    student = checkpoint.models.build("cnn_small", 10, dataset.shape).to(memory_format=torch.channels_last).train()
+    student = build("cnn_small", 10, dataset.shape).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
     labels = dataset.train.labels
     batches = -(-len(labels) // config.batch_size)

@@ -1,5 +1,6 @@
 """A run from spec to report, in both modes, on real digits; and what must survive a kill."""
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd import checkpoint, disk, errors
+from kd import disk, errors
 from kd.events import Evaluated, Finished, Noted, PhaseStarted, Saved, Started, Step, Wrote
 from kd.models.weights import load_model
 from kd.run import run
@@ -88,7 +89,7 @@ def test_files_are_what_the_events_say_they_are(whole):
     for file in files:
         content = (out / file.path).read_bytes()
         assert len(content) == file.size
-        assert checkpoint.hashlib.sha256(content).hexdigest() == file.sha256
+        assert hashlib.sha256(content).hexdigest() == file.sha256
 
 
 def test_the_saved_student_scores_what_the_report_says(whole, data):
@@ -123,8 +124,8 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_ends_with_the_same_weights(w
     resume = tmp_path / "1" / first[-1].resume.path
     second = list(run(spec, tmp_path / "2", resume, data_folder=data, label_folder=tmp_path / "labels"))
 
-    whole_position = checkpoint.torch.load(whole_out / last_resume(whole_events), weights_only=True)["position"]
-    position = checkpoint.torch.load(tmp_path / "2" / last_resume(second), weights_only=True)["position"]
+    whole_position = torch.load(whole_out / last_resume(whole_events), weights_only=True)["position"]
+    position = torch.load(tmp_path / "2" / last_resume(second), weights_only=True)["position"]
     for role in ("teacher", "student", "control"):
         assert same(whole_position["finished"][role]["last"], position["finished"][role]["last"])
         assert same(whole_position["finished"][role]["best"], position["finished"][role]["best"])

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from jobs.settings import Settings
 from jobs.states import FINAL
 from jobs.tables import Job
 from kd.spec import GuideSpec, TrainSpec, parse
+from tests.support.trainers import Stage
 from tests.support.waiting import HANG_SECONDS, wait_until
 from worker.loop import work
 from worker.reserve import Trainers
@@ -32,13 +32,14 @@ class Forgetful(Sessions):
     def __init__(self, db: Sessions):
         super().__init__(db.kw["bind"])
         self.lose_answers = 0  # so many of the next ones
-        self.answer_after = 0.0  # seconds
+        self.answers = threading.Event()  # while it is not set, every answer is held back
+        self.answers.set()
 
     @contextlib.contextmanager
     def begin(self):
         with super().begin() as session:
             yield session
-        time.sleep(self.answer_after)
+        self.answers.wait(HANG_SECONDS)
         if self.lose_answers:
             self.lose_answers -= 1
             raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
@@ -83,6 +84,14 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
         heartbeat_seconds=0.2,
         poll_seconds=0.05,
     )
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Holds every trainer that is started from now on where the test wants it."""
+    stage = Stage(tmp_path / "stage")
+    monkeypatch.setenv("PYTHONPATH", str(stage.folder))
+    return stage
 
 
 @pytest.fixture

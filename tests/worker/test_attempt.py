@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from jobs.queue import leases, requests, rescue
 from jobs.states import State
 from jobs.tables import File, FileKind
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
+from tests.support.trainers import READY
 from tests.support.waiting import HANG_SECONDS, wait_until
 from worker.attempt import supervise
 from worker.child import Child, Order
@@ -62,6 +62,7 @@ def event_types(db, job_id: str) -> list[str]:
         return [event.type for event in events_after(session, job_id, 0, 10_000)]
 
 
+@SLOW_ON_POSTGRESQL
 @pytest.mark.parametrize("mode", ["train", "guide"])
 def test_a_job_runs_to_a_student_whose_bytes_are_what_the_row_says(worker, submit, wait_for, tiny, db, settings, mode):
     job = wait_for(submit(tiny(mode)))
@@ -113,18 +114,21 @@ def test_a_trainer_killed_in_mid_training_resumes_from_its_checkpoint_and_succee
 
 
 @SLOW_ON_POSTGRESQL
-def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(worker, submit, wait_for, lasting, settings, db):
+def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(
+    worker, submit, wait_for, lasting, settings, db, stage
+):
     job_id = submit(lasting())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
     (pid,) = trainers_of(os.getpid())
-    os.kill(pid, signal.SIGSTOP)  # so that nothing newer is published meanwhile
-    time.sleep(0.5)
+    stage.close_gate(READY)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(job_id, lambda job: job.attempt == 2)  # so nothing newer comes from the first one
     with db.read() as session:
         resumes = select(File.path).where(File.job_id == job_id, File.kind == FileKind.RESUME)
         newest = settings.data_dir / max(session.scalars(resumes))
 
     os.truncate(newest, newest.stat().st_size // 2)
-    os.kill(pid, signal.SIGKILL)
+    stage.open_gate(READY)
     job = wait_for(job_id)
 
     assert job.state == State.SUCCEEDED, job.error
@@ -135,7 +139,9 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(worker, sub
 
 
 @ON_ONE_DATABASE
-def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(worker, submit, wait_for, lasting, settings, db):
+def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(
+    worker, submit, wait_for, lasting, settings, db, stage
+):
     def events(kind):
         with db.read() as session:
             return [event for event in events_after(session, job_id, 0, 10_000) if event.type == kind]
@@ -146,16 +152,17 @@ def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(worker, su
     job_id = submit(lasting())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
     (pid,) = trainers_of(os.getpid())
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(0.5)
-    with db.read() as session:
-        saved = get_job(session, job_id).checkpoint_step
+    stage.close_gate(READY)
+    os.kill(pid, signal.SIGKILL)
+    saved = wait_for(job_id, lambda job: job.attempt == 2).checkpoint_step
     attempt = settings.data_dir / "jobs" / job_id / "attempt-1"
 
     attempt.rename(attempt.with_name("elsewhere"))
-    os.kill(pid, signal.SIGKILL)
+    (second,) = wait_until(stage.held)
+    stage.let_pass(second)
     wait_for(job_id, lambda job: "unfit_checkpoint" in errors())
     attempt.with_name("elsewhere").rename(attempt)
+    stage.open_gate(READY)
     job = wait_for(job_id)
 
     assert job.state == State.SUCCEEDED, job.error
@@ -277,6 +284,7 @@ def test_missing_data_fail_the_job_with_what_to_put_where(worker, submit, wait_f
     assert "cifar-10" in job.error["message"]
 
 
+@SLOW_ON_POSTGRESQL
 def test_cancelling_a_running_job_ends_its_trainer(worker, submit, wait_for, long, db):
     job_id = submit(long())
     wait_for(job_id, lambda job: job.phase == "student")
@@ -303,6 +311,7 @@ def test_a_job_cancelled_while_it_waits_never_starts(settings, submit, db):
     assert "claimed" not in event_types(db, job_id)
 
 
+@SLOW_ON_POSTGRESQL
 def test_stopping_the_worker_gives_the_job_back_without_a_stall(settings, submit, wait_for, long, db):
     worker = Worker("draining", db, settings, Trainers(keep_one_warm=False), threading.Event())
     job_id = submit(long())
@@ -321,6 +330,7 @@ def test_stopping_the_worker_gives_the_job_back_without_a_stall(settings, submit
     assert not trainers_of(os.getpid())
 
 
+@SLOW_ON_POSTGRESQL
 def test_a_worker_whose_lease_was_taken_kills_its_trainer_and_writes_nothing_more(settings, submit, wait_for, long, db):
     worker = Worker("slow", db, settings, Trainers(keep_one_warm=False), threading.Event())
     job_id = submit(long())
