@@ -36,7 +36,7 @@ def test_jobs_whose_rings_were_wiped_with_the_broker_all_run_once(place):
         assert [event["type"] for event in place.on.events(job_id)].count("finished") == 1
 
 
-@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("trouble", ["hangs", "is down"])
 def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, trouble, seconds):
     def submit() -> str:

