@@ -23,6 +23,18 @@ from tests.support.databases import DATABASES
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 
+# Files of minutes and of few tests come first: two processes that take a file at a time then end at the same time.
+LONG = ("faults", "worker", "kd/training", "kd/labels", "kd/parallel", "cli", "kd", "client")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((turn for turn, folder in enumerate(LONG) if place.startswith(f"{folder}/")), len(LONG))
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server that lives as long as the tests."""

@@ -171,7 +171,7 @@ def test_what_a_run_says_becomes_an_event_of_its_job_or_is_documented_as_somethi
 def test_what_the_code_writes_to_the_log_of_a_job_can_be_asked_for():
     source = "".join(path.read_text() for path in (ROOT / "jobs").rglob("*.py"))
 
-    written = set(re.findall(r'\bSaid\("(\w+)"', source))
+    written = set(re.findall(r'\bNewEvent\("(\w+)"', source))
 
     assert len(written) > 3
     assert written - set(EVENTS) == set()

@@ -22,8 +22,9 @@ from tests.support.disk import Disk
 
 # Chaos shall not be what fails a job.
 MAX_STALLS = 20
-# A program that ends by itself this soon after its start may have found no database.
-STARTING_SECONDS = 10.0
+# A program that ends by itself this soon after its start may have found no database: in so many times what it took the
+# whole deployment to start here, but in this time at least.
+STARTING_TIMES, STARTING_SECONDS = 3, 10.0
 
 Run = subprocess.Popen[bytes]
 
@@ -47,10 +48,13 @@ class World:
         self._asked: set[Run] = set()
         self._started: dict[Run, float] = {}
         self._seen_dead: set[Run] = set()
+        self._starting_seconds = STARTING_SECONDS
         self._engine: Engine | None = None
 
     def start(self) -> None:
+        began = time.monotonic()
         self.deployment.start(self.workers_wanted)
+        self._starting_seconds = max(STARTING_SECONDS, STARTING_TIMES * (time.monotonic() - began))
 
     def close(self) -> None:
         """Everything of ours ends, whatever state it is in."""
@@ -86,7 +90,7 @@ class World:
             return
         self._seen_dead.add(run)
         lived = time.monotonic() - started
-        if run not in self._asked and (lived > STARTING_SECONDS or run.returncode < 0):
+        if run not in self._asked and (lived > self._starting_seconds or run.returncode < 0):
             self.exits.append(f"{process.log.stem} (pid {run.pid}) ended with {run.returncode} after {lived:.0f} s")
 
     def end(self, process: Process, how: signal.Signals = signal.SIGKILL) -> None:

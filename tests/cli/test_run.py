@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from kd.models.weights import load_model
 from tests.support.served import KD
+from tests.support.waiting import HANG_SECONDS
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -50,7 +51,7 @@ def test_a_run_that_was_interrupted_goes_on_to_the_end(spec, tmp_path):
         time.sleep(0.01)
 
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate()
+    said, _ = process.communicate(timeout=HANG_SECONDS)
     again = subprocess.run(many_epochs, env=ENVIRONMENT, capture_output=True, text=True)
     resumed = subprocess.run(
         [*KD, "run", "--resume", *options, "--json"], env=ENVIRONMENT, capture_output=True, text=True, check=True

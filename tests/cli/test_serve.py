@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,14 @@ from sqlalchemy import text
 
 from client import Client
 from tests.support.served import KD
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 
 
 def serve(*options: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **environment}
-    return subprocess.run([*KD, "serve", *options], cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run([*KD, "serve", *options], cwd=cwd, env=env, capture_output=True, text=True)
 
 
 def test_a_port_in_use_is_one_sentence_and_leaves_nothing_behind(tmp_path):
@@ -95,7 +95,7 @@ def test_the_worker_ends_with_the_server_however_that_ends(server_with_worker, h
 
     server_with_worker.end(by=how)
 
-    wait_until_gone(worker)
+    wait_until(lambda: not is_alive(worker))
 
 
 def test_a_worker_that_dies_is_started_again(server_with_worker):
@@ -121,10 +121,3 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_until_gone(pid: int, seconds: float = 60) -> None:
-    give_up = time.monotonic() + seconds
-    while is_alive(pid):
-        assert time.monotonic() < give_up, f"process {pid} is still there"
-        time.sleep(0.05)

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import time
 
 import pytest
 
 from client import Client
 from jobs.states import State
 from tests.support.served import FAILURE, KD, RESULT, Worker
+from tests.support.waiting import HANG_SECONDS, wait_until
 
 
 @pytest.fixture
@@ -28,14 +28,13 @@ def watch(tmp_path):
             )
             watching.append(self)
 
-        def until(self, words, seconds=60):
-            give_up = time.monotonic() + seconds
-            while words not in self.said.read_text():
-                assert time.monotonic() < give_up, f"never said {words!r}, but {self.said.read_text()}"
-                time.sleep(0.05)
+        def until(self, words):
+            wait_until(
+                lambda: words in self.said.read_text(), lambda: f"it says {words!r}, but {self.said.read_text()}"
+            )
 
         def end(self):
-            return self.process.wait(60), self.said.read_text()
+            return self.process.wait(HANG_SECONDS), self.said.read_text()
 
     yield Watching
     for one in watching:

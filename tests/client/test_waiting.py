@@ -9,8 +9,8 @@ from client import Client
 from client.errors import StillRunning
 from jobs.states import State
 from tests.support.relaying import relay
-from tests.support.running import wait_until
 from tests.support.served import FAILURE
+from tests.support.waiting import HANG_SECONDS, wait_until
 
 NO_TAGS = {b"etag:": b"xtag:", b"ETag:": b"xTag:"}
 NO_STREAMS = {b"text/event-stream": b"application/json "}
@@ -35,7 +35,7 @@ def test_waiting_costs_a_request_when_something_changes_and_not_at_every_turn(cl
 def test_a_change_ends_the_waiting_long_before_the_longest_poll(client, server, at_once):
     job = client.submit("train")
     with relay(server.url) as network, Client(network.url) as far:
-        waiting = at_once.submit(far.wait, job["id"], timeout=20, poll=0.01)
+        waiting = at_once.submit(far.wait, job["id"], timeout=HANG_SECONDS, poll=0.01)
         wait_until(lambda: len(network.requests) == 2)  # this one is being held
 
         client.cancel(job["id"])
@@ -46,7 +46,7 @@ def test_a_change_ends_the_waiting_long_before_the_longest_poll(client, server, 
 def test_waiting_works_with_servers_that_tag_nothing(client, server, at_once):
     job = client.submit("train")
     with relay(server.url, swap=NO_TAGS) as network, Client(network.url) as far:
-        waiting = at_once.submit(far.wait, job["id"], timeout=20, poll=0.01)
+        waiting = at_once.submit(far.wait, job["id"], timeout=HANG_SECONDS, poll=0.01)
         wait_until(lambda: len(network.requests) >= 5)
 
         client.cancel(job["id"])
@@ -57,7 +57,7 @@ def test_waiting_works_with_servers_that_tag_nothing(client, server, at_once):
 def test_waiting_survives_a_connection_that_breaks(client, server, at_once):
     job = client.submit("train")
     with relay(server.url) as network, Client(network.url) as far:
-        waiting = at_once.submit(far.wait, job["id"], timeout=20, poll=0.01)
+        waiting = at_once.submit(far.wait, job["id"], timeout=HANG_SECONDS, poll=0.01)
         wait_until(lambda: len(network.requests) >= 2)
 
         network.break_all()
@@ -83,7 +83,7 @@ def test_a_paused_job_is_waited_for(client, worker, at_once):
     client.pause(job)
     with pytest.raises(StillRunning, match="is still paused"):
         client.wait(job, timeout=0.1)
-    waiting = at_once.submit(client.wait, job, timeout=20, poll=0.01)
+    waiting = at_once.submit(client.wait, job, timeout=HANG_SECONDS, poll=0.01)
 
     client.resume(job)
     worker.release(worker.claim(job), State.FAILED, error=FAILURE)

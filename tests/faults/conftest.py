@@ -10,7 +10,7 @@ import pytest
 
 from client import ClientError
 from tests.faults.place import JOB, Place
-from tests.support.deployed import KINDS, LEASE_SECONDS, Deployment, deployed
+from tests.support.deployed import KINDS, Deployment, deployed
 from tests.support.disk import Disk
 
 
@@ -27,6 +27,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# For a worker that lives, however slowly: a lease lapses when a test says so.
+LEASE_SECONDS = "3600"
+
 # In the suite of every day the larger one, which has more that can break; `make test-faults` takes both.
 DEPLOYMENTS = [pytest.param(kind, marks=pytest.mark.slow if kind == "embedded" else ()) for kind in KINDS]
 
@@ -38,9 +41,9 @@ def deployment(
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "data").mkdir()
     (folder / "data" / "datasets").symlink_to(images)
-    # A trainer in reserve: it loads torch while the others wait for a lease to lapse.
-    with deployed(request.param, folder, STILLHOUSE_STANDBY="true") as deployment:
-        yield deployment
+    # A trainer in reserve: it loads torch while a test looks on.
+    with deployed(request.param, folder, STILLHOUSE_STANDBY="true", STILLHOUSE_LEASE_SECONDS=LEASE_SECONDS) as here:
+        yield here
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +76,7 @@ def _mend(deployment: Deployment) -> None:
     if deployment.kind == "production":
         deployment.mend_broker()
     for worker in deployment.workers:
-        if worker.alive and worker.environment["STILLHOUSE_LEASE_SECONDS"] != str(LEASE_SECONDS):
+        if worker.alive and worker.environment["STILLHOUSE_LEASE_SECONDS"] != LEASE_SECONDS:
             worker.kill()
     deployment.crew(1)
     if not deployment.api.alive:
@@ -82,4 +85,5 @@ def _mend(deployment: Deployment) -> None:
         for job in deployment.client.list(status=status):
             with contextlib.suppress(ClientError):
                 deployment.client.cancel(job["id"])
+            deployment.let_lease_lapse(job["id"])  # its worker may be gone
             deployment.wait_for_end(job["id"])

@@ -41,7 +41,7 @@ class Place:
     def wait_until_dead(self, trainers: list[psutil.Process], since: float, name: str) -> float:
         """How many seconds after `since` they were gone."""
         assert trainers, "there was no trainer to look at"
-        wait_until(lambda: all(map(gone, trainers)), "the trainer is gone", 30)
+        wait_until(lambda: all(map(gone, trainers)), "the trainer is gone")
         return self.measured(name, since)
 
     def measured(self, name: str, since: float) -> float:

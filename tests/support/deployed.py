@@ -17,20 +17,25 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx2
 import psutil
 import redis
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
 from client import Client, ClientError
+from jobs.database import clock
 from jobs.database.engine import Sessions, connect
 from jobs.files import retention
 from jobs.job import get_job
 from jobs.tables import Job
+from tests.support import waiting
+from tests.support.trainers import Stage
+from tests.support.waiting import HANG_SECONDS
 
 KINDS = ("embedded", "production")
 
@@ -39,6 +44,7 @@ LOOP = ["-m", "worker.loop"]
 CELERY = ["-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
 
 LEASE_SECONDS = 4.0
+SECOND = timedelta(seconds=1)
 BrokerTrouble = Literal["is read-only", "cannot save"]
 SETTINGS = {
     "STILLHOUSE_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -49,50 +55,6 @@ SETTINGS = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
 }
-
-# Where the trainers of a worker look for a trap; see `Deployment.set_trap`.
-TRAP = "TRAP"
-
-# Every Python that has its folder on PYTHONPATH runs this first. A trap works once.
-TRAPS = """
-import io, os, signal, sys
-
-TRAP = os.environ.get("TRAP", "")
-
-
-def spring(where):
-    try:
-        with open(TRAP) as trap:
-            armed = trap.read() == where
-        if armed:
-            os.rename(TRAP, TRAP + ".sprung")
-    except OSError:
-        return False
-    return armed
-
-
-class Voice(io.TextIOWrapper):
-    def write(self, text):
-        if '"event":"finished"' in text and spring("before its last word"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().write(text)
-
-
-def fsync(descriptor):
-    if ".resume.pt." in os.readlink(f"/proc/self/fd/{descriptor}") and spring("in a checkpoint"):
-        os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
-    write_to_disk(descriptor)
-
-
-def fdopen(descriptor, mode="r", *more, **named):
-    return Voice(open(descriptor, "wb")) if mode == "w" else open_descriptor(descriptor, mode, *more, **named)
-
-
-if TRAP and "worker.trainer" in sys.orig_argv:
-    write_to_disk, open_descriptor = os.fsync, os.fdopen
-    os.fsync, os.fdopen = fsync, fdopen
-"""
 
 # `kd serve` that is killed after the commit of a job and before it rings for it.
 SERVE_UNTIL_IT_RINGS = """
@@ -115,15 +77,14 @@ TINY = {
 }
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = HANG_SECONDS) -> Any:
     """What the condition says once it is true; an error meanwhile counts as no."""
-    give_up = time.monotonic() + seconds
-    while True:
+
+    def there() -> Any:
         with contextlib.suppress(ClientError, httpx2.HTTPError, OSError):
-            if found := condition():
-                return found
-        assert time.monotonic() < give_up, f"after {seconds} s still not: {what}"
-        time.sleep(0.03)
+            return condition()
+
+    return waiting.wait_until(there, what, seconds)
 
 
 @dataclass
@@ -162,7 +123,7 @@ class Process:
         self.send(signal.SIGKILL)
         self.wait()
 
-    def wait(self, seconds: float = 30) -> int:
+    def wait(self, seconds: float = HANG_SECONDS) -> int:
         """Its exit code."""
         assert self.running is not None
         return self.running.wait(seconds)
@@ -193,11 +154,9 @@ class Deployment:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = SETTINGS | {"STILLHOUSE_DATA_DIR": str(self.data), "STILLHOUSE_LOG_LEVEL": "INFO"}
         self.environment |= self.settings
-        self.trap = self.folder / "trap"
-        (self.folder / "traps").mkdir(parents=True, exist_ok=True)
-        (self.folder / "traps" / "sitecustomize.py").write_text(TRAPS)
+        self.stage = Stage(self.folder / "stage")
         self.api = Process([*SERVE, "--port", str(self.port)], self.environment, self.folder / "api.log")
-        self.client = Client(self.url, timeout=10)
+        self.client = Client(self.url, timeout=30)
 
     # -- coming and going ----------------------------------------------------------------------------------------
 
@@ -226,8 +185,8 @@ class Deployment:
     def add_worker(self, **settings: str) -> Process:
         command = CELERY if self.kind == "production" else LOOP
         log = self.folder / f"worker-{len(self.workers)}.log"
-        trapped = {"PYTHONPATH": str(self.folder / "traps"), TRAP: str(self.trap)}
-        worker = Process(command, self.environment | trapped | settings, log)
+        on_stage = {"PYTHONPATH": str(self.stage.folder)}
+        worker = Process(command, self.environment | on_stage | settings, log)
         worker.start()
         self.workers.append(worker)
         return worker
@@ -295,7 +254,7 @@ class Deployment:
         for process in [server, *server.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs([server], timeout=10)
+        psutil.wait_procs([server], timeout=HANG_SECONDS)
 
     def start_database(self) -> None:
         self.postgres.ensure_postgres_running()
@@ -311,7 +270,7 @@ class Deployment:
                 self.start_database()
             return
         with contextlib.closing(sqlite3.connect(self.data / "stillhouse.db", isolation_level=None)) as database:
-            database.execute("PRAGMA busy_timeout = 10000")
+            database.execute("PRAGMA busy_timeout = 180000")
             database.execute("BEGIN IMMEDIATE")
             yield
 
@@ -331,7 +290,7 @@ class Deployment:
 
     def spoil_broker(self, how: BrokerTrouble) -> None:
         """It is there, and answers with errors: as a replica after a failover does, or one whose disk is full."""
-        with redis.Redis(port=self.broker_port, socket_timeout=5) as broker:
+        with redis.Redis(port=self.broker_port, socket_timeout=HANG_SECONDS) as broker:
             if how == "is read-only":
                 broker.execute_command("REPLICAOF", "127.0.0.1", "1")
                 return
@@ -346,7 +305,7 @@ class Deployment:
             self.send_broker(signal.SIGCONT)
         except StopIteration:  # there is none
             self.start_broker()
-        with redis.Redis(port=self.broker_port, socket_timeout=5) as broker:
+        with redis.Redis(port=self.broker_port, socket_timeout=HANG_SECONDS) as broker:
             broker.execute_command("REPLICAOF", "NO", "ONE")
             broker.config_set("save", "")
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -354,7 +313,7 @@ class Deployment:
 
     def rings(self) -> int:
         """How many wait at the broker."""
-        with redis.Redis(port=self.broker_port, socket_timeout=5) as broker:
+        with redis.Redis(port=self.broker_port, socket_timeout=HANG_SECONDS) as broker:
             return sum(int(broker.llen(key)) for key in broker.scan_iter("*") if broker.type(key) == b"list")
 
     def _broker_process(self) -> psutil.Process:
@@ -364,19 +323,6 @@ class Deployment:
     def _at_our_port(self, process: psutil.Process) -> bool:
         return any(self.broker_port == connection.laddr.port for connection in process.net_connections())
 
-    # -- trainers that die at a chosen place ----------------------------------------------------------------------
-
-    def set_trap(self, where: Literal["in a checkpoint", "before its last word"]) -> None:
-        """The next trainer that comes there is killed: halfway through a resume file, or before it says `finished`."""
-        self.trap.with_suffix(".sprung").unlink(missing_ok=True)
-        draft = self.trap.with_suffix(".draft")
-        draft.write_text(where)
-        draft.rename(self.trap)
-
-    @property
-    def trap_has_sprung(self) -> bool:
-        return self.trap.with_suffix(".sprung").exists()
-
     # -- what there is to see ------------------------------------------------------------------------------------
 
     def submit(self, mode: str = "train", **changes: Any) -> str:
@@ -385,7 +331,9 @@ class Deployment:
     def job(self, job_id: str) -> dict[str, Any]:
         return self.client.get(job_id)
 
-    def wait_for(self, job_id: str, condition: Callable[[dict[str, Any]], Any], what: str, seconds: float = 60) -> Any:
+    def wait_for(
+        self, job_id: str, condition: Callable[[dict[str, Any]], Any], what: str, seconds: float = HANG_SECONDS
+    ) -> Any:
         """The job once it is like this."""
 
         def there() -> dict[str, Any] | None:
@@ -394,7 +342,7 @@ class Deployment:
 
         return wait_until(there, f"{job_id} {what}", seconds)
 
-    def wait_for_end(self, job_id: str, seconds: float = 90) -> dict[str, Any]:
+    def wait_for_end(self, job_id: str, seconds: float = HANG_SECONDS) -> dict[str, Any]:
         return self.wait_for(job_id, lambda job: job["is_terminal"], "has ended", seconds)  # type: ignore[no-any-return]
 
     def wait_for_training(self, job_id: str) -> dict[str, Any]:
@@ -409,17 +357,26 @@ class Deployment:
     @contextlib.contextmanager
     def database(self) -> Iterator[Session]:
         """A look past the API, at the rows."""
+        with self._sessions() as sessions, sessions.read() as session:
+            yield session
+
+    @contextlib.contextmanager
+    def _sessions(self) -> Iterator[Sessions]:
         url = self.environment.get("STILLHOUSE_DATABASE_URL", f"sqlite:///{self.data / 'stillhouse.db'}")
         engine = connect(url)
         try:
-            with Sessions(engine).read() as session:
-                yield session
+            yield Sessions(engine)
         finally:
             engine.dispose()
 
     def row(self, job_id: str) -> Job:
         with self.database() as session:
             return get_job(session, job_id)
+
+    def let_lease_lapse(self, job_id: str) -> None:
+        """As if its worker, which is dead or asleep, had been silent for as long as the lease is."""
+        with self._sessions() as sessions, sessions.begin() as session:
+            session.execute(update(Job).where(Job.id == job_id).values(lease_expires_at=clock.after(-SECOND)))
 
     def newest_resume(self, job_id: str) -> Path:
         """The file that the job would go on from; its trainer should sleep."""

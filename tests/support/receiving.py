@@ -2,14 +2,15 @@
 
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from standardwebhooks.webhooks import Webhook
+
+from tests.support.waiting import HANG_SECONDS
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Receiver:
         headers = {name.lower(): value for name, value in handler.headers.items()}
         self.got.append(Received(handler.path, headers, handler.rfile.read(length)))
         if self.hold is not None:
-            self.hold.wait(60)
+            self.hold.wait(HANG_SECONDS)
         status, more, body = self.answers.pop(0) if self.answers else (204, {}, b"")
         handler.send_response(status)
         for name, value in more.items():
@@ -94,10 +95,3 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, *_: Any) -> None:
         """Senders that hang up early are what some tests are about."""
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "it never came to that"
-        time.sleep(0.01)

@@ -2,15 +2,41 @@
 
 import json
 import multiprocessing
-import time
-from collections.abc import Callable
+import os
+import signal
+import threading
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from tests.support.waiting import HANG_SECONDS
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["kd.run", "sklearn.datasets"])
+_processes.set_forkserver_preload(["kd.run"])
 
 
-def _go(spec: str, folder: Path, resume: Path | None, data: Path, labels: Path) -> None:
+@dataclass(frozen=True)
+class Halt:
+    """Where a run stops, or is killed: a moment after it has said this. It does so itself: nobody has to be as fast."""
+
+    event: str
+    phase: str | None = None
+    count: int = 0
+    """This at least, for events that count."""
+    after_seconds: float = 0.0
+    by: signal.Signals = signal.SIGKILL
+
+    def is_meant(self, said: dict[str, Any]) -> bool:
+        return (said["event"], said.get("phase")) == (self.event, self.phase) and said.get("count", 0) >= self.count
+
+    def strike(self) -> None:
+        if self.after_seconds:
+            threading.Timer(self.after_seconds, os.kill, (os.getpid(), self.by)).start()
+        else:
+            os.kill(os.getpid(), self.by)
+
+
+def _go(spec: str, folder: Path, resume: Path | None, data: Path, labels: Path, halt: Halt | None) -> None:
     import torch
 
     torch.set_num_threads(1)  # the same bits, whatever else goes on
@@ -23,16 +49,28 @@ def _go(spec: str, folder: Path, resume: Path | None, data: Path, labels: Path) 
         for event in run(parse(spec), folder, resume, data_folder=data, label_folder=labels):
             said.write(event.model_dump_json() + "\n")
             said.flush()
+            if halt is not None and halt.is_meant(event.model_dump()):
+                halt.strike()
+                halt = None
 
 
 class Run:
     """A run that goes on in another process, and what it has said so far."""
 
-    def __init__(self, spec: dict, folder: Path, *, data: Path, labels: Path, resume: Path | None = None):
+    def __init__(
+        self,
+        spec: dict,
+        folder: Path,
+        *,
+        data: Path,
+        labels: Path,
+        resume: Path | None = None,
+        halt: Halt | None = None,
+    ):
         folder.mkdir(parents=True)
         self.folder = folder
         # As JSON, where a tuple is a list.
-        self.process = _processes.Process(target=_go, args=(json.dumps(spec), folder, resume, data, labels))
+        self.process = _processes.Process(target=_go, args=(json.dumps(spec), folder, resume, data, labels, halt))
         self.process.start()
 
     def events(self, *kinds: str) -> list[dict]:
@@ -49,19 +87,16 @@ class Run:
         saved = self.events("saved")
         return self.folder / saved[-1]["resume"]["path"] if saved else None
 
-    def kill(self) -> bool:
-        """End it without warning; False if it was over already."""
+    def kill(self) -> None:
+        """End it without warning."""
         self.process.kill()
         self.process.join()
-        return self.process.exitcode != 0
+
+    def was_killed(self) -> bool:
+        """Once it is over."""
+        self.process.join(HANG_SECONDS)
+        return self.process.exitcode == -signal.SIGKILL
 
     def finish(self) -> None:
-        self.process.join(120)
+        self.process.join(HANG_SECONDS)
         assert self.process.exitcode == 0
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.002)

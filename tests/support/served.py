@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,6 +24,7 @@ from jobs.queue.fence import Claim
 from jobs.states import State
 from jobs.tables import FileKind
 from tests.support.claiming import claim_job
+from tests.support.waiting import HANG_SECONDS, wait_until
 
 KD = [sys.executable, "-m", "cli.main"]
 
@@ -65,18 +65,19 @@ class Server:
         self.port = int(self.url.rpartition(":")[2])
         self.db: Sessions = Sessions(connect(f"sqlite:///{self.data / 'stillhouse.db'}"))
 
-    def wait_for(self, file: Path, pattern: str, seconds: float = 30) -> re.Match[str]:
+    def wait_for(self, file: Path, pattern: str) -> re.Match[str]:
         """Wait until it has said this."""
-        give_up = time.monotonic() + seconds
-        while (found := re.search(pattern, file.read_text())) is None:
-            assert time.monotonic() < give_up, f"never said {pattern}: {file.read_text()} {self.err.read_text()}"
-            time.sleep(0.02)
+        found = wait_until(
+            lambda: re.search(pattern, file.read_text()),
+            lambda: f"it says {pattern}: {file.read_text()} {self.err.read_text()}",
+        )
+        assert found is not None
         return found
 
     def end(self, by: signal.Signals = signal.SIGTERM) -> int:
         """Its exit code."""
         self.process.send_signal(by)
-        return self.process.wait(30)
+        return self.process.wait(HANG_SECONDS)
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Worker:
 
     def claim(self, job_id: str) -> Claim:
         with self.server.db.begin() as session:
-            return claim_job(session, job_id, worker="w1", ttl=timedelta(seconds=60))
+            return claim_job(session, job_id, worker="w1", ttl=timedelta(hours=1))
 
     def say(self, claim: Claim, kind: str, **said: Any) -> None:
         with self.server.db.begin() as session:
@@ -155,5 +156,5 @@ def worker(server: Server) -> Worker:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
-    with Client(server.url, timeout=10) as client:
+    with Client(server.url, timeout=HANG_SECONDS) as client:
         yield client

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from jobs.states import FINAL
 from jobs.tables import Job
 from kd.spec import GuideSpec, TrainSpec, parse
 from tests.support.offers import ENOUGH
+from tests.support.trainers import Stage
+from tests.support.waiting import HANG_SECONDS, wait_until
 from worker.loop import work
 from worker.reserve import Trainers
 from worker.worker import Worker
@@ -33,13 +34,14 @@ class Forgetful(Sessions):
     def __init__(self, db: Sessions):
         super().__init__(db.kw["bind"])
         self.lose_answers = 0  # so many of the next ones
-        self.answer_after = 0.0  # seconds
+        self.answers = threading.Event()  # while it is not set, every answer is held back
+        self.answers.set()
 
     @contextlib.contextmanager
     def begin(self):
         with super().begin() as session:
             yield session
-        time.sleep(self.answer_after)
+        self.answers.wait(HANG_SECONDS)
         if self.lose_answers:
             self.lose_answers -= 1
             raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
@@ -78,8 +80,20 @@ def long(tiny: SpecMaker) -> SpecMaker:
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
     return Settings(
-        data_dir=tmp_path / "data", database_url=database_url, lease_seconds=6, heartbeat_seconds=0.2, poll_seconds=0.05
+        data_dir=tmp_path / "data",
+        database_url=database_url,
+        lease_seconds=3600,  # of a worker that lives, however slow: it lapses where a test says so
+        heartbeat_seconds=0.2,
+        poll_seconds=0.05,
     )
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Holds every trainer that is started from now on where the test wants it."""
+    stage = Stage(tmp_path / "stage")
+    monkeypatch.setenv("PYTHONPATH", str(stage.folder))
+    return stage
 
 
 @pytest.fixture
@@ -90,7 +104,7 @@ def worker(settings: Settings, db) -> Iterator[Worker]:
     thread.start()
     yield worker
     worker.stopping.set()
-    thread.join(timeout=30)
+    thread.join(HANG_SECONDS)
     worker.trainers.close()
     assert not thread.is_alive()
 
@@ -108,32 +122,29 @@ def submit(db) -> Callable[..., str]:
 def wait_for(db) -> Callable[..., Job]:
     """Wait until the job is final, or until it is as the condition says."""
 
-    def wait_for(job_id: str, condition: Callable[[Job], bool] | None = None, seconds: float = 60) -> Job:
-        give_up = time.monotonic() + seconds
-        while True:
-            with db.read() as session:
-                job = get_job(session, job_id)
-                session.expunge(job)
+    def now(job_id: str) -> Job:
+        with db.read() as session:
+            job = get_job(session, job_id)
+            session.expunge(job)
+        return job
+
+    def wait_for(job_id: str, condition: Callable[[Job], bool] | None = None) -> Job:
+        def there() -> Job | None:
+            job = now(job_id)
             if condition(job) if condition else job.state in FINAL:
                 return job
             assert job.state not in FINAL, f"{job_id} ended as {job.state} ({job.error}) before that"
-            assert time.monotonic() < give_up, f"{job_id} is still {job.state} in {job.phase}: {job.progress}"
-            time.sleep(0.02)
+            return None
+
+        def but() -> str:
+            job = now(job_id)
+            return f"what {job_id} was to come to: it is {job.state} in {job.phase}, {job.progress}"
+
+        job = wait_until(there, but)
+        assert job is not None
+        return job
 
     return wait_for
-
-
-@pytest.fixture
-def until() -> Callable[..., None]:
-    """Wait until something is so."""
-
-    def until(condition: Callable[[], object], seconds: float = 60) -> None:
-        give_up = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < give_up
-            time.sleep(0.02)
-
-    return until
 
 
 @pytest.fixture

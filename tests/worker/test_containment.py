@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from kd.events import Ready, Stopped
 from kd.machine import cgroups
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.offers import ENOUGH
+from tests.support.waiting import HANG_SECONDS, wait_until
 from worker import descendants
 from worker.child import Child, Order
 from worker.loop import work
@@ -83,29 +83,27 @@ def unruly(tmp_path: Path, monkeypatch) -> Unruly:
 
 
 @ON_ONE_DATABASE
-def test_what_a_trainer_has_started_ends_with_it_when_it_is_cancelled(
-    unruly, worker, submit, wait_for, long, db, until
-):
+def test_what_a_trainer_has_started_ends_with_it_when_it_is_cancelled(unruly, worker, submit, wait_for, long, db):
     job_id = submit(long())
     wait_for(job_id, lambda job: job.phase == "teacher")
-    until(unruly.grandchildren)
+    wait_until(unruly.grandchildren)
 
     with db.begin() as session:
         requests.cancel(session, job_id)
     wait_for(job_id)
 
-    until(lambda: not unruly.grandchildren())
+    wait_until(lambda: not unruly.grandchildren())
 
 
 @ON_ONE_DATABASE
-def test_what_a_trainer_has_started_ends_when_it_crashes_by_itself(unruly, worker, submit, wait_for, long, until):
+def test_what_a_trainer_has_started_ends_when_it_crashes_by_itself(unruly, worker, submit, wait_for, long):
     unruly.do("crash")
     poison = wait_for(submit(long()))
 
     assert (poison.state, poison.attempt) == (State.FAILED, 3), "each attempt crashed without a checkpoint"
     assert poison.error["code"] == "crashed"
     assert "SIGSEGV" in poison.error["message"]
-    until(lambda: not unruly.grandchildren())
+    wait_until(lambda: not unruly.grandchildren())
 
 
 PARENT = """
@@ -118,18 +116,18 @@ time.sleep(600)
 """
 
 
-def test_what_a_trainer_has_started_ends_when_its_worker_is_killed(unruly, tmp_path, long, until):
+def test_what_a_trainer_has_started_ends_when_its_worker_is_killed(unruly, tmp_path, long):
     names = {name: str(tmp_path / name) for name in ("out", "data", "labels", "log")}
     code = PARENT.format(spec=long().model_dump(mode="json"), **names)
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     trainer = psutil.Process(int(parent.stdout.readline()))
-    until(lambda: (tmp_path / "out").exists() and unruly.grandchildren())
+    wait_until(lambda: (tmp_path / "out").exists() and unruly.grandchildren())
 
     parent.kill()
     parent.wait()
 
-    until(lambda: not unruly.grandchildren())
-    until(lambda: not trainer.is_running() or trainer.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: not unruly.grandchildren())
+    wait_until(lambda: not trainer.is_running() or trainer.status() == psutil.STATUS_ZOMBIE)
 
 
 @ON_ONE_DATABASE
@@ -182,7 +180,7 @@ def test_only_the_marked_are_ended():
 
     descendants.kill(ours)
 
-    assert [sleeper.wait(30) for sleeper in sleepers[:2]] == [-9, -9]
+    assert [sleeper.wait(HANG_SECONDS) for sleeper in sleepers[:2]] == [-9, -9]
     assert sleepers[2].poll() is None
     sleepers[2].kill()
     sleepers[2].wait()
@@ -191,7 +189,7 @@ def test_only_the_marked_are_ended():
 def test_a_trainer_has_no_credentials_and_the_kernel_would_take_it_before_the_worker(monkeypatch):
     monkeypatch.setenv("STILLHOUSE_DATABASE_URL", "postgresql://user:secret@host/name")
     child = Child()  # also one that waits for an order
-    assert isinstance(child.next_event(60), Ready)
+    assert isinstance(child.next_event(HANG_SECONDS), Ready)
 
     def adjustment(pid: int) -> int:
         return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
@@ -234,15 +232,15 @@ def test_kills_for_want_of_memory_are_counted_where_the_kernel_counts_them(count
     assert counted(line, file, content) == kills
 
 
-def test_a_trainer_that_still_loads_torch_ends_with_its_worker(until):
+def test_a_trainer_that_still_loads_torch_ends_with_its_worker():
     child = Child()  # the worker of this one is gone as soon as its stdin is closed
     trainer = psutil.Process(child.pid)
 
     child._process.stdin.close()
 
-    until(lambda: not child.alive)
-    assert child.next_event(30) is None, "it ended before it was ready"
-    child.kill_after(30)
+    wait_until(lambda: not child.alive)
+    assert child.next_event(HANG_SECONDS) is None, "it ended before it was ready"
+    child.kill_after(HANG_SECONDS)
     assert child.exit_code == 0
     assert not trainer.is_running()
 
@@ -253,12 +251,9 @@ def test_an_order_and_a_request_to_stop_that_come_together_are_both_heard(tmp_pa
     child.start(Order(spec=long().model_dump(mode="json"), resume=None, **names))
     child.ask_to_stop()
 
-    said = []
-    give_up = time.monotonic() + 60
-    while (event := child.next_event(60)) is not None and time.monotonic() < give_up:
-        said.append(event)
+    said = list(iter(lambda: child.next_event(HANG_SECONDS), None))
 
-    child.kill_after(30)
+    child.kill_after(HANG_SECONDS)
     assert child.exit_code == 0
     assert [type(said[0]), type(said[-1])] == [Ready, Stopped]
 
@@ -276,17 +271,20 @@ def test_a_trainer_that_nobody_can_listen_to_is_no_trainer(monkeypatch):
 
 @ON_ONE_DATABASE
 def test_a_worker_goes_on_to_look_for_work_when_it_gets_no_trainer_in_reserve(db, settings, submit, wait_for, tiny):
+    tried = threading.Event()
+
     class Unlucky(Trainers):
         def warm_up(self):
+            tried.set()
             raise RuntimeError("can't start new thread")
 
     worker = Worker("unlucky", db, settings, Unlucky(keep_one_warm=True), threading.Event(), ENOUGH)
     thread = threading.Thread(target=work, args=(worker, 0.05, threading.Lock()))
     thread.start()
-    time.sleep(0.3)  # it has looked for work and found none
+    assert tried.wait(HANG_SECONDS), "it has looked for work and found none"
 
     job = wait_for(submit(tiny()))
     worker.stopping.set()
-    thread.join(30)
+    thread.join(HANG_SECONDS)
 
     assert job.state is State.SUCCEEDED, job.error

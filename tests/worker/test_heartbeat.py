@@ -10,6 +10,7 @@ from jobs.workers import roster
 from jobs.workers.needs import Offer
 from jobs.workers.roster import Status
 from tests.support.databases import ON_ONE_DATABASE
+from tests.support.waiting import HANG_SECONDS, wait_until
 from worker import heartbeat
 from worker.gpus import visible_ones
 from worker.heartbeat import at_work, offer_of
@@ -35,16 +36,16 @@ def present(settings) -> Iterator[Worker]:
         thread.start()
         yield worker
         worker.stopping.set()
-        thread.join(30)
+        thread.join(HANG_SECONDS)
     worker.trainers.close()
     worker.db.kw["bind"].dispose()
 
 
-def test_a_worker_is_listed_while_it_is_there_and_not_afterwards(settings, listed, until):
+def test_a_worker_is_listed_while_it_is_there_and_not_afterwards(settings, listed):
     worker = make_worker(settings)
 
     with at_work(worker):
-        until(listed)
+        wait_until(listed)
         (shown,) = listed()
     worker.trainers.close()
 
@@ -53,39 +54,39 @@ def test_a_worker_is_listed_while_it_is_there_and_not_afterwards(settings, liste
 
 
 @ON_ONE_DATABASE
-def test_a_beat_that_was_held_up_lists_no_worker_that_has_left(settings, listed, until, monkeypatch):
+def test_a_beat_that_was_held_up_lists_no_worker_that_has_left(settings, listed, monkeypatch):
     held, beats_on = threading.Event(), threading.Event()
 
     def look(settings):
         if listed():  # not the first beat
             held.set()
-            beats_on.wait(60)
+            beats_on.wait(HANG_SECONDS)
 
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(heartbeat.room, "trouble", look)
     worker = make_worker(settings)
     with at_work(worker):
-        assert held.wait(60)
+        assert held.wait(HANG_SECONDS)
     worker.trainers.close()
 
     beats_on.set()
-    until(lambda: "presence" not in [thread.name for thread in threading.enumerate()])
+    wait_until(lambda: "presence" not in [thread.name for thread in threading.enumerate()])
 
     assert listed() == []
 
 
 @ON_ONE_DATABASE
 def test_a_drained_worker_gives_its_job_back_and_takes_none_until_it_is_undrained(
-    present, db, submit, wait_for, long, listed, until
+    present, db, submit, wait_for, long, listed
 ):
     job_id = submit(long())
     wait_for(job_id, lambda job: job.state is State.RUNNING)
-    until(lambda: [shown.status for shown in listed()] == [Status.BUSY])
+    wait_until(lambda: [shown.status for shown in listed()] == [Status.BUSY])
 
     with db.begin() as session:
         roster.request_drain(session, present.name, drain=True)
     given_back = wait_for(job_id, lambda job: job.state is State.QUEUED)
-    until(lambda: [shown.status for shown in listed()] == [Status.DRAINED])
+    wait_until(lambda: [shown.status for shown in listed()] == [Status.DRAINED])
 
     assert given_back.stalls == 0
     with db.begin() as session:

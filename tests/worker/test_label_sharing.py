@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,17 +13,23 @@ import pytest
 from jobs.job import get_job
 from jobs.log import curves, events
 from jobs.states import FINAL, State
-from kd.labels.labelling import CHUNK_SECONDS
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.offers import ENOUGH
+from tests.support.trainers import LABELS_KEPT, READY, SHOWS_HOW_IT_LABELS, Stage, log_of
+from tests.support.waiting import wait_until
 from worker.loop import work
 from worker.reserve import Trainers
 from worker.worker import Worker
 
 pytestmark = ON_ONE_DATABASE
 
-# Labels for seconds, so that there is time to meet: every image in so many strong views.
-MANY_LABELS = {"teacher": {"arch": "cnn", "epochs": 1}, "augmentation": {"strong": 2}, "views": 100, "control": False}
+# Labels of ten batches; each batch is made safe.
+LABELLED = {"teacher": {"arch": "mlp", "epochs": 1}, "views": 8, "control": False, "epochs": 1}
+
+
+@pytest.fixture(autouse=True)
+def _each_batch_is_kept(monkeypatch) -> None:
+    monkeypatch.setenv("LABELS_ARE_KEPT_EVERY_SECONDS", "0")
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def two_workers(db, settings):
 def strict_worker(db, settings):
     """A worker that gives a job up after one attempt without progress."""
     strict = settings.model_copy(update={"max_stalls": 1})
-    with at_work(Worker("strict", db, strict, Trainers(keep_one_warm=True), threading.Event(), ENOUGH)):
+    with at_work(Worker("strict", db, strict, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)):
         yield
 
 
@@ -67,20 +72,10 @@ class Told:
         with db.read() as session:
             self.events = [(event.type, event.data) for event in events.events_after(session, job_id, 0, 10_000)]
             job = get_job(session, job_id)
-            self.state, self.progress, self.attempt = job.state, job.progress, job.attempt
+            self.state, self.stalls, self.attempt = job.state, job.stalls, job.attempt
 
     def codes(self) -> list[str]:
         return [data["code"] for kind, data in self.events if kind == "noted"]
-
-    def phases(self) -> list[str]:
-        return [data["phase"] for kind, data in self.events if kind == "phase"]
-
-
-def wait_until(condition, seconds: float = 60) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 def labelled(db, job_id: str) -> bool:
@@ -93,10 +88,11 @@ def over(db, *jobs: str) -> bool:
     return all(Told(db, job).state in FINAL for job in jobs)
 
 
-def test_of_two_jobs_at_once_one_labels_and_the_other_waits_for_it(two_workers, submit, tiny, db, settings):
-    jobs = [submit(tiny(**MANY_LABELS, objective={"temperature": temperature})) for temperature in (2.0, 8.0)]
-    writer, heir, trainer = held_while_it_labels(db, settings, *jobs)
-    os.kill(trainer, signal.SIGCONT)
+def test_of_two_jobs_at_once_one_labels_and_the_other_waits_for_it(two_workers, submit, tiny, db, stage):
+    stage.close_gate(LABELS_KEPT)
+    jobs = [submit(tiny(**LABELLED, objective={"temperature": temperature})) for temperature in (2.0, 8.0)]
+    writer, heir, _ = held_while_it_labels(db, stage, *jobs)
+    stage.open_gate(LABELS_KEPT)
     wait_until(lambda: over(db, *jobs))
 
     assert [Told(db, job).state for job in jobs] == [State.SUCCEEDED] * 2
@@ -105,16 +101,22 @@ def test_of_two_jobs_at_once_one_labels_and_the_other_waits_for_it(two_workers, 
 
 
 def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_labels(
-    two_workers, submit, tiny, db, settings
+    two_workers, submit, tiny, db, settings, stage
 ):
-    jobs = [submit(tiny(**MANY_LABELS, objective={"temperature": temperature})) for temperature in (2.0, 8.0)]
-    writer, heir, trainer = held_while_it_labels(db, settings, *jobs)
+    stage.close_gate(LABELS_KEPT)
+    jobs = [submit(tiny(**LABELLED, objective={"temperature": temperature})) for temperature in (2.0, 8.0)]
+    writer, heir, trainer = held_while_it_labels(db, stage, *jobs)
     safe = count_of(settings.data_dir / "labels")
 
+    stage.close_gate(READY)  # for the next trainer of the one that is killed
     os.kill(trainer, signal.SIGKILL)
+    wait_until(lambda: any(heir in log_of(pid) for pid in stage.held()), "the one that waited has kept labels too")
+    more = count_of(settings.data_dir / "labels")
+    stage.open_gate(LABELS_KEPT)
+    stage.open_gate(READY)
     wait_until(lambda: over(db, *jobs))
 
-    assert safe > 0
+    assert 0 < safe < more
     assert Told(db, heir).state == Told(db, writer).state == State.SUCCEEDED
     assert labelled(db, heir)
     assert "labels_reused" not in Told(db, heir).codes()
@@ -124,44 +126,45 @@ def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_
 
 @pytest.mark.slow
 def test_a_job_whose_trainer_is_killed_again_and_again_is_not_given_up_while_each_has_kept_more_labels(
-    strict_worker, submit, tiny, db, settings
+    strict_worker, submit, tiny, db, settings, stage
 ):
-    job = submit(tiny(**MANY_LABELS | {"views": 50}))
-    safe = [killed_when_it_has_kept_more(db, settings, job) for _ in range(2)]
+    stage.close_gate(LABELS_KEPT)
+    job = submit(tiny(**LABELLED))
+    safe = [killed_when_it_has_kept_more(db, settings, stage, job) for _ in range(2)]
+    stage.open_gate(LABELS_KEPT)
     wait_until(lambda: over(db, job))
 
     assert 0 < safe[0] < safe[1]
     assert (Told(db, job).state, Told(db, job).attempt) == (State.SUCCEEDED, 3)
 
 
-def test_labels_of_an_earlier_attempt_are_no_progress_of_one_that_keeps_none(strict_worker, submit, tiny, db, settings):
-    job = submit(tiny(**MANY_LABELS))
-    safe = killed_when_it_has_kept_more(db, settings, job)
+def test_labels_of_an_earlier_attempt_are_no_progress_of_one_that_keeps_none(
+    strict_worker, submit, tiny, db, settings, stage, monkeypatch
+):
+    stage.close_gate(LABELS_KEPT)
+    job = submit(tiny(**LABELLED))
+    wait_until(stage.held)
+    monkeypatch.setenv("LABELS_ARE_KEPT_EVERY_SECONDS", "3600")  # for the next trainer
+    stage.close_gate(SHOWS_HOW_IT_LABELS)
+    safe = killed_when_it_has_kept_more(db, settings, stage, job)
 
-    labels = settings.data_dir / "labels"
-    wait_until(lambda: pid_that_has_mapped_a_draft(labels))
-    os.kill(pid_that_has_mapped_a_draft(labels), signal.SIGKILL)  # two seconds before it would keep any
+    (second,) = wait_until(stage.held, "it has labelled, on top of what it found")
+    os.kill(second, signal.SIGKILL)
     wait_until(lambda: over(db, job))
 
-    assert count_of(labels) == safe > 0, "it came to keep labels before it was killed"
+    assert count_of(settings.data_dir / "labels") == safe > 0, "it came to keep labels before it was killed"
     assert (Told(db, job).state, Told(db, job).attempt) == (State.FAILED, 2)
 
 
-def killed_when_it_has_kept_more(db, settings, job: str) -> int:
-    """End the job's trainer once it has kept labels, and said so; how many are safe."""
-    labels = settings.data_dir / "labels"
-    wait_until(lambda: pid_that_has_mapped_a_draft(labels))
-    trainer, found = pid_that_has_mapped_a_draft(labels), count_of(labels)
-    os.kill(trainer, signal.SIGSTOP)
-    time.sleep(CHUNK_SECONDS)  # so that its next batch is kept: its clock goes on
-    before = Told(db, job).progress
-    os.kill(trainer, signal.SIGCONT)
-    # What it says of its progress comes after what it says of the labels.
-    wait_until(lambda: count_of(labels) > found and Told(db, job).progress != before)
+def killed_when_it_has_kept_more(db, settings, stage: Stage, job: str) -> int:
+    """End the job's trainer once it has kept labels, and was heard to say so; how many are safe."""
+    (trainer,) = wait_until(stage.held)
+    stage.let_pass(trainer)
+    wait_until(stage.held)
+    wait_until(lambda: Told(db, job).stalls == 0, "it was heard")
     os.kill(trainer, signal.SIGKILL)
-    wait_until(lambda: pid_that_has_mapped_a_draft(labels) != trainer)
-    assert list(labels.glob("*.draft")), "it was too fast to be killed: give it more to label"
-    return count_of(labels)
+    wait_until(lambda: trainer not in stage.held())
+    return count_of(settings.data_dir / "labels")
 
 
 def count_of(labels: Path) -> int:
@@ -169,31 +172,10 @@ def count_of(labels: Path) -> int:
     return sum(int(count.read_text()) for count in labels.glob("*.count"))
 
 
-def held_while_it_labels(db, settings, *jobs: str) -> tuple[str, str, int]:
-    """The job that labels, its trainer stopped midway with labels safe; the job that waits; the stopped process."""
-    labels = settings.data_dir / "labels"
-    wait_until(lambda: pid_that_has_mapped_a_draft(labels))
-    trainer = pid_that_has_mapped_a_draft(labels)
-    os.kill(trainer, signal.SIGSTOP)
-    stopped = time.monotonic()
-    (writer,) = [job for job in jobs if job in os.readlink(f"/proc/{trainer}/fd/1")]  # its log
+def held_while_it_labels(db, stage: Stage, *jobs: str) -> tuple[str, str, int]:
+    """The job that labels, its trainer held with labels safe; the job that waits; the trainer."""
+    (trainer,) = wait_until(stage.held)
+    (writer,) = [job for job in jobs if job in log_of(trainer)]
     (heir,) = [job for job in jobs if job != writer]
     wait_until(lambda: "labels_awaited" in Told(db, heir).codes())
-    # Its clock went on: as soon as it goes on as well, it is time to make safe what it has.
-    wait_until(lambda: time.monotonic() - stopped > CHUNK_SECONDS)
-    os.kill(trainer, signal.SIGCONT)
-    while not list(labels.glob("*.count")):
-        assert time.monotonic() - stopped < 60
-    os.kill(trainer, signal.SIGSTOP)
-    assert list(labels.glob("*.draft")), "it was too fast to be held: give it more to label"
     return writer, heir, trainer
-
-
-def pid_that_has_mapped_a_draft(labels) -> int | None:
-    for process in os.listdir("/proc"):
-        if process.isdigit():
-            with contextlib.suppress(OSError):
-                maps = Path(f"/proc/{process}/maps").read_text()
-                if any(str(labels) in line and line.endswith(".draft") for line in maps.splitlines()):
-                    return int(process)
-    return None

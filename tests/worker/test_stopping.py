@@ -15,6 +15,8 @@ from kd.run import run
 from kd.spec import parse
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.offers import ENOUGH
+from tests.support.trainers import LABELS_KEPT
+from tests.support.waiting import HANG_SECONDS, wait_until
 from worker.attempt import supervise
 from worker.child import Child, Order
 from worker.reserve import Trainers
@@ -46,7 +48,7 @@ def warm() -> Iterator[Trainers]:
     """Trainers with one in reserve that has loaded torch: limits of a few seconds are for what comes then."""
     trainers = Trainers(keep_one_warm=True)
     trainers.warm_up()
-    assert isinstance(trainers._reserve.next_event(60), Ready)
+    assert isinstance(trainers._reserve.next_event(HANG_SECONDS), Ready)
     yield trainers
     trainers.close()
 
@@ -88,23 +90,31 @@ def test_a_worker_that_is_to_leave_lets_its_trainer_save_first(
     if also_its_trainer:  # systemd signals every process of a service
         trainers()[0].terminate()
     worker.stopping.set()
-    thread.join(timeout=30)
+    thread.join(HANG_SECONDS)
 
     job = wait_for(job_id, lambda job: job.state is State.QUEUED)
     assert job.checkpoint_step >= step_of(before)
     assert job.stalls == 0
 
 
+LABELLED = {"teacher": {"arch": "mlp", "epochs": 1}, "views": 8, "control": False, "epochs": 1}
+
+
 @ON_ONE_DATABASE
 def test_a_job_that_is_paused_while_labels_are_written_goes_on_with_those_it_has(
-    worker, submit, wait_for, tiny, db, settings
+    worker, submit, wait_for, tiny, db, settings, stage, monkeypatch
 ):
-    spec = tiny(teacher={"arch": "cnn", "epochs": 1}, augmentation={"strong": 2}, views=100, control=False, epochs=1)
-    job_id = submit(spec)
-    wait_for(job_id, lambda job: job.phase == "labelling")
+    monkeypatch.setenv("LABELS_ARE_KEPT_EVERY_SECONDS", "0")
+    stage.close_gate(LABELS_KEPT)
+    job_id = submit(tiny(**LABELLED))
+    wait_until(stage.held, "its trainer has kept labels, and is about to say so")
 
     with db.begin() as session:
         requests.pause(session, job_id)
+    for _ in range(3):  # the trainer is told before the beat that comes after the one that heard of it
+        lease = wait_for(job_id, lambda job: True).lease_expires_at
+        wait_for(job_id, lambda job, lease=lease: job.lease_expires_at != lease)
+    stage.open_gate(LABELS_KEPT)
     wait_for(job_id, lambda job: job.state is State.PAUSED)
     counts = [int(file.read_text()) for file in (settings.data_dir / "labels").glob("*.count")]
     with db.begin() as session:
@@ -114,6 +124,19 @@ def test_a_job_that_is_paused_while_labels_are_written_goes_on_with_those_it_has
     assert counts, "the labels so far are kept"
     assert counts[0] > 0
     assert job.state is State.SUCCEEDED, job.error
+
+
+def test_a_run_that_is_to_save_while_it_labels_makes_safe_what_it_has(tmp_path, tiny):
+    save_now, folders = threading.Event(), {"data_folder": tmp_path / "data", "label_folder": tmp_path / "labels"}
+
+    for event in run(tiny(**LABELLED), tmp_path / "out", save_now=save_now, **folders):
+        if event.event == "phase" and event.phase == "labelling":
+            save_now.set()
+        if event.event == "labels_kept":
+            break
+
+    (count,) = [int(file.read_text()) for file in (tmp_path / "labels").glob("*.count")]
+    assert 0 < event.count == count < 8 * 1295
 
 
 @ON_ONE_DATABASE
@@ -180,14 +203,14 @@ def test_a_request_to_stop_that_comes_when_all_is_trained_comes_too_late(tmp_pat
     child = Child()
     child.start(Order(spec=tiny(**SELDOM | {"epochs": 1}).model_dump(mode="json"), resume=None, **names))
 
-    while getattr(event := child.next_event(60), "phase", None) != "evaluating":
+    while getattr(event := child.next_event(HANG_SECONDS), "phase", None) != "evaluating":
         pass
     child.ask_to_stop()
-    while (next_event := child.next_event(60)) is not None:
+    while (next_event := child.next_event(HANG_SECONDS)) is not None:
         event = next_event
 
     assert isinstance(event, Finished)
-    child.kill_after(30)
+    child.kill_after(HANG_SECONDS)
     assert child.exit_code == 0
 
 

@@ -13,8 +13,9 @@ from jobs.log import events
 from jobs.states import State
 from tests.support.databases import SLOW_ON_POSTGRESQL
 from tests.support.offers import ENOUGH
+from tests.support.waiting import HANG_SECONDS, wait_until
+from worker import attempt, descendants, reserve
 from worker import child as children
-from worker import descendants, reserve
 from worker.attempt import supervise
 from worker.loop import work
 from worker.reserve import Trainers
@@ -98,7 +99,7 @@ def test_a_job_whose_claim_was_never_answered_is_given_back_without_a_stall(
     loop.start()
     ended = wait_for(job_id)
     worker.stopping.set()
-    loop.join(30)
+    loop.join(HANG_SECONDS)
 
     assert (held.state, held.lease_owner) == (State.RUNNING, "w1")
     assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
@@ -110,18 +111,20 @@ def test_a_job_whose_claim_was_never_answered_is_given_back_without_a_stall(
 
 @SLOW_ON_POSTGRESQL
 def test_a_worker_that_fenced_itself_gives_the_job_back_if_it_still_may(
-    idle, forgetful, submit, wait_for, long, db, settings
+    idle, forgetful, submit, wait_for, long, db, settings, trainers, monkeypatch
 ):
-    worker = replace(idle, db=forgetful, settings=settings.model_copy(update={"lease_seconds": 3.0}))
+    worker = replace(idle, db=forgetful, settings=settings)
     job_id = submit(long())
     thread = threading.Thread(target=supervise, args=(worker,))
     thread.start()
     wait_for(job_id, lambda job: job.checkpoint_step > 0)
 
-    forgetful.answer_after = 2.5  # more than 0.7 of the lease, less than all of it
+    forgetful.answers.clear()
+    monkeypatch.setattr(attempt, "SELF_FENCE", 1 / settings.lease_seconds)  # after a second, of an hour
+    wait_until(lambda: not trainers(), "it has ended its trainer")
+    forgetful.answers.set()
     wait_for(job_id, lambda job: job.state is State.QUEUED)
-    forgetful.answer_after = 0.0
-    thread.join(30)
+    thread.join(HANG_SECONDS)
 
     with db.read() as session:
         last = events.events_after(session, job_id, 0, 1_000)[-1]

@@ -13,6 +13,8 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from tests.support.waiting import HANG_SECONDS
+
 LIMIT = 1_000_000
 
 
@@ -37,22 +39,20 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
 
 
 def test_a_body_that_says_it_is_too_large_is_refused_unread(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
         connection.sendall(
             b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10000000\r\n\r\n"
         )
 
-        began = time.monotonic()
-        status, problem = read_answer(connection)
+        status, problem = read_answer(connection)  # of the body not a byte has been sent
 
         assert (status, problem["code"]) == (413, "body_too_large")
         assert str(LIMIT) in problem["detail"]
-        assert time.monotonic() - began < 1
         assert connection.recv(1) == b"", "the server closes a connection that it cannot use any more"
 
 
 def test_a_chunked_body_without_end_is_refused_at_the_limit(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
         connection.sendall(
             b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
@@ -67,7 +67,7 @@ def test_a_chunked_body_without_end_is_refused_at_the_limit(port: int) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_client_that_writes_everything_before_it_reads_sees_the_answer(port: int, chunked: bool) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_SECONDS)
     body = b'{"mode": "train", "name": "' + b"x" * 10_000_000 + b'"}'
 
     content = (body[start : start + 100_000] for start in range(0, len(body), 100_000)) if chunked else body
@@ -80,7 +80,7 @@ def test_a_client_that_writes_everything_before_it_reads_sees_the_answer(port: i
 
 def test_a_body_at_the_limit_is_read(port: int) -> None:
     job = b'{"mode": "train", "config": {}}'
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_SECONDS)
 
     connection.request("POST", "/jobs", job + b" " * (LIMIT - len(job)), {"Content-Type": "application/json"})
 
@@ -88,7 +88,7 @@ def test_a_body_at_the_limit_is_read(port: int) -> None:
 
 
 def test_a_large_body_where_none_is_read_breaks_nothing(port: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_SECONDS)
     for path, status in (("/healthz", 405), ("/nothing", 404), ("/jobs", 415)):
         connection.request("POST", path, iter([b"x" * 100_000] * 5), encode_chunked=True)
         answer = connection.getresponse()

@@ -22,7 +22,8 @@ from jobs.tables import Delivery
 from jobs.webhooks import deliveries, subscriptions
 from jobs.webhooks.deliveries import LEASE
 from kd.spec import parse
-from tests.support.receiving import Receiver, until
+from tests.support.receiving import Receiver
+from tests.support.waiting import wait_until
 
 SECOND = timedelta(seconds=1)
 LOOPBACK = "127.0.0.0/8"
@@ -105,7 +106,7 @@ def test_a_job_is_told_of_event_by_event_once_each_and_in_order(
         worker.record(claim, events=[{"type": "evaluated", "data": {"step": step, "top1": "NaN"}}])
         worker.publish(claim, b"student", step=step)
     worker.release(claim, State.SUCCEEDED)
-    until(lambda: len(delivered(client, webhook)) == 10)
+    wait_until(lambda: len(delivered(client, webhook)) == 10)
 
     events = client.get(job["urls"]["events"]).json()["data"]
     messages = [received.verified(webhook["secret"]) for received in receiver.got]
@@ -141,7 +142,7 @@ def test_a_signature_is_of_this_message_and_this_secret_only(
     webhook = client.post("/webhooks", json={"url": receiver.url()}).json()
     other = client.post("/webhooks", json={"url": "https://hooks.example/"}).json()
     submit()
-    until(lambda: receiver.got)
+    wait_until(lambda: receiver.got)
     (received,) = receiver.got
 
     assert received.verified(webhook["secret"])["type"] == "job.state.queued"
@@ -182,7 +183,7 @@ def test_what_was_delivered_is_sent_once_more_when_somebody_asks(
 ) -> None:
     webhook = client.post("/webhooks", json={"url": receiver.url()}).json()
     submit()
-    until(lambda: delivered(client, webhook))
+    wait_until(lambda: delivered(client, webhook))
     (row,) = delivered(client, webhook)
 
     again = client.post(row["urls"]["redeliver"])
@@ -190,7 +191,7 @@ def test_what_was_delivered_is_sent_once_more_when_somebody_asks(
     assert again.status_code == 202
     assert (again.json()["state"], again.json()["id"]) == ("pending", row["id"])
     assert again.json()["next_try_at"] is not None
-    until(lambda: len(receiver.got) == 2 and delivered(client, webhook))
+    wait_until(lambda: len(receiver.got) == 2 and delivered(client, webhook))
     assert [received.id for received in receiver.got] == [row["id"]] * 2
     assert receiver.got[0].body == receiver.got[1].body
     for unknown in ("dlv_01ARZ3NDEKTSV4RRFFQ69G5FAV", "nothing"):
@@ -438,13 +439,13 @@ def test_a_slow_receiver_holds_up_nobody_else(
             add()
         # Its claims are by the database's clock, which the test's may be a little ahead of.
         sender.start()
-        until(lambda: [row.state for row in log(quick_id)] == ["delivered"] * 5)
+        wait_until(lambda: [row.state for row in log(quick_id)] == ["delivered"] * 5)
 
         assert {row.state for row in log(slow_id)} == {"pending"}
         assert len(slow.got) <= AT_ONCE_TO_ONE
         assert slow.hold is not None
         slow.hold.set()
-        until(lambda: [row.state for row in log(slow_id)] == ["delivered"] * 5)
+        wait_until(lambda: [row.state for row in log(slow_id)] == ["delivered"] * 5)
     sender.close()
     assert len({received.id for received in slow.got}) == len(slow.got) == 5
 
@@ -458,11 +459,11 @@ def test_however_many_are_slow_a_quick_one_is_not(
         add()
         add()
         sender.start()
-        until(lambda: len(slow.got) > MANY)
+        wait_until(lambda: len(slow.got) > MANY)
 
         quick_id, _ = hook()
         add()
-        until(lambda: [row.state for row in log(quick_id)] == ["delivered"])
+        wait_until(lambda: [row.state for row in log(quick_id)] == ["delivered"])
 
         assert slow.hold is not None
         slow.hold.set()
@@ -489,7 +490,7 @@ def test_servers_share_the_work_and_send_nothing_twice(
         with db.begin() as session:
             leases.release(session, claim, State.SUCCEEDED)
 
-    until(lambda: [row.state for row in log(webhook_id)] == ["delivered"] * 5 * 8)
+    wait_until(lambda: [row.state for row in log(webhook_id)] == ["delivered"] * 5 * 8)
     sender.close()
     other.close()
 

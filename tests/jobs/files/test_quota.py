@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from jobs.errors import NoRoom
 from jobs.files import quota
 from jobs.queue import delete, find
 from jobs.settings import Settings
+from tests.support.waiting import wait_until
 
 # More than any disk has.
 TOO_MUCH = 10**18
@@ -46,10 +46,7 @@ def becomes(refusal) -> Callable[[Settings, bool], bool]:
     """Whether new jobs are refused, or not any more, after a while: the sum may be a moment old."""
 
     def becomes(settings: Settings, refused: bool) -> bool:
-        give_up = time.monotonic() + 30
-        while (refusal(settings) is not None) != refused and time.monotonic() < give_up:
-            time.sleep(0.01)
-        return (refusal(settings) is not None) == refused
+        return wait_until(lambda: (refusal(settings) is not None) == refused)
 
     return becomes
 

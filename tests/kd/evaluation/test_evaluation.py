@@ -218,10 +218,12 @@ def test_latency_is_that_of_a_forward():
         def forward(self, x: Tensor) -> Tensor:
             assert x.shape == (4, 1, 8, 8)
             assert not self.training
+            began = time.perf_counter()
             time.sleep(0.01)
+            took.append(time.perf_counter() - began)
             return x
 
-    model = Sleepy().train()
+    model, took = Sleepy().train(), []
 
-    assert 0.01 <= latency(model, (1, 8, 8), "cpu", 4, seconds=0.1) < 0.1
+    assert min(took, default=0.01) <= latency(model, (1, 8, 8), "cpu", 4, seconds=0.1) <= 2 * max(took)
     assert model.training

@@ -72,6 +72,7 @@ def one(tmp_path: Path) -> int:
 
 
 def test_a_table_is_listed_with_what_its_manifest_says_and_all_that_it_takes(tmp_path):
+    before = time.time()
     write(tmp_path, 7, used_seconds_ago=50)
 
     entry = cache.entry(tmp_path, id_of(7))
@@ -80,7 +81,7 @@ def test_a_table_is_listed_with_what_its_manifest_says_and_all_that_it_takes(tmp
     assert (entry.id, entry.state) == (id_of(7), State.COMPLETE)
     assert entry.bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
     assert entry.bytes == pytest.approx(cache.table_bytes(SHAPE, len(COLUMNS)), abs=2_000)
-    assert time.time() - entry.used_at.timestamp() == pytest.approx(50, abs=5)
+    assert before - 51 < entry.used_at.timestamp() < time.time() - 49
     assert entry.manifest is not None
     assert (entry.manifest.teacher_arch, entry.manifest.dataset_name) == ("cnn", "mnist5k")
     assert (entry.manifest.shape, entry.manifest.view_parameters.columns) == (SHAPE, COLUMNS)
@@ -263,10 +264,15 @@ def test_a_lock_has_one_holder_even_if_holders_delete_its_file(tmp_path):
         """
 from kd.labels import cache
 
-folder, until = Path(sys.argv[1]), time.time() + 1
+folder = Path(sys.argv[1])
+
+def turns():
+    return (folder / "held").stat().st_size
+
+(folder / "held").touch()
 
 def play():
-    while time.time() < until:
+    while turns() < 400:
         with cache.try_lock(folder / "x.npy") as mine:
             if mine:
                 os.mkdir(folder / "inside")  # fails if somebody else is inside
@@ -283,14 +289,13 @@ for _ in range(4):
         os._exit(0)
     players.append(player)
 assert [os.waitpid(player, 0)[1] for player in players] == [0] * 4
-assert (folder / "held").stat().st_size > 20
 """,
         tmp_path,
     )
 
 
 def test_processes_that_write_read_evict_and_delete_at_once_never_see_a_wrong_table(tmp_path):
-    """For three seconds, while some of them are killed at any point."""
+    """Some of them are killed, at any point."""
     in_processes(
         """
 import numpy as np
@@ -345,9 +350,8 @@ def start(seed):
         os._exit(1)
     return player
 
-until, seed = time.time() + 3, 4
-players = [start(number) for number in range(4)]
-while time.time() < until:
+seed, players = 4, [start(number) for number in range(4)]
+for _ in range(50):
     time.sleep(random.random() / 10)
     victim = players.pop(0)
     assert os.waitpid(victim, os.WNOHANG) == (0, 0), "it had failed by itself"

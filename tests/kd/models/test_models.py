@@ -1,5 +1,6 @@
 """Every architecture builds, takes every shape of image, and costs what the literature says."""
 
+import re
 import subprocess
 import sys
 
@@ -43,8 +44,9 @@ def test_our_own_networks_take_every_shape_of_image(arch):
         assert_it_sorts_images(arch, shape)
 
 
-def test_every_network_of_torchvision_takes_a_small_image():
-    for number, arch in enumerate(TORCHVISION):
+def test_a_network_of_every_family_of_torchvision_takes_a_small_image():
+    families = {re.match(r"torchvision/[a-z]+", arch)[0]: arch for arch in reversed(TORCHVISION)}
+    for number, arch in enumerate(families.values()):
         assert_it_sorts_images(arch, SHAPES[number % len(SHAPES)])
 
 

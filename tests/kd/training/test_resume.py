@@ -1,13 +1,12 @@
 """Runs that are killed without warning, again and again, in every phase: they end as if nothing had happened."""
 
 import random
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.support.running import Run, wait_until
+from tests.support.running import Halt, Run
 
 CONFIG = {
     "dataset": "digits",
@@ -33,9 +32,9 @@ KILLS = 12
 ORDER = ("teacher", "labelling", "student", "control", "evaluating")
 
 
-def reached(aim: str, run: Run) -> bool:
+def soon_after(aim: str, chance: random.Random) -> Halt:
     # In rounds the student is announced before the first labelling; it has begun when it was first evaluated.
-    return any(event["phase"] == aim for event in run.events("evaluated" if aim == "student" else "phase"))
+    return Halt("evaluated" if aim == "student" else "phase", aim, after_seconds=chance.uniform(0, 0.05))
 
 
 def aims(undisturbed: Run, kills: int, chance: random.Random) -> list[str]:
@@ -69,10 +68,9 @@ def test_killed_at_random_moments_in_every_phase_a_run_ends_with_the_same_weight
 
     resume, killed = None, []
     for number, aim in enumerate(aims(whole, KILLS, chance)):
-        run = Run(spec, tmp_path / str(number), data=data, labels=tmp_path / "labels", resume=resume)
-        wait_until(lambda run=run, aim=aim: reached(aim, run) or not run.process.is_alive())
-        time.sleep(chance.uniform(0, 0.05))
-        if run.kill():  # else it was faster, or had that phase behind it; the next one starts from before
+        folders = {"data": data, "labels": tmp_path / "labels"}
+        run = Run(spec, tmp_path / str(number), **folders, resume=resume, halt=soon_after(aim, chance))
+        if run.was_killed():  # else it was faster, or had that phase behind it; the next one starts from before
             killed.append(run.events("phase", "step", "evaluated")[-1]["phase"])
             resume = run.newest_resume or resume
     last = Run(spec, tmp_path / "last", data=data, labels=tmp_path / "labels", resume=resume)

@@ -1,0 +1,139 @@
+"""Where a test wants the trainers: they wait before they say something, until it lets them go on, or they die there."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tests.support.waiting import wait_until
+
+# Every Python that has its folder on PYTHONPATH runs this first. What it does to trainers is up to the files beside it:
+# a gate holds all who come to it until it is gone, a trap works once.
+SITE = """
+import io, os, pathlib, signal, sys, time
+
+HERE = pathlib.Path(__file__).parent
+
+
+def is_closed(gate, line):
+    try:
+        return gate.read_text() in line
+    except OSError:
+        return False
+
+
+def wait_at_gates(line):
+    held, may_pass = HERE / f"{os.getpid()}.held", HERE / f"{os.getpid()}.pass"
+    while any(is_closed(gate, line) for gate in HERE.glob("*.gate")):
+        held.touch()
+        if may_pass.exists():
+            held.unlink()
+            may_pass.unlink()
+            return
+        time.sleep(0.01)
+    held.unlink(missing_ok=True)
+
+
+def spring(where):
+    try:
+        armed = (HERE / "trap").read_text() == where
+        if armed:
+            os.rename(HERE / "trap", HERE / "sprung")
+    except OSError:
+        return False
+    return armed
+
+
+class Voice(io.TextIOWrapper):
+    def write(self, text):
+        line = text.replace('": "', '":"')
+        if '"event":"finished"' in line and spring("before its last word"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        wait_at_gates(line)
+        return super().write(text)
+
+
+def fsync(descriptor):
+    if ".resume.pt." in os.readlink(f"/proc/self/fd/{descriptor}") and spring("in a checkpoint"):
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    write_to_disk(descriptor)
+
+
+def fdopen(descriptor, mode="r", *more, **named):
+    if mode != "w":
+        return open_descriptor(descriptor, mode, *more, **named)
+    return Voice(open(descriptor, "wb"), encoding="utf-8", line_buffering=True)
+
+
+if "worker.trainer" in sys.orig_argv:
+    write_to_disk, open_descriptor = os.fsync, os.fdopen
+    os.fsync, os.fdopen = fsync, fdopen
+    if seconds := os.environ.get("LABELS_ARE_KEPT_EVERY_SECONDS"):
+        from kd.labels import labelling
+
+        labelling.CHUNK_SECONDS = float(seconds)
+"""
+
+# Words of a line that a trainer says, to close a gate before it.
+READY = '"event":"ready"'
+LABELS_KEPT = '"event":"labels_kept"'
+SHOWS_HOW_IT_LABELS = '"event":"step","phase":"labelling"'
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The folder that all trainers of a test have on PYTHONPATH."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "sitecustomize.py").write_text(SITE)
+
+    def close_gate(self, words: str) -> None:
+        """From now on trainers wait before they say a line with these words in it."""
+        draft = self._gate(words).with_suffix(".draft")
+        draft.write_text(words)
+        draft.rename(self._gate(words))
+
+    def open_gate(self, words: str) -> None:
+        self._gate(words).unlink()
+
+    def let_pass(self, pid: int) -> None:
+        """One trainer, one line."""
+        passing = self.folder / f"{pid}.pass"
+        passing.touch()
+        wait_until(lambda: not passing.exists(), f"{pid} has passed")
+
+    def _gate(self, words: str) -> Path:
+        return self.folder / f"{words.encode().hex()}.gate"
+
+    def held(self) -> list[int]:
+        """The trainers that wait at a gate."""
+        pids = [int(file.stem) for file in self.folder.glob("*.held")]
+        return [pid for pid in pids if _is_a_trainer(pid)]
+
+    def set_trap(self, where: Literal["in a checkpoint", "before its last word"]) -> None:
+        """The next trainer that comes there is killed: halfway through a resume file, or before it says `finished`."""
+        (self.folder / "sprung").unlink(missing_ok=True)
+        draft = self.folder / "trap.draft"
+        draft.write_text(where)
+        draft.rename(self.folder / "trap")
+
+    @property
+    def trap_has_sprung(self) -> bool:
+        return (self.folder / "sprung").exists()
+
+
+def _is_a_trainer(pid: int) -> bool:
+    """One that still runs: a zombie has no command line."""
+    try:
+        return b"worker.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def log_of(pid: int) -> str:
+    """Where what a trainer prints goes, which names its job and attempt."""
+    return os.readlink(f"/proc/{pid}/fd/1")
