@@ -63,7 +63,7 @@ def test_a_beat_that_was_held_up_lists_no_worker_that_has_left(settings, listed,
             beats_on.wait(HANG_SECONDS)
 
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(heartbeat.room, "trouble", look)
+    monkeypatch.setattr(heartbeat.quota, "trouble", look)
     worker = make_worker(settings)
     with at_work(worker):
         assert held.wait(HANG_SECONDS)

@@ -14,8 +14,8 @@ from jobs.states import State
 from tests.support.databases import SLOW_ON_POSTGRESQL
 from tests.support.offers import ENOUGH
 from tests.support.waiting import HANG_SECONDS, wait_until
-from worker import attempt, descendants, reserve
 from worker import child as children
+from worker import descendants, lease, reserve
 from worker.attempt import supervise
 from worker.loop import work
 from worker.reserve import Trainers
@@ -120,7 +120,7 @@ def test_a_worker_that_fenced_itself_gives_the_job_back_if_it_still_may(
     wait_for(job_id, lambda job: job.checkpoint_step > 0)
 
     forgetful.answers.clear()
-    monkeypatch.setattr(attempt, "SELF_FENCE", 1 / settings.lease_seconds)  # after a second, of an hour
+    monkeypatch.setattr(lease, "SELF_FENCE", 1 / settings.lease_seconds)  # after a second, of an hour
     wait_until(lambda: not trainers(), "it has ended its trainer")
     forgetful.answers.set()
     wait_for(job_id, lambda job: job.state is State.QUEUED)
