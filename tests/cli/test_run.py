@@ -50,7 +50,7 @@ def test_a_run_that_was_interrupted_goes_on_to_the_end(spec, tmp_path):
         time.sleep(0.01)
 
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate()
+    said, _ = process.communicate(timeout=20)
     again = subprocess.run(many_epochs, env=ENVIRONMENT, capture_output=True, text=True)
     resumed = subprocess.run(
         [*KD, "run", "--resume", *options, "--json"], env=ENVIRONMENT, capture_output=True, text=True, check=True

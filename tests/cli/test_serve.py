@@ -123,7 +123,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_until_gone(pid: int, seconds: float = 60) -> None:
+def wait_until_gone(pid: int, seconds: float = 10) -> None:
     give_up = time.monotonic() + seconds
     while is_alive(pid):
         assert time.monotonic() < give_up, f"process {pid} is still there"

@@ -28,14 +28,14 @@ def watch(tmp_path):
             )
             watching.append(self)
 
-        def until(self, words, seconds=60):
+        def until(self, words, seconds=20):
             give_up = time.monotonic() + seconds
             while words not in self.said.read_text():
                 assert time.monotonic() < give_up, f"never said {words!r}, but {self.said.read_text()}"
                 time.sleep(0.05)
 
         def end(self):
-            return self.process.wait(60), self.said.read_text()
+            return self.process.wait(20), self.said.read_text()
 
     yield Watching
     for one in watching:
