@@ -17,6 +17,7 @@ from jobs.tables import FileKind
 from jobs.upkeep import Upkeep
 from jobs.workers import roster
 from jobs.workers.needs import Offer
+from tests.support.waiting import HANG_SECONDS
 
 
 def test_a_job_of_a_silent_worker_is_queued_again_and_rung_for(
@@ -30,7 +31,7 @@ def test_a_job_of_a_silent_worker_is_queued_again_and_rung_for(
 
     Upkeep(app.state.database, notifier, app.state.settings).run_once()
 
-    notifier.close(timeout_seconds=10)
+    notifier.close(timeout_seconds=HANG_SECONDS)
     shown = client.get(job["urls"]["self"]).json()
     assert (shown["status"], shown["attempt"], shown["worker"]) == ("queued", 1, None)
     with redis.Redis.from_url(valkey_url) as broker:
@@ -49,7 +50,7 @@ def test_what_waits_is_rung_for_when_a_worker_is_idle_and_not_for_days_on_end_wh
                 roster.beat(session, roster.Self("w1", "host", 7, "1.0", Offer(gpus=0, memory_bytes=10**9)))
         notifier = Notifier(valkey_url)
         Upkeep(app.state.database, notifier, app.state.settings).run_once()
-        notifier.close(timeout_seconds=10)
+        notifier.close(timeout_seconds=HANG_SECONDS)
         with redis.Redis.from_url(valkey_url) as broker:
             rung.append(broker.llen("stillhouse:celery"))
 

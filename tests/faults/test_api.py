@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.place import QUICK
 from tests.support.deployed import TINY
+from tests.support.waiting import HANG_SECONDS
 
 
 def test_a_job_whose_api_was_killed_before_it_rang_starts_all_the_same(place):
@@ -41,4 +42,4 @@ def test_whoever_asks_again_with_the_same_key_because_the_api_was_killed_gets_th
 def ask(place, label: str, key: str | None = None) -> httpx2.Response:
     body = {"mode": "train", "config": TINY | QUICK, "labels": {"test": label}}
     headers = {} if key is None else {"Idempotency-Key": key}
-    return httpx2.post(f"{place.on.url}/jobs", json=body, headers=headers, trust_env=False, timeout=30)
+    return httpx2.post(f"{place.on.url}/jobs", json=body, headers=headers, trust_env=False, timeout=HANG_SECONDS)

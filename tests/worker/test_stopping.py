@@ -149,7 +149,7 @@ def test_a_pause_that_is_taken_back_in_time_or_too_late_leaves_the_job_to_be_run
     with db.begin() as session:
         requests.resume(session, job_id)
 
-    assert wait_for(job_id, lambda job: job.checkpoint_step > 40).state is State.RUNNING
+    wait_for(job_id, lambda job: job.checkpoint_step > 40 and job.state is State.RUNNING)
 
 
 # Those who guide, and what is said while they prepare a round: the moment at which the test asks to stop.

@@ -223,8 +223,10 @@ INDEXES = {
 UPGRADERS = """
 import os
 import sys
+from jobs.database import engine as database
 from jobs.database import migrate
-from jobs.database.engine import Sessions, connect
+
+database.BUSY_SECONDS = 600  # how long the last of them waits for SQLite's lock is the machine's affair
 
 url, processes = sys.argv[1], int(sys.argv[2])
 start, go = os.pipe()
@@ -233,9 +235,9 @@ if all(os.fork() for _ in range(processes)):
     sys.exit(max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(processes)))
 os.close(go)
 os.read(start, 1)
-engine = connect(url)
+engine = database.connect(url)
 migrate.upgrade(engine)
-assert migrate.is_current(Sessions(engine))
+assert migrate.is_current(database.Sessions(engine))
 """
 
 
