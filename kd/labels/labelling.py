@@ -125,6 +125,7 @@ def secure_table(run: Run, path: Path, views: int, lock: ExitStack) -> Generator
 def view_parameters(run: Run, views: int) -> NDArray[np.int32]:
     """What each view of the table shows, as `kd.views.plan.columns` names it: int32 [N, V, P]."""
     viewer, image_N = run.train.viewer, torch.arange(len(run.train))
+    # Written down although they could be computed: whoever reads the table elsewhere need not have this code.
     parameters_NVP = np.empty((len(image_N), views, len(columns(run.plan))), np.int32)
     for view in range(views):
         parameters_NVP[:, view] = viewer.parameters(image_N, torch.full_like(image_N, view)).cpu().numpy()
@@ -187,6 +188,7 @@ def with_steps(
 ) -> Iterator[Step | LabelsKept]:
     """Say how labelling goes. Of the run's `planned` labels, `before` belong to earlier tables."""
     log.begin_counting()
+    # What an attempt finds done is no speed of this one: counting begins at `start`.
     reported, now = start, start
     for news in written:
         if isinstance(news, LabelsKept):
@@ -211,6 +213,7 @@ def with_saves(
         alone = run.team.size == 1
         due = time.monotonic() - began >= CHUNK_SECONDS or log.is_asked_to_save
         if due if alone else number % CHUNK_BATCHES == 0:
+            # A count may only name labels that are in the file, also those of the others.
             run.team.wait()
             if run.team.leads:
                 table.keep(path, table_NVC, now)
@@ -222,6 +225,7 @@ def with_saves(
 
 def digest(arch: str, state: State) -> str:
     """What a model is, as a sha256: its architecture and every weight."""
+    # By value, not by file: the teacher of another job, or trained a second time to the same weights, is the same one.
     content = hashlib.sha256(arch.encode())
     for name, tensor in state.items():
         content.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())

@@ -53,10 +53,12 @@ class Objective(nn.Module):
         Under a mix the soft label needs no care: it is what the teacher says of the mixed image.
         """
         hard = cross_entropy(student_BC, labels_B, mix)
+        # Not a soft weight of 0: teacher and control learn from labels in full, whatever the student's weights are.
         if self.wanted is None or answer is None:
             return Parts(hard, hard.detach(), torch.zeros_like(hard))
         method, temperature = METHODS[self.wanted.method], self.wanted.temperature
         soft = method(student_BC, answer.logits_BC, labels_B, temperature=temperature)
+        # The parts are shown as they are, unweighted: so they can be compared between runs with other weights.
         total = self.wanted.hard_weight * hard + self.wanted.soft_weight * soft
         return Parts(total, hard.detach(), soft.detach())
 
@@ -66,6 +68,7 @@ def cross_entropy(student_BC: Tensor, labels_B: Tensor, mix: Mix | None = None) 
     with autocast_off(student_BC):
         if mix is None:
             return F.cross_entropy(exact(student_BC), labels_B)
+        # As two losses and not one soft target: the same by linearity, and no [B, C] of targets has to be made.
         own_B = F.cross_entropy(exact(student_BC), labels_B, reduction="none")
         other_B = F.cross_entropy(exact(student_BC), mix.partner_B, reduction="none")
         return torch.lerp(other_B, own_B, mix.share_B.to(own_B)).mean()
