@@ -45,7 +45,7 @@ class LabelTable(BaseModel):
 
     id: str
     object: Literal["label_table"]
-    status: cache.State
+    status: cache.TableState
     size: Annotated[int, Field(description="bytes that it takes on disk, all in all")]
     teacher_arch: str | None
     teacher_digest: str | None

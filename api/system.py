@@ -11,7 +11,7 @@ from api.http import pages
 from api.http.problems import NoSuchMode, NotReady
 from api.jobs.body import SUBMISSIONS
 from jobs.database import migrate
-from kd.models.catalog import CIFAR_RESNETS, MODELS, SMALL, TORCHVISION, WIDE_RESNETS
+from kd.models.catalog import FAMILY_OF, MODELS
 
 
 class Model(BaseModel):
@@ -24,16 +24,8 @@ class Health(BaseModel):
     status: Literal["ok", "ready"]
 
 
-FAMILIES = {
-    "small": SMALL,
-    "cifar_resnet": CIFAR_RESNETS,
-    "wide_resnet": WIDE_RESNETS,
-    "torchvision": TORCHVISION,
-}
-
-
 def model(name: str) -> Model:
-    return Model(object="model", name=name, family=next(family for family, known in FAMILIES.items() if name in known))
+    return Model(object="model", name=name, family=FAMILY_OF[name])
 
 
 router = APIRouter(tags=["system"])

@@ -38,7 +38,7 @@ _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _FILE = re.compile(rf"\.?({_ID.pattern})\..+", re.ASCII)
 
 
-class State(StrEnum):
+class TableState(StrEnum):
     """A draft that nobody writes is abandoned, until somebody goes on with it."""
 
     COMPLETE = "complete"
@@ -84,7 +84,7 @@ class Entry:
     """A table in the cache, or what is there of it. `manifest` is there exactly if it is complete."""
 
     id: str
-    state: State
+    state: TableState
     sizes: Mapping[str, int]  # each file's, by its name
     created_at: datetime  # when its labelling began
     used_at: datetime
@@ -259,9 +259,9 @@ def _is_there(lock: IO[Any]) -> bool:
 
 
 def _may_go(entry: Entry) -> bool:
-    if entry.state is State.ABANDONED:
+    if entry.state is TableState.ABANDONED:
         return time.time() - entry.used_at.timestamp() > DRAFT_SECONDS
-    return entry.state is State.COMPLETE
+    return entry.state is TableState.COMPLETE
 
 
 def _files(folder: Path) -> dict[str, dict[str, os.stat_result]]:
@@ -283,12 +283,12 @@ def _is_more_than_a_lock(files: Mapping[str, os.stat_result]) -> bool:
 def _entry(folder: Path, table_id: str, files: Mapping[str, os.stat_result]) -> Entry:
     times = [facts.st_mtime for facts in files.values()]
     created, used = min(times), max(times)
-    manifest, state = None, State.COMPLETE
+    manifest, state = None, TableState.COMPLETE
     if {table_id + suffix for suffix in (ARRAY, PARAMETERS, MANIFEST)} <= files.keys():
         manifest = read_manifest(folder / (table_id + MANIFEST))
         used = files[table_id + MANIFEST].st_mtime
     if manifest is None:
-        state = State.BEING_WRITTEN if _is_held(folder / (table_id + LOCK)) else State.ABANDONED
+        state = TableState.BEING_WRITTEN if _is_held(folder / (table_id + LOCK)) else TableState.ABANDONED
     return Entry(
         id=table_id,
         state=state,

@@ -1,5 +1,7 @@
 """The architectures there are, by name: the API answers questions about names without loading a single model."""
 
+from dataclasses import dataclass
+
 SMALL = ("mlp", "cnn", "cnn_small")
 CIFAR_RESNETS = (
     *(f"resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110)),
@@ -21,4 +23,21 @@ swin_s swin_t swin_v2_b swin_v2_s swin_v2_t vgg11 vgg11_bn vgg13 vgg13_bn vgg16 
 vit_b_32 vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
 """
 TORCHVISION = tuple(f"torchvision/{name}" for name in _TORCHVISION.split())
-MODELS: tuple[str, ...] = (*SMALL, *CIFAR_RESNETS, *WIDE_RESNETS, *TORCHVISION)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Architectures that one module builds: its `build(arch, classes, shape)`."""
+
+    module: str
+    archs: tuple[str, ...]
+
+
+FAMILIES = {
+    "small": Family("kd.models.small", SMALL),
+    "cifar_resnet": Family("kd.models.resnet", CIFAR_RESNETS),
+    "wide_resnet": Family("kd.models.wrn", WIDE_RESNETS),
+    "torchvision": Family("kd.models.torchvision", TORCHVISION),
+}
+FAMILY_OF = {arch: name for name, family in FAMILIES.items() for arch in family.archs}
+MODELS = tuple(FAMILY_OF)

@@ -3,6 +3,8 @@
 Everything is computed in fp32 with autocast off (float64 stays float64), and the teacher is never trained here.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +24,10 @@ def kd(student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, *, temperature:
         # "batchmean" is the KL; "mean" would also divide by the number of classes.
         kl = F.kl_div(log_student_BC, log_teacher_BC, log_target=True, reduction="batchmean")
         return kl * temperature**2
+
+
+METHODS: dict[str, Callable[..., Tensor]] = {"kd": kd}
+"""What a spec may name: `(student_BC, teacher_BC, labels_B, *, temperature)` to a loss."""
 
 
 def exact(logits_BC: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """What a model is told to care about: the labels, and the teacher's answer if there is a teacher."""
 
-from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import torch
@@ -8,13 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd import spec
-from kd.objectives import logits
-from kd.objectives.logits import autocast_off, exact
+from kd.objectives.logits import METHODS, autocast_off, exact
 from kd.views.mixup import Mix
 
 # Shapes: B = batch, C = classes.
-
-METHODS: dict[str, Callable[..., Tensor]] = {"kd": logits.kd}
 
 
 class Answer(NamedTuple):

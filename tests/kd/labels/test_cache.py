@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kd.labels import cache, table
-from kd.labels.cache import LabelCacheFull, NoSuchTable, State, TableBusy
+from kd.labels.cache import LabelCacheFull, NoSuchTable, TableBusy, TableState
 
 SHAPE, COLUMNS = (10, 2, 3), ("top", "left", "flip")
 FACTS = {
@@ -78,7 +78,7 @@ def test_a_table_is_listed_with_what_its_manifest_says_and_all_that_it_takes(tmp
     entry = cache.entry(tmp_path, id_of(7))
 
     assert [entry] == cache.entries(tmp_path)
-    assert (entry.id, entry.state) == (id_of(7), State.COMPLETE)
+    assert (entry.id, entry.state) == (id_of(7), TableState.COMPLETE)
     assert entry.bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
     assert entry.bytes == pytest.approx(cache.table_bytes(SHAPE, len(COLUMNS)), abs=2_000)
     assert before - 51 < entry.used_at.timestamp() < time.time() - 49
@@ -108,15 +108,15 @@ def test_a_table_without_a_manifest_of_ours_is_an_abandoned_draft(tmp_path, cont
 
     [entry] = cache.entries(tmp_path)
 
-    assert (entry.state, entry.manifest) == (State.ABANDONED, None)
+    assert (entry.state, entry.manifest) == (TableState.ABANDONED, None)
 
 
 def test_a_draft_is_being_written_while_its_lock_is_held_and_abandoned_after(tmp_path):
     path = draft(tmp_path, 1)
 
     with table.try_to_write(path):
-        assert cache.entry(tmp_path, id_of(1)).state is State.BEING_WRITTEN
-    assert cache.entry(tmp_path, id_of(1)).state is State.ABANDONED
+        assert cache.entry(tmp_path, id_of(1)).state is TableState.BEING_WRITTEN
+    assert cache.entry(tmp_path, id_of(1)).state is TableState.ABANDONED
 
 
 def test_the_table_used_last_comes_first_and_reading_is_a_use(tmp_path):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kd import spec
-from kd.objectives.logits import kd
-from kd.objectives.objective import METHODS, Answer, Objective, cross_entropy
+from kd.objectives.logits import METHODS, kd
+from kd.objectives.objective import Answer, Objective, cross_entropy
 
 # The golden input of the design: B=4, C=6.
 ROW, COLUMN = torch.arange(4, dtype=torch.float64)[:, None], torch.arange(6, dtype=torch.float64)[None]
