@@ -4,6 +4,11 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from tests.support.served import client as client
+from tests.support.served import own_server as own_server
+from tests.support.served import server as server
+from tests.support.served import server_with_worker as server_with_worker
+from tests.support.served import worker as worker
 
 
 @pytest.fixture
