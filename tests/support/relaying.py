@@ -21,6 +21,9 @@ class Relay:
         """So many answers are lost: the server has given them, and the connection breaks."""
         self.refusals = 0
         """So many connections end with a 503 before the server hears of them."""
+        self.stall_after: int | None = None
+        """Of the next answer only so many bytes come through, and nothing more until the connection is broken."""
+        self.stalled, self._broken = threading.Event(), threading.Event()
         self.requests: list[bytes] = []
         """The first lines of those that came."""
 
@@ -36,10 +39,17 @@ class Relay:
             passing_on = threading.Thread(target=self._pass_on, args=(client, server), daemon=True)
             passing_on.start()
             try:
+                passed = 0
                 while answer := server.recv(65_536):
                     if self.losses:
                         self.losses -= 1
                         break
+                    if self.stall_after is not None and passed >= self.stall_after:
+                        self.stall_after = None
+                        self.stalled.set()
+                        self._broken.wait()
+                        break
+                    passed += len(answer)
                     client.sendall(self._swapped(answer))
             finally:
                 self._break(client, server)
@@ -70,6 +80,7 @@ class Relay:
 
     def break_all(self) -> None:
         """Every connection that is open now."""
+        self._broken.set()
         self._break(*list(self._open))
 
     def close(self) -> None:
