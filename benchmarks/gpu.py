@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from engine import BATCH, Pair, wait
+from pair import BATCH, Pair, wait
 from torch.profiler import ProfilerActivity, profile
 
 from kd.objectives.objective import Objective

@@ -2,6 +2,6 @@
 
     python -m tests.chaos --deployment embedded --minutes 10 --seed 1
 
-`world` is the deployment and its service manager, `users` who ask for jobs, `faults` what goes wrong, `storm` when,
-`verdict` what must be true at the end.
+`world` is the deployment and its service manager, `users` who ask for jobs, `audience` who listen; `faults` is what
+goes wrong, with `processes`, `services` and `disks`; `storm` is when, `verdict` what must be true at the end.
 """

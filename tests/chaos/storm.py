@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from tests.chaos.faults import Fault, Harm, possible
+from tests.chaos.faults import Fault, possible
+from tests.chaos.harm import Harm
 from tests.chaos.users import Users
 from tests.chaos.world import World
 

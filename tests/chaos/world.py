@@ -17,8 +17,9 @@ from sqlalchemy import Engine, select
 from jobs.database.engine import UNREACHABLE, Sessions, connect
 from jobs.files import retention
 from jobs.tables import Job
-from tests.support.deployed import Deployment, Process
+from tests.support.deployed import Deployment
 from tests.support.disk import Disk
+from tests.support.processes import Process
 
 # Chaos shall not be what fails a job.
 MAX_STALLS = 20
@@ -140,15 +141,14 @@ class World:
     def postgres(self) -> list[psutil.Process]:
         """Every process of the database server."""
         with contextlib.suppress(psutil.Error):
-            server = psutil.Process(self.deployment.postgres.get_pid())
-            return [server, *server.children(recursive=True)]
+            return self.deployment.postgres.processes()
         return []
 
     def start_database(self) -> None:
         """After a crash it first reads its log; a try that takes too long is no last word."""
         for last in (False, False, True):
             try:
-                self.deployment.start_database()
+                self.deployment.postgres.start()
                 return
             except (subprocess.SubprocessError, AssertionError):
                 if last:

@@ -7,7 +7,8 @@ from typing import Any
 
 import psutil
 
-from tests.support.deployed import Deployment, gone, wait_until
+from tests.support.deployed import Deployment, wait_until
+from tests.support.processes import gone
 
 # As the tiny job, with less around the student: what is disturbed here is its training.
 JOB = {"dataset": "packed/faults", "teacher": {"arch": "mlp", "epochs": 2}, "epochs": 50, "control": False}

@@ -7,7 +7,8 @@ import pytest
 
 from client import ClientError
 from tests.faults.place import ENDLESS, QUICK
-from tests.support.deployed import gone, wait_until
+from tests.support.deployed import wait_until
+from tests.support.processes import gone
 
 
 def test_a_job_cancelled_while_it_waits_never_starts(place):

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from tests.faults.place import ENDLESS
-from tests.support.deployed import gone, wait_until
+from tests.support.deployed import wait_until
+from tests.support.processes import gone
 
 
 def test_a_job_whose_worker_was_killed_goes_on_elsewhere_to_the_same_weights(place):

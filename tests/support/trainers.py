@@ -1,4 +1,4 @@
-"""Where a test wants the trainers: they wait before they say something, until it lets them go on, or they die there."""
+"""The trainers of a test, found; and where it wants them: held before they say something, or killed there."""
 
 import os
 from dataclasses import dataclass
@@ -130,6 +130,29 @@ def _is_a_trainer(pid: int) -> bool:
     """One that still runs: a zombie has no command line."""
     try:
         return b"worker.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def trainers_of(pid: int) -> list[int]:
+    """The trainer processes that the process `pid` has started and that still run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent, state = (entry / "stat").read_text().rsplit(") ", 1)[1].split()[1::-1]
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z" and b"worker.trainer" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(") ", 1)[1].split()[0] != "Z"
     except OSError:
         return False
 

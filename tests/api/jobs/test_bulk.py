@@ -1,0 +1,86 @@
+"""Many jobs at once: all that match are cancelled, or deleted."""
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import insert, select
+from starlette.testclient import TestClient
+
+from jobs import ids
+from jobs.states import State
+from jobs.tables import Job
+
+
+def test_all_jobs_that_match_are_cancelled(client: TestClient, submit: Any, worker: Any) -> None:
+    waits, other, runs = submit(labels={"a": "1"}), submit(labels={"a": "2"}), submit(labels={"a": "1"})
+    worker.claim(runs)
+
+    bulk = client.post("/jobs/cancel?label=a=1").json()
+    again = client.post("/jobs/cancel?label=a=1").json()
+
+    assert (bulk["object"], bulk["changed"], set(bulk["ids"])) == ("bulk", 2, {waits["id"], runs["id"]})
+    assert again["changed"] == 0
+    states = {job["id"]: job["status"] for job in client.get("/jobs").json()["data"]}
+    assert states == {waits["id"]: "cancelled", other["id"]: "queued", runs["id"]: "running"}
+    assert client.get(runs["urls"]["self"]).json()["cancel_requested_at"]
+
+
+def test_all_jobs_that_match_and_have_ended_are_deleted(
+    client: TestClient, app: FastAPI, submit: Any, ended: Any
+) -> None:
+    failed, waits = ended(name="x1"), submit(name="x2")
+
+    bulk = client.delete("/jobs?q=x").json()
+
+    assert (bulk["changed"], bulk["ids"]) == (1, [failed["id"]])
+    assert [job["id"] for job in client.get("/jobs").json()["data"]] == [waits["id"]]
+
+
+def test_deleting_many_spares_those_that_lend_their_teacher(
+    client: TestClient, app: FastAPI, submit: Any, worker: Any
+) -> None:
+    lender, other = submit(), submit()
+    for job in (lender, other):
+        claim = worker.claim(job)
+        worker.publish_artifact(claim, "teacher.safetensors", b"teacher")
+        worker.release(claim, State.SUCCEEDED, result={"metrics": {}})
+    submit(config={"teacher": {"job": lender["id"]}})
+
+    bulk = client.delete("/jobs?status=succeeded").json()
+
+    assert bulk["ids"] == [other["id"]]
+    folders = {path.name for path in (app.state.settings.data_dir / "jobs").iterdir()}
+    assert folders == {lender["id"]}
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/jobs/cancel"), ("DELETE", "/jobs")])
+def test_every_job_must_be_meant(
+    client: TestClient, ended: Any, submit: Any, problem_in: Any, method: str, path: str
+) -> None:
+    ended()
+    submit()
+
+    problem = problem_in(client.request(method, path), 422, "invalid")
+    problem_in(client.request(method, f"{path}?limit=3"), 422, "invalid")
+
+    assert "all=true" in problem["detail"]
+    assert client.request(method, f"{path}?all=true").json()["changed"] == 1
+
+
+def test_ten_thousand_jobs_are_cancelled_in_one_transaction(client: TestClient, app: FastAPI, submit: Any) -> None:
+    submit()
+    with app.state.database.begin() as session:
+        copy_jobs(session, 10_000)
+
+    bulk = client.post("/jobs/cancel?status=queued").json()
+
+    assert (bulk["changed"], len(bulk["ids"])) == (10_001, 1_000)
+    assert client.get("/jobs?status=queued").json()["data"] == []
+    last = client.get(f"/jobs/{bulk['ids'][-1]}/events").json()["data"][-1]
+    assert (last["type"], last["data"]) == ("state", {"state": "cancelled"})
+
+
+def copy_jobs(session: Any, count: int) -> None:
+    row = dict(session.execute(select(Job.__table__)).mappings().one())
+    session.execute(insert(Job), [{**row, "id": ids.new("job")} for _ in range(count)])
