@@ -16,7 +16,7 @@ must end with the weights and metrics of one that was not, bit for bit.
 | 9. SIGTERM | `test_workers`: `…_sigterm_…` |
 | 10. killed before the last word or in a checkpoint; a truncated one | `test_trainers`: `…_killed_where_it_hurts…` |
 | 11. 8 processes claim 1,000 jobs | `test_claims` (slow); 200: `tests/jobs/queue/test_claiming` |
-| 12. a random walk over the SQL, and its mutants | `tests/jobs/queue/test_state_machine` |
+| 12. a random walk over the SQL, and its mutants | `tests/jobs/queue/test_state_machine`, `test_mutants` |
 | 13. the disk is full at a checkpoint | `test_trainers`: `…_disk_…` |
 
 What the list demands of a clock (a second, 200 ms) is measured and recorded here, to be seen with

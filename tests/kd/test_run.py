@@ -8,28 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd import disk, errors
+from kd import errors
 from kd.events import Evaluated, Finished, Noted, PhaseStarted, Saved, Started, Step, Wrote
 from kd.models.weights import load_model
 from kd.run import run
 from kd.spec import parse
-
-TINY = {
-    "dataset": "digits",
-    "teacher": {"arch": "cnn_small", "epochs": 3},
-    "epochs": 4,
-    "batch_size": 128,
-    "checkpoint_seconds": 0,
-}
-SPECS = {
-    "train": parse({"mode": "train", "config": {**TINY, "views": 2}}),
-    "guide": parse({"mode": "guide", "config": {**TINY, "rounds": {"epochs": 2, "views": 2}}}),
-}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("data")
+from tests.kd.tiny import SPECS, TINY
 
 
 @pytest.fixture(scope="module", params=["train", "guide"])
@@ -148,35 +132,6 @@ def test_a_run_resumed_after_its_last_checkpoint_finishes(whole, data, tmp_path)
     assert again[-1].metrics["student.test.top1"] == events[-1].metrics["student.test.top1"]
 
 
-def test_a_second_run_with_the_same_teacher_labels_nothing(data, tmp_path):
-    for seed, out in ((1, "a"), (1, "b")):
-        spec = parse(
-            {
-                "mode": "train",
-                "config": {**TINY, "views": 2, "seed": seed, "objective": {"temperature": 2 if out == "a" else 8}},
-            }
-        )
-        events = list(run(spec, tmp_path / out, data_folder=data, label_folder=tmp_path / "labels"))
-
-    assert [event for event in events if isinstance(event, Noted) and event.code == "labels_reused"]
-    assert not [event for event in events if isinstance(event, Step) and event.phase == "labelling"]
-
-
-def test_a_damaged_label_table_is_written_again(data, tmp_path):
-    spec = SPECS["train"]
-    list(run(spec, tmp_path / "a", data_folder=data, label_folder=tmp_path / "labels"))
-    (manifest,) = (tmp_path / "labels").glob("*.json")
-    table = manifest.with_suffix(".npy")
-    content = bytearray(table.read_bytes())
-    content[-1] ^= 1
-    table.write_bytes(content)
-
-    events = list(run(spec, tmp_path / "b", data_folder=data, label_folder=tmp_path / "labels"))
-
-    assert [event for event in events if isinstance(event, Step) and event.phase == "labelling"]
-    assert not [event for event in events if isinstance(event, Noted) and event.code == "labels_reused"]
-
-
 def test_a_resume_state_of_another_spec_is_refused(whole, data, tmp_path):
     spec, out, events = whole
     other = parse({"mode": spec.mode, "config": {**TINY, "seed": 7}})
@@ -242,32 +197,6 @@ def test_a_cuda_device_that_is_not_there_is_said_in_words(tmp_path):
         list(run(SPECS["train"], tmp_path, device="cuda:99"))
 
 
-@pytest.mark.parametrize("damage", ["empty", "not numpy", "a folder", "no manifest keys"])
-def test_a_label_table_that_is_damaged_in_any_way_is_written_again(data, tmp_path, damage):
-    spec = SPECS["train"]
-    list(run(spec, tmp_path / "a", data_folder=data, label_folder=tmp_path / "labels"))
-    (manifest,) = (tmp_path / "labels").glob("*.json")
-    table = manifest.with_suffix(".npy")
-    if damage == "empty":
-        table.write_bytes(b"")
-    if damage == "not numpy":
-        table.write_bytes(b"PK\x03\x04 not really a zip")
-    if damage == "a folder":
-        table.unlink()
-        table.mkdir()
-    if damage == "no manifest keys":
-        table.with_suffix(".json").write_text("[]")
-
-    if damage == "a folder":  # nothing of ours: it is in the way, and says so
-        with pytest.raises(OSError, match="directory"):
-            list(run(spec, tmp_path / "b", data_folder=data, label_folder=tmp_path / "labels"))
-        return
-    events = list(run(spec, tmp_path / "b", data_folder=data, label_folder=tmp_path / "labels"))
-
-    assert [event for event in events if isinstance(event, Step) and event.phase == "labelling"]
-    assert isinstance(events[-1], Finished)
-
-
 def test_a_run_stopped_between_the_teacher_s_checkpoint_and_its_file_still_writes_the_file(data, tmp_path):
     spec = SPECS["train"]
     first = []
@@ -280,43 +209,6 @@ def test_a_run_stopped_between_the_teacher_s_checkpoint_and_its_file_still_write
     second = list(run(spec, tmp_path / "2", tmp_path / "1" / following.resume.path, data_folder=data))
 
     assert "teacher.safetensors" in [event.file.name for event in second if isinstance(event, Wrote)]
-
-
-def test_labels_that_do_not_fit_into_half_precision_are_the_teacher_s_fault(data, tmp_path):
-    teacher = {"arch": "mlp", "epochs": 3, "optimizer": {"name": "adamw", "lr": 10}}
-    spec = parse({"mode": "train", "config": {**TINY, "teacher": teacher, "views": 9}})
-
-    with pytest.raises(errors.KdError, match=r"teacher \(mlp\) gives logits that are not finite|not finite at step"):
-        list(run(spec, tmp_path, data_folder=data))
-
-
-@pytest.mark.parametrize(
-    "rounds", [{"epochs": 3, "views": 3}, {"epochs": 1000, "views": 50}, {"epochs": 2, "views": 1}]
-)
-def test_a_guide_labels_no_view_that_is_never_shown(data, tmp_path, rounds):
-    spec = parse({"mode": "guide", "config": {**TINY, "control": False, "rounds": rounds}})
-
-    events = list(run(spec, tmp_path, data_folder=data))
-
-    labelled = [
-        event.facts["views"] for event in events if isinstance(event, PhaseStarted) and event.phase == "labelling"
-    ]
-    assert sum(labelled) == {3: 4, 50: 4, 1: 2}[rounds["views"]], "four epochs show at most four views"
-    assert [event for event in events if isinstance(event, Step)][-1].fraction > 0.9
-
-
-def test_writers_of_one_file_never_trip_over_each_other(tmp_path):
-    from concurrent.futures import ThreadPoolExecutor
-
-    def write(number: int) -> None:
-        with disk.atomic(tmp_path / "table") as file:
-            file.write(bytes([number]) * 100_000)
-
-    with ThreadPoolExecutor(8) as writers:
-        list(writers.map(write, range(64)))
-
-    assert len(set((tmp_path / "table").read_bytes())) == 1, "one writer's bytes, whole"
-    assert [path.name for path in tmp_path.iterdir()] == ["table"]
 
 
 def test_a_resumed_run_knows_how_far_it_is(whole, data, tmp_path):

@@ -4,42 +4,16 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from kd import spec
-from kd.data import npz, packed_facts, packing, published
-from kd.data.dataset import load_dataset
-from kd.data.npz import BadNpz
+from kd.data import packed_facts, packing
 from kd.data.packing import CannotPack, Chunk
 from kd.errors import DataError
-
-NAME = "packed/mine"
-RANDOM = np.random.default_rng(0)
-IMAGES = RANDOM.integers(0, 256, (60, 6, 5, 3), np.uint8)
-LABELS = np.arange(60) % 4
-IS_TEST = np.arange(60) % 3 == 0
-ARRAYS = {"images": IMAGES, "labels": LABELS}
-
-
-def in_chunks(size: int = 7) -> Iterator[Chunk]:
-    for first in range(0, 60, size):
-        part = slice(first, first + size)
-        yield Chunk(IMAGES[part], LABELS[part], IS_TEST[part])
-
-
-@pytest.fixture
-def place(tmp_path) -> Path:
-    """The folder of a data set that was packed."""
-    packing.pack(tmp_path, NAME, in_chunks())
-    return tmp_path / NAME
-
+from tests.kd.data.sixty import IMAGES, IS_TEST, LABELS, NAME, in_chunks
 
 # -- packing -----------------------------------------------------------------------------------------------------
 
@@ -245,137 +219,3 @@ def test_one_wrong_pixel_is_found_by_verifying(tmp_path, place):
 
     with pytest.raises(DataError, match=r"the images in .* are not those that were packed"):
         packing.verify(tmp_path, NAME)
-
-
-# -- as a data set -----------------------------------------------------------------------------------------------
-
-
-def test_a_packed_data_set_is_cut_as_it_was_told_without_copying_an_image(tmp_path, place):
-    dataset = load_dataset(NAME, tmp_path, 0.2)
-
-    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (32, 8, 20)
-    assert dataset.shape == (3, 6, 5)
-    assert {split.source.data_ptr() for split in (dataset.train, dataset.validation, dataset.test)} == {
-        dataset.train.source.data_ptr()
-    }
-    for split in (dataset.train, dataset.validation, dataset.test):
-        assert torch.equal(split.images, torch.from_numpy(IMAGES).permute(0, 3, 1, 2)[split.rows])
-        assert split.labels.tolist() == LABELS[split.rows].tolist()
-    assert np.array_equal(dataset.test.rows, np.flatnonzero(IS_TEST))
-
-
-def test_one_without_a_test_split_is_cut_as_a_named_one_is(tmp_path):
-    digits, source = load_dataset("digits", tmp_path, 0.1), published.digits()
-    packing.pack(tmp_path, NAME, [Chunk(source.images.transpose(0, 2, 3, 1), source.labels)])
-
-    dataset = load_dataset(NAME, tmp_path, 0.1)
-
-    assert dataset.mean == pytest.approx(digits.mean, abs=1e-3)
-    assert dataset.std == pytest.approx(digits.std, abs=1e-3)
-    for name in ("train", "validation", "test"):
-        assert torch.equal(getattr(dataset, name).images, getattr(digits, name).images)
-        assert torch.equal(getattr(dataset, name).labels, getattr(digits, name).labels)
-
-
-def test_its_digest_says_what_was_packed_and_how_it_was_cut(tmp_path, place):
-    dataset = load_dataset(NAME, tmp_path, 0.2)
-    packing.pack(tmp_path, "packed/other", in_chunks(), ["a", "b", "c", "d"])
-
-    assert load_dataset(NAME, tmp_path, 0.2).digest == dataset.digest
-    assert load_dataset(NAME, tmp_path, 0.5).digest != dataset.digest
-    assert load_dataset("packed/other", tmp_path, 0.2).digest != dataset.digest
-
-
-def test_a_spec_may_name_one_and_crops_nothing_unless_told():
-    config = spec.parse({"mode": "train", "config": {"dataset": NAME}}).config
-    padded = spec.parse({"mode": "train", "config": {"dataset": NAME, "augmentation": {"crop_padding": 4}}}).config
-
-    assert (config.dataset, config.augmentation.crop_padding, config.augmentation.flip) == (NAME, 0, False)
-    assert padded.augmentation.crop_padding == 4
-    assert padded.crop_fault(8, 9) is None
-    assert (
-        padded.crop_fault(9, 7)
-        == "augmentation.crop_padding must be at most 3, half of the side of an image of packed/mine"
-    )
-
-
-# -- out of an npz -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_an_npz_is_packed_as_it_is(tmp_path, save):
-    save(tmp_path / "a.npz", **ARRAYS, split=np.where(IS_TEST, 2, 0), classes=list("abcd"))
-
-    found = npz.read(tmp_path / "a.npz")
-    facts = packing.pack(tmp_path, NAME, found.chunks(), found.classes)
-
-    assert found.shape == (60, 6, 5, 3)
-    assert facts == packing.pack(tmp_path, "packed/other", in_chunks(), list("abcd"))
-
-
-def test_an_npz_is_read_a_chunk_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(npz, "CHUNK_BYTES", 7 * IMAGES[0].size)
-    np.savez(tmp_path / "a.npz", **ARRAYS)
-
-    chunks = list(npz.read(tmp_path / "a.npz").chunks())
-
-    assert [len(chunk.images) for chunk in chunks] == [7] * 8 + [4]
-    assert np.array_equal(np.concatenate([chunk.images for chunk in chunks]), IMAGES)
-    assert not any(chunk.is_test.any() for chunk in chunks)
-
-
-def test_grey_images_need_no_channel(tmp_path):
-    np.savez(tmp_path / "a.npz", images=IMAGES[..., 0], labels=LABELS.astype(np.uint8))
-
-    (chunk,) = npz.read(tmp_path / "a.npz").chunks()
-
-    assert np.array_equal(chunk.images, IMAGES[..., :1])
-
-
-@pytest.mark.parametrize(
-    ("arrays", "why"),
-    [
-        ({"images": IMAGES}, "it has no array `labels`; it has images"),
-        ({"x": IMAGES, "y": LABELS}, "it has no array `images`; it has x, y"),
-        ({**ARRAYS, "images": IMAGES / 255}, r"`images` must be uint8 .* it is float64 of shape \(60, 6, 5, 3\)"),
-        ({**ARRAYS, "images": IMAGES[0, 0]}, r"it is uint8 of shape \(5, 3\)"),
-        ({**ARRAYS, "images": np.asfortranarray(IMAGES)}, "Fortran's order; save np.ascontiguousarray"),
-        ({**ARRAYS, "images": IMAGES[:0]}, "`images` is empty"),
-        (
-            {**ARRAYS, "labels": LABELS[1:]},
-            r"`labels` must be an integer for each of 60 images, it is int64 of .*\(59,\)",
-        ),
-        ({**ARRAYS, "labels": LABELS / 1}, "`labels` must be an integer"),
-        ({**ARRAYS, "labels": np.array([object()] * 60)}, "Object arrays cannot be loaded"),
-        ({**ARRAYS, "split": LABELS}, r"`split` must be 0 \(to learn from\) or 2 \(test\), not 1; validation is cut"),
-        ({**ARRAYS, "split": IS_TEST}, "`split` must be an integer for each of 60"),
-        ({**ARRAYS, "classes": np.arange(4)}, "`classes` must be a list of texts"),
-    ],
-)
-def test_an_npz_of_something_else_is_refused_in_words(tmp_path, arrays, why):
-    np.savez(tmp_path / "a.npz", **arrays)
-
-    with pytest.raises(BadNpz, match=f"a.npz holds no images to learn from: .*{why}"):
-        npz.read(tmp_path / "a.npz")
-
-
-def test_an_npz_that_breaks_off_is_refused_and_leaves_nothing(tmp_path):
-    header = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (60, 6, 5, 3), }"
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("images.npy", header.ljust(127) + b"\n" + IMAGES.tobytes()[:-1])
-        with archive.open("labels.npy", "w") as member:
-            np.save(member, LABELS)
-
-    with pytest.raises(BadNpz, match="`images` ends before its last image"):
-        packing.pack(tmp_path, NAME, npz.read(tmp_path / "a.npz").chunks())
-
-    assert list((tmp_path / "packed").iterdir()) == []
-
-
-@pytest.mark.parametrize("harm", [lambda content: content[:-30], lambda content: content.replace(b"\x07", b"\x08")])
-def test_a_damaged_npz_is_refused(tmp_path, harm):
-    np.savez(tmp_path / "a.npz", **ARRAYS)
-    (tmp_path / "a.npz").write_bytes(harm((tmp_path / "a.npz").read_bytes()))
-
-    with pytest.raises(BadNpz, match=r"it is damaged, or no \.npz"):
-        packing.pack(tmp_path, NAME, npz.read(tmp_path / "a.npz").chunks())

@@ -11,13 +11,9 @@ from kd.views.mixup import CUTMIX, MIXUP, NEITHER, RANKS, WHOLE, beta, blend, mi
 from kd.views.pixels import Resident
 from kd.views.plan import ViewPlan, columns, parameters
 from kd.views.viewer import Viewer
+from tests.kd.views.noise import pictures
 
 BOTH = ViewPlan(2, True, mixup=0.2, cutmix=1.0)
-
-
-def pictures(count: int, channels: int, height: int, width: int) -> Tensor:
-    shape = (count, channels, height, width)
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def drawn(plan: ViewPlan, count: int = 20_000, size: tuple[int, int] = (32, 32)) -> dict[str, Tensor]:

@@ -1,0 +1,15 @@
+"""Runs of both modes that are over in seconds."""
+
+from kd.spec import parse
+
+TINY = {
+    "dataset": "digits",
+    "teacher": {"arch": "cnn_small", "epochs": 3},
+    "epochs": 4,
+    "batch_size": 128,
+    "checkpoint_seconds": 0,
+}
+SPECS = {
+    "train": parse({"mode": "train", "config": {**TINY, "views": 2}}),
+    "guide": parse({"mode": "guide", "config": {**TINY, "rounds": {"epochs": 2, "views": 2}}}),
+}
