@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -132,21 +132,24 @@ def test_an_artifact_comes_in_the_same_way(client, job, worker, tmp_path):
 
 
 def test_a_download_goes_on_when_the_server_was_killed_in_the_middle(own_server, tmp_path):
-    content = os.urandom(8_000_000)
+    content = os.urandom(16_000_000)  # more than the buffers on the way hold
     target = tmp_path / "student.safetensors"
-    with relay(own_server.url) as network, Client(network.url) as client:
+    with Client(own_server.url) as client:
         job = client.submit("train")["id"]
-        worker = Worker(own_server)
-        worker.publish(worker.claim(job), content)
-        network.stall_after = 4_000_000
-        downloading = threading.Thread(target=client.download, args=(job, "best", target))
-        downloading.start()
-        part = part_of(target, content)
+    worker = Worker(own_server)
+    worker.publish(worker.claim(job), content)
+    part = part_of(target, content)
+
+    with relay(own_server.url) as network, Client(network.url) as far, ThreadPoolExecutor() as executor:
+        network.stall_after = 1_000_000
+        downloading = executor.submit(far.download, job, "best", target)
         assert network.stalled.wait(HANG_SECONDS)
-        wait_until(lambda: part.exists() and part.stat().st_size)
+        wait_until(lambda: part.exists() and 0 < part.stat().st_size < len(content))
         own_server.end(by=9)
         own_server.start()
+        network.stall_after = None
         network.break_all()
-        downloading.join()
+        downloading.result()
 
+    assert sum(b"/download" in request for request in network.requests) == 2
     assert target.read_bytes() == content

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
@@ -22,8 +23,8 @@ class Relay:
         self.refusals = 0
         """So many connections end with a 503 before the server hears of them."""
         self.stall_after: int | None = None
-        """Of the next answer only so many bytes come through, and nothing more until the connection is broken."""
-        self.stalled, self._broken = threading.Event(), threading.Event()
+        """After so many bytes a connection brings no more, for as long as this is set."""
+        self.stalled = threading.Event()
         self.requests: list[bytes] = []
         """The first lines of those that came."""
 
@@ -34,23 +35,21 @@ class Relay:
                 threading.Thread(target=self._relay, args=(client,), daemon=True).start()
 
     def _relay(self, client: socket.socket) -> None:
-        with client, socket.create_connection(self._to) as server, suppress(OSError):
+        with client, suppress(OSError), socket.create_connection(self._to) as server:
             self._open |= {client, server}
             passing_on = threading.Thread(target=self._pass_on, args=(client, server), daemon=True)
             passing_on.start()
+            passed = 0
             try:
-                passed = 0
                 while answer := server.recv(65_536):
                     if self.losses:
                         self.losses -= 1
                         break
-                    if self.stall_after is not None and passed >= self.stall_after:
-                        self.stall_after = None
+                    while self.stall_after is not None and passed >= self.stall_after:
                         self.stalled.set()
-                        self._broken.wait()
-                        break
-                    passed += len(answer)
+                        time.sleep(0.002)
                     client.sendall(self._swapped(answer))
+                    passed += len(answer)
             finally:
                 self._break(client, server)
                 passing_on.join()
@@ -80,7 +79,6 @@ class Relay:
 
     def break_all(self) -> None:
         """Every connection that is open now."""
-        self._broken.set()
         self._break(*list(self._open))
 
     def close(self) -> None:
