@@ -102,9 +102,10 @@ def find_replay(db: Sessions, idempotency: Idempotency | None) -> Job | None:
     """The job that this very request has made before. Raises `KeyReused` if another one has come with its key."""
     if idempotency is None:
         return None
+    digest = idempotency.digest  # of a large body it takes its time, which no transaction should
     with db.read() as session:
         job = session.execute(select(Job).where(Job.idempotency_key == idempotency.key)).scalar_one_or_none()
-    if job is not None and job.idempotency_digest != idempotency.digest:
+    if job is not None and job.idempotency_digest != digest:
         raise KeyReused(idempotency.key, job.id)
     return job
 
