@@ -1,6 +1,5 @@
 """A teacher that is brought along: taken as if it had been trained here, or refused in words."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -155,7 +154,7 @@ MISFITS = [
 
 @pytest.mark.parametrize(("change", "why"), MISFITS, ids=lambda value: str(value)[:30])
 def test_a_teacher_of_something_else_is_refused_in_words(change, why, teacher_file, data, tmp_path):
-    facts = dataclasses.replace(read_facts(teacher_file), **change)
+    facts = read_facts(teacher_file).model_copy(update=change)
     file = weights_of(facts, tmp_path)
 
     with pytest.raises(TeacherUnfit) as refused:
