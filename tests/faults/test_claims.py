@@ -34,8 +34,8 @@ if name is None:  # the parent starts them all at once, by closing the pipe
     codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(processes)]
     sys.exit(max(codes))
 
-sessions = db.Sessions(db.connect(url))
-with sessions.read() as session:
+db = engine.Sessions(engine.connect(url))
+with db.read() as session:
     session.connection()
 os.close(go)
 os.read(start, 1)

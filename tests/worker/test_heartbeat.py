@@ -70,7 +70,7 @@ def test_a_beat_that_was_held_up_lists_no_worker_that_has_left(settings, listed,
     worker.trainers.close()
 
     beats_on.set()
-    wait_until(lambda: "presence" not in [thread.name for thread in threading.enumerate()])
+    wait_until(lambda: "heartbeat" not in [thread.name for thread in threading.enumerate()])
 
     assert listed() == []
 

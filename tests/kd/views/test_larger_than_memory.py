@@ -85,10 +85,8 @@ WHOLE_RUN_UNDER_A_CAP = """
     torch.set_num_threads(1)
     (had,) = (int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
     resource.setrlimit(resource.RLIMIT_DATA, (had * 1024 + 450_000_000,) * 2)
-    slowly = {"optimizer": {"lr": 0.0001}}
-    teacher = {"arch": "mlp", "epochs": 1} | slowly
-    config = slowly | {"dataset": "packed/large", "teacher": teacher, "epochs": 1, "views": 1,
-              "student": {"arch": "mlp"}, "control": False, "augmentation": {"crop_padding": 2, "flip": True}}
+    config = {"dataset": "packed/large", "teacher": {"arch": "cnn_small", "epochs": 1}, "epochs": 1, "views": 1,
+              "student": {"arch": "cnn_small"}, "control": False, "augmentation": {"crop_padding": 2, "flip": True}}
     spec = parse(json.dumps({"mode": "train", "config": config}))
     resident = {"placed": None, "resident": 10**12}[sys.argv[2]]
     for event in run(spec, Path(sys.argv[1]) / sys.argv[2], data_folder=sys.argv[1], resident_bytes=resident):
