@@ -84,9 +84,8 @@ def _release(lease: Lease, end: End) -> None:
         named = retention.paths_of(session, job_id)
     store.delete(data, unused)
     if state in FINAL:
-        store.delete_unnamed_checkpoints(
-            data, job_id, named=named
-        )  # what a killed trainer had written but not yet published
+        # What a killed trainer had written but not yet published.
+        store.delete_unnamed_checkpoints(data, job_id, named=named)
     log.info("job_released", job=job_id, attempt=lease.claim.attempt, state=state)
 
 

@@ -25,7 +25,8 @@ class Identity(BaseModel):
 
     @property
     def name(self) -> str:
-        content = json.dumps(self.model_dump(), sort_keys=True)
+        # Of a manifest too, which says more: that is no part of what the labels depend on.
+        content = json.dumps(self.model_dump(include=set(Identity.model_fields)), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 

@@ -70,7 +70,7 @@ def fit(
             average.load(current.average)
         if guidance is not None:
             guidance.restore(current.guidance)
-    learner, told = team.together(model), team.together(objective)
+    learner, criterion = team.together(model), team.together(objective)
     log.enter(phase)
     yield PhaseStarted(phase=phase, epochs=recipe.epochs, facts={"images": len(run.train), "epoch": epoch})
 
@@ -134,7 +134,7 @@ def fit(
             with run.autocast():
                 student_BC = learner(batch.pixels_BCHW)
             # Outside of autocast: in half precision a loss of many classes loses what it is about.
-            parts = told(student_BC, batch.labels_B, batch.answer, batch.mix)
+            parts = criterion(student_BC, batch.labels_B, batch.answer, batch.mix)
             optimizer.zero_grad(set_to_none=True)
             # DDP takes the mean over the processes, whose shares of a batch may differ by one image.
             (parts.total if batch.weight == 1 else parts.total * batch.weight).backward()
