@@ -80,11 +80,10 @@ def test_a_server_that_is_to_end_lets_those_who_wait_go(own_server: Server) -> N
     assert ready.wait(HANG_SECONDS)
     time.sleep(0.3)  # the long poll's request has arrived; if not, it is refused, which ends it too
 
-    asked = time.monotonic()
     code = own_server.end(signal.SIGTERM)
     for thread in threads:
         thread.join()
 
     assert code == 0
+    # Each had a whole answer: whoever is not let go is cut off when uvicorn's patience ends, and raises here.
     assert sorted(ended) == ["long poll", "stream"]
-    assert time.monotonic() - asked < 50, "it did not wait for them"

@@ -1,7 +1,6 @@
 """Looking at a job without asking again and again: ETags, and `Prefer: wait`, a long poll."""
 
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -62,14 +61,23 @@ def test_without_an_etag_it_waits_for_the_next_change(client: TestClient, submit
     assert client.get(job["urls"]["self"], headers={"Prefer": "respond-async, wait=30"}).json()["status"] == "paused"
 
 
+@pytest.fixture
+def nobody_waits(app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for news fails."""
+
+    async def news(*asked: Any) -> bool:
+        raise AssertionError("somebody waits for news")
+
+    monkeypatch.setattr(app.state.lookout, "news", news)
+
+
+@pytest.mark.usefixtures("nobody_waits")
 def test_what_the_client_does_not_have_is_answered_at_once(client: TestClient, submit: Any) -> None:
     job = submit()
-    asked = time.monotonic()
 
     answer = client.get(job["urls"]["self"], headers={"Prefer": "wait=50", "If-None-Match": '"old"'})
 
     assert answer.status_code == 200
-    assert time.monotonic() - asked < 50
 
 
 def test_when_the_time_is_over_the_answer_comes_anyway(client: TestClient, submit: Any) -> None:
@@ -82,15 +90,14 @@ def test_when_the_time_is_over_the_answer_comes_anyway(client: TestClient, submi
     assert (same.status_code, whole.status_code) == (304, 200)
 
 
+@pytest.mark.usefixtures("nobody_waits")
 def test_a_job_that_has_ended_is_not_waited_for(client: TestClient, submit: Any, worker: Any) -> None:
     job = submit()
     worker.release(worker.claim(job), State.FAILED)
-    asked = time.monotonic()
 
     answer = client.get(job["urls"]["self"], headers={"Prefer": "wait=50"})
 
     assert answer.json()["is_terminal"]
-    assert time.monotonic() - asked < 50
 
 
 def test_when_the_time_is_over_the_answer_is_as_the_job_is_by_then(
@@ -127,12 +134,10 @@ def test_a_preference_may_be_written_in_many_ways(client: TestClient, submit: An
 
 
 def test_a_long_preference_is_read_as_fast_as_a_short_one(client: TestClient, submit: Any) -> None:
-    began = time.process_time()
-
-    answer = client.get(submit()["urls"]["self"], headers={"Prefer": "wait=" + " " * 5_000 + 'a"b'})
+    # One that goes back for each space would compute for days.
+    answer = client.get(submit()["urls"]["self"], headers={"Prefer": "wait=" + " " * 100_000 + 'a"b'})
 
     assert "preference-applied" not in answer.headers
-    assert time.process_time() - began < 10  # one that goes back for each space computes for minutes
 
 
 def test_a_wait_is_cut_to_what_the_server_allows(client: TestClient, submit: Any, later: Any) -> None:
