@@ -18,6 +18,7 @@ from statistics import mean, stdev
 import numpy as np
 
 from kd.data.packing import Chunk, pack
+from kd.data.parts import TEST, TRAIN
 from kd.events import Finished
 from kd.run import run
 from kd.spec import parse
@@ -72,7 +73,7 @@ def put(images: Path, train: int, folder: Path) -> None:
         pixels, labels, split = file["images"], file["labels"].astype(np.int64), file["split"]
     pixels = pixels.reshape(len(pixels), *pixels.shape[1:3], -1)
     for_training, for_test = np.flatnonzero(split == 0)[:train], np.flatnonzero(split == 2)[:10_000]
-    chunks = [Chunk(pixels[rows], labels[rows], is_test) for rows, is_test in ((for_training, False), (for_test, True))]
+    chunks = [Chunk(pixels[rows], labels[rows], split) for rows, split in ((for_training, TRAIN), (for_test, TEST))]
     pack(folder / "data", "packed/ablation", chunks)
 
 

@@ -27,12 +27,19 @@ def pack(
     dataset = f"packed/{name.removeprefix('packed/')}"
     found = npz.read(images)
     try:
-        facts = packing.pack(data / layout.DATASETS, dataset, found.chunks(), found.classes)
+        facts = packing.pack(
+            data / layout.DATASETS,
+            dataset,
+            found.chunks(),
+            found.classes,
+            tell=lambda remark: console().print(remark, markup=False),
+        )
     except OSError as error:
         raise Trouble(f"{error.filename or data}: {error.strerror}") from error
     channels, height, width = facts.shape
+    of_its_own = f", {numbers.count(facts.validation)} for validation" if facts.validation else ""
     console().print(
-        f"{dataset} has {numbers.count(facts.train)} images to learn from and {numbers.count(facts.test)} "
+        f"{dataset} has {numbers.count(facts.train)} images to learn from{of_its_own} and {numbers.count(facts.test)} "
         f"for the test, {height}×{width}×{channels}, in {len(facts.classes)} classes; "
         f"{numbers.size(facts.count * channels * height * width)} under {data / layout.DATASETS / dataset}.",
         markup=False,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from kd import nearest
-from kd.data import packed_facts, packing, published
+from kd.data import packed_facts, packing, parts, published
 from kd.data.catalog import DATASETS
 from kd.data.splits import Split, cut_splits
 from kd.errors import DataError
@@ -25,6 +25,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    own_validation: bool = False  # who made it said which images are for validation
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -44,8 +45,8 @@ def load_dataset(name: str, folder: Path, validation_fraction: float) -> Dataset
         raise DataError(name, nearest.unknown("data set", name, DATASETS) + ".")
     source = published.read(name, folder)
     images, labels_N = torch.from_numpy(source.images), torch.from_numpy(source.labels)
-    is_test_N = torch.arange(len(labels_N)) >= source.first_test
-    cut = cut_splits(name, labels_N, is_test_N, source.classes, validation_fraction)
+    split_N = torch.where(torch.arange(len(labels_N)) < source.first_test, parts.TRAIN, parts.TEST)
+    cut = cut_splits(name, labels_N, split_N, source.classes, validation_fraction)
     train, validation, test = (Split(images[is_in_N], labels_N[is_in_N]) for is_in_N in cut)
     digest = _digest((source.classes, facts.mean, facts.std), (train, validation, test))
     return Dataset(name, source.classes, facts.mean, facts.std, digest, train, validation, test)
@@ -57,8 +58,8 @@ def _load_packed(name: str, folder: Path, validation_fraction: float) -> Dataset
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the map cannot be written to: nobody does
         images = torch.from_numpy(source.images).permute(0, 3, 1, 2)
-    labels_N, is_test_N = torch.from_numpy(source.labels), torch.from_numpy(source.is_test)
-    cut = cut_splits(name, labels_N, is_test_N, facts.classes, validation_fraction)
+    labels_N, split_N = torch.from_numpy(source.labels), torch.from_numpy(source.split)
+    cut = cut_splits(name, labels_N, split_N, facts.classes, validation_fraction)
     digest = hashlib.sha256(facts.digest.encode())
     splits = []
     for is_in_N in cut:
@@ -66,7 +67,18 @@ def _load_packed(name: str, folder: Path, validation_fraction: float) -> Dataset
         digest.update(json.dumps(len(row_N)).encode())
         digest.update(row_N.numpy().data)
         splits.append(Split(images, labels_N[row_N], row_N))
-    return Dataset(name, facts.classes, facts.mean, facts.std, digest.hexdigest(), *splits)
+    train, validation, test = splits
+    return Dataset(
+        name,
+        facts.classes,
+        facts.mean,
+        facts.std,
+        digest.hexdigest(),
+        train,
+        validation,
+        test,
+        own_validation=facts.validation > 0,
+    )
 
 
 def _digest(facts: object, splits: tuple[Split, ...]) -> str:

@@ -1,7 +1,7 @@
 """An `.npz` of labelled images, read a chunk at a time, so that it may be larger than memory.
 
 It holds `images` (uint8 N×H×W or N×H×W×C) and `labels` (integers), and perhaps `classes` (a text for each class) and
-`split` (0 where an image is to learn from, 2 where it is for the test).
+`split` (0 where an image is to learn from, 1 where it is for validation, 2 where it is for the test).
 """
 
 import zipfile
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from kd.data.packing import TEST, TRAIN, Chunk
+from kd.data.packing import Chunk
+from kd.data.parts import TEST, TRAIN, VALIDATION
 from kd.errors import KdError
 
 CHUNK_BYTES = 1 << 22
@@ -39,7 +40,7 @@ class Labelled:
     path: Path
     shape: tuple[int, int, int, int]  # N, H, W, C
     labels: NDArray[np.int64]  # [N]
-    is_test: NDArray[np.bool_]  # [N]
+    split: NDArray[np.uint8]  # [N]
     classes: tuple[str, ...] | None
 
     def chunks(self) -> Iterator[Chunk]:
@@ -53,7 +54,7 @@ class Labelled:
                 last = min(first + step, count)
                 content = _exactly(member, (last - first) * bytes_of_one)
                 images = np.frombuffer(content, np.uint8).reshape(-1, *size)
-                yield Chunk(images, self.labels[first:last], self.is_test[first:last])
+                yield Chunk(images, self.labels[first:last], self.split[first:last])
             if member.read(1):  # to its end, where the checksum is compared
                 raise BadNpz(self.path, "`images` is longer than its header says")
 
@@ -67,6 +68,10 @@ def read(path: Path) -> Labelled:
                 raise BadNpz(path, f"it has no array `{name}`; it has {', '.join(sorted(names)) or 'none'}")
         with archive.open("images.npy") as member:
             shape, kind, by_column = _header(member)
+        for name in ("labels", "split", "classes"):
+            if name in names:
+                with archive.open(f"{name}.npy") as member:
+                    _refuse_objects(path, name, _header(member)[1])
     if kind != np.uint8 or len(shape) not in (3, 4):
         raise BadNpz(path, f"`images` must be uint8 of shape N×H×W or N×H×W×C, it is {kind} of shape {shape}")
     if by_column:
@@ -83,19 +88,24 @@ def read(path: Path) -> Labelled:
         if array.shape != (count,) or array.dtype.kind not in "iu":
             given = f"{array.dtype} of shape {array.shape}"
             raise BadNpz(path, f"`{name}` must be an integer for each of {count} images, it is {given}")
-    if strange := sorted(set(np.unique(split_N).tolist()) - {TRAIN, TEST}):
-        raise BadNpz(
-            path, f"`split` must be 0 (to learn from) or 2 (test), not {strange[0]}; validation is cut from the former"
-        )
+    if strange := sorted(set(np.unique(split_N).tolist()) - {TRAIN, VALIDATION, TEST}):
+        raise BadNpz(path, f"`split` must be 0 (to learn from), 1 (validation) or 2 (test), not {strange[0]}")
     if classes is not None and (classes.ndim != 1 or classes.dtype.kind != "U"):
         raise BadNpz(path, f"`classes` must be a list of texts, it is {classes.dtype} of shape {classes.shape}")
     return Labelled(
         path=path,
         shape=(count, height, width, channels),
         labels=labels_N.astype(np.int64),
-        is_test=split_N == TEST,
+        split=split_N.astype(np.uint8),
         classes=tuple(classes.tolist()) if classes is not None else None,
     )
+
+
+def _refuse_objects(path: Path, name: str, kind: Any) -> None:
+    # numpy would unpickle them, which can run any code.
+    if kind.hasobject:
+        remedy = "np.array(classes, dtype=str)" if name == "classes" else f"np.array({name}, dtype=np.int64)"
+        raise BadNpz(path, f"`{name}` is an array of Python objects; save {remedy} instead")
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], Any, bool]:

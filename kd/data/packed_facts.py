@@ -35,7 +35,8 @@ class PackedFacts(BaseModel):
     format: Literal[1] = 1
     classes: tuple[str, ...] = Field(min_length=1)
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(description="channels, height, width")
-    train: PositiveInt = Field(description="images to learn from; validation is cut from them")
+    train: PositiveInt = Field(description="images to learn from")
+    validation: NonNegativeInt = Field(default=0, description="images; 0: cut from `train`")
     test: NonNegativeInt = Field(description="images; 0: cut from `train`")
     mean: tuple[float, ...] = Field(description="of each channel of the training images, in 0..1")
     std: tuple[PositiveFloat, ...]
@@ -51,12 +52,14 @@ class PackedFacts(BaseModel):
     @property
     def count(self) -> int:
         """All images."""
-        return self.train + self.test
+        return self.train + self.validation + self.test
 
     @property
     def digest(self) -> str:
         """sha256 of all that a model can see of the data set."""
         seen = [self.classes, self.shape, self.train, self.test, self.mean, self.std]
+        if self.validation:  # else it is the digest that it was before there could be any
+            seen.append(self.validation)
         return hashlib.sha256(json.dumps([*seen, self.images_sha256, self.labels_sha256]).encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Packed data sets: images in one file that is mapped, never loaded, so they may be larger than memory.
 
 A folder `packed/<name>` in the data folder holds `images.npy` (uint8 [N, H, W, C]), `labels.npy` (int64 [N]),
-`split.npy` (uint8 [N]: 0 train, 2 test) and `facts.json`.
+`split.npy` (uint8 [N], the numbers of `kd.data.parts`) and `facts.json`.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -19,12 +19,12 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from kd.data import packed_facts
+from kd.data import packed_facts, parts
 from kd.data.packed_facts import PackedFacts
+from kd.data.parts import TEST, TRAIN, VALIDATION
 from kd.disk import sync, sync_folder
 from kd.errors import DataError, KdError
 
-TRAIN, TEST = 0, 2
 # How much `verify` reads at a time.
 BLOCK_BYTES = 1 << 24
 
@@ -44,7 +44,7 @@ class Chunk(NamedTuple):
 
     images: NDArray[np.uint8]  # [B, H, W, C]
     labels: NDArray[np.int64]  # [B]
-    is_test: NDArray[np.bool_] | bool = False
+    split: NDArray[np.uint8] | int = TRAIN
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,24 @@ class Packed:
     facts: PackedFacts
     images: NDArray[np.uint8]  # [N, H, W, C], mapped, read-only
     labels: NDArray[np.int64]  # [N]
-    is_test: NDArray[np.bool_]  # [N]
+    split: NDArray[np.uint8]  # [N]
 
 
 # -- writing -----------------------------------------------------------------------------------------------------
 
 
-def pack(folder: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[str] | None = None) -> PackedFacts:
+def pack(
+    folder: Path,
+    name: str,
+    chunks: Iterable[Chunk],
+    classes: Sequence[str] | None = None,
+    *,
+    tell: Callable[[str], None] = lambda remark: None,
+) -> PackedFacts:
     """Write the data set `packed/<name>` into a data folder: whole, or not at all.
 
-    Holds one chunk in memory, and 9 bytes an image. Without `classes` these are the labels' own numbers.
+    Holds one chunk in memory, and 9 bytes an image. Without `classes` these are the labels' own numbers. Labels that do
+    not count from 0 without a gap are made to; `tell` hears of it, and of what else looks strange.
     Raises `CannotPack` when the chunks make no data set, or when there is one of that name.
     """
     if not packed_facts.is_packed(name):
@@ -72,7 +80,7 @@ def pack(folder: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[str
     draft = place.with_name(f".{place.name}.{uuid4().hex}")
     draft.mkdir()
     try:
-        facts = _write(draft, name, chunks, classes)
+        facts = _write(draft, name, chunks, classes, tell)
         _refuse_to_replace(place, name)
         os.replace(draft, place)
     except BaseException:
@@ -87,7 +95,9 @@ def _refuse_to_replace(place: Path, name: str) -> None:
         raise CannotPack(name, f"{place} exists already; remove that folder, or choose another name")
 
 
-def _write(draft: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[str] | None) -> PackedFacts:
+def _write(
+    draft: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[str] | None, tell: Callable[[str], None]
+) -> PackedFacts:
     labels: list[NDArray[np.int64]] = []
     split: list[NDArray[np.uint8]] = []
     shape: tuple[int, ...] | None = None
@@ -102,10 +112,10 @@ def _write(draft: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[st
             count += len(images)
             file.write(images.data)
             digest.update(images.data)
-            is_test_B = np.broadcast_to(np.asarray(chunk.is_test, bool), len(images))
-            statistics.add(images[~is_test_B] if is_test_B.any() else images)
+            split_B = np.broadcast_to(np.asarray(chunk.split, np.uint8), len(images))
+            statistics.add(images if (split_B == TRAIN).all() else images[split_B == TRAIN])
             labels.append(chunk.labels.astype(np.int64))
-            split.append(np.where(is_test_B, np.uint8(TEST), np.uint8(TRAIN)))
+            split.append(split_B)
         if shape is None or count == 0:
             raise CannotPack(name, "there are no images")
         labels_N, split_N = np.concatenate(labels), np.concatenate(split)
@@ -115,19 +125,21 @@ def _write(draft: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[st
         _header(file, (count, *shape))
         assert end == file.tell() + count * math.prod(shape)
         sync(file)
+    labels_N, known = _number(name, labels_N, classes, tell)
+    _check_parts(name, known, labels_N, split_N)
+    statistics.look(name, tell)
     for file_name, array in (("labels.npy", labels_N), ("split.npy", split_N)):
         with open(draft / file_name, "wb") as file:
             np.save(file, array)
             sync(file)
 
-    known = _classes(name, labels_N, split_N, classes)
     height, width, channels = shape
-    train = int((split_N == TRAIN).sum())
     facts = PackedFacts(
         classes=known,
         shape=(channels, height, width),
-        train=train,
-        test=count - train,
+        train=int((split_N == TRAIN).sum()),
+        validation=int((split_N == VALIDATION).sum()),
+        test=int((split_N == TEST).sum()),
         mean=statistics.mean,
         std=statistics.std,
         images_sha256=digest.hexdigest(),
@@ -146,13 +158,28 @@ class Statistics:
     def __init__(self) -> None:
         self._pixels = 0
         self._sums_C, self._squares_C = np.zeros((2, 1), np.uint64)
+        self._lowest, self._highest = 255, 0
 
     def add(self, images_BHWC: NDArray[np.uint8]) -> None:
+        if not len(images_BHWC):
+            return
         self._pixels += math.prod(images_BHWC.shape[:3])
+        self._lowest = min(self._lowest, int(images_BHWC.min()))
+        self._highest = max(self._highest, int(images_BHWC.max()))
         # Over the images first: numpy is ten times faster along such long rows than along three channels.
         self._sums_C = self._sums_C + images_BHWC.sum(axis=0, dtype=np.uint64).sum(axis=(0, 1))
         squares_BHWC = np.square(images_BHWC, dtype=np.uint16)
         self._squares_C = self._squares_C + squares_BHWC.sum(axis=0, dtype=np.uint64).sum(axis=(0, 1))
+
+    def look(self, name: str, tell: Callable[[str], None]) -> None:
+        """Refuse images that show nothing; tell of those that look as if they had been spoilt on their way."""
+        if self._lowest == self._highest:
+            raise CannotPack(name, f"every pixel to learn from is {self._lowest}: the images show nothing")
+        if self._highest == 1:
+            tell(
+                "Every pixel is 0 or 1. If the images were numbers from 0 to 1 that became uint8, what they showed is "
+                "lost: multiply by 255 first."
+            )
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -172,37 +199,51 @@ def _check_chunk(name: str, chunk: Chunk, shape: tuple[int, ...], first: int) ->
     if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
         given = f"{images.dtype} of shape {images.shape}"
         raise CannotPack(name, f"images must be uint8 of shape N×H×W×C, these are {given}")
+    height, width, channels = shape
+    if channels > 4 and ((height <= 4 < width) or (height < width == channels)):
+        raise CannotPack(
+            name,
+            f"images of shape N×{height}×{width}×{channels} look like N×C×H×W, with the channels first; they must be "
+            "last: np.moveaxis(images, 1, -1)",
+        )
     if images.shape[1:] != shape:
         raise CannotPack(name, f"image {first} is of shape {images.shape[1:]}, those before it are of {shape}")
+    if not set(np.unique(chunk.split).tolist()) <= {TRAIN, VALIDATION, TEST}:
+        raise CannotPack(name, "the split of an image must be 0 (to learn from), 1 (validation) or 2 (test)")
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         given = f"{labels.dtype} of shape {labels.shape}"
         raise CannotPack(name, f"labels must be an integer for each of {len(images)} images, these are {given}")
 
 
-def _classes(
-    name: str, labels_N: NDArray[np.int64], split_N: NDArray[np.uint8], given: Sequence[str] | None
-) -> tuple[str, ...]:
-    """Their names, when every one has the images that its splits need."""
-    lowest, highest = int(labels_N.min()), int(labels_N.max())
+def _number(
+    name: str, labels_N: NDArray[np.int64], classes: Sequence[str] | None, tell: Callable[[str], None]
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels that count from 0 without a gap, and the names of their classes."""
+    known_K, number_N = np.unique(labels_N, return_inverse=True)
+    lowest, highest = int(known_K[0]), int(known_K[-1])
     if lowest < 0:
         raise CannotPack(name, f"there is a label {lowest}; labels count from 0")
-    if highest >= len(labels_N):
-        raise CannotPack(name, f"there is a label {highest}, but only {len(labels_N)} images; labels count from 0")
-    classes = tuple(given) if given is not None else tuple(map(str, range(highest + 1)))
-    if highest >= len(classes):
-        raise CannotPack(name, f"there is a label {highest}, but only {len(classes)} classes")
+    if classes is None:
+        if highest >= len(known_K):
+            shown = ", ".join(map(str, known_K[:5])) + (", …" if len(known_K) > 5 else "")
+            tell(f"The labels {shown} are numbered from 0 to {len(known_K) - 1}; their classes keep those names.")
+        return number_N.reshape(-1), tuple(map(str, known_K))
     if len(set(classes)) < len(classes):
         raise CannotPack(name, "two classes have the same name")
-    for_training = np.bincount(labels_N[split_N == TRAIN], minlength=len(classes))
-    needed = 2 if (split_N == TEST).any() else 3
-    if (for_training < needed).any():
-        label = int(np.argmax(for_training < needed))
-        why = "training and validation" if needed == 2 else "training, validation and test"
-        raise CannotPack(
-            name,
-            f"class {classes[label]!r} has {for_training[label]} images to learn from; {why} need one each",
-        )
-    return classes
+    if (lowest, highest) == (1, len(classes)):
+        tell(f"The labels 1 to {highest} are numbered from 0 to {highest - 1}: label 1 is {classes[0]!r}.")
+        return labels_N - 1, tuple(classes)
+    if highest >= len(classes):
+        raise CannotPack(name, f"there is a label {highest}, but only {len(classes)} classes")
+    return labels_N, tuple(classes)
+
+
+def _check_parts(name: str, classes: tuple[str, ...], labels_N: NDArray[np.int64], split_N: NDArray[np.uint8]) -> None:
+    counts = (
+        np.bincount(labels_N[split_N == part], minlength=len(classes)).tolist() for part in (TRAIN, VALIDATION, TEST)
+    )
+    if why := parts.shortage(classes, *counts):
+        raise CannotPack(name, why)
 
 
 def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:
@@ -221,7 +262,7 @@ def read(folder: Path, name: str) -> Packed:
     if labels_N.min() < 0 or labels_N.max() >= len(facts.classes):
         given = f"its labels go from {labels_N.min()} to {labels_N.max()}"
         raise DataError(name, f"{given}, but there are {len(facts.classes)} classes. Pack it again.")
-    return Packed(facts, images, labels_N, split_N == TEST)
+    return Packed(facts, images, labels_N, split_N)
 
 
 def verify(folder: Path, name: str) -> PackedFacts:

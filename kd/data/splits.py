@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kd.data import parts
 from kd.errors import DataError
 from kd.randomness import splitmix64
 
@@ -39,13 +40,19 @@ class Split:
 
 
 def cut_splits(
-    name: str, labels_N: Tensor, is_test_N: Tensor, classes: tuple[str, ...], validation_fraction: float
+    name: str, labels_N: Tensor, split_N: Tensor, classes: tuple[str, ...], validation_fraction: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Which images are for training, validation and test: bool [N] each. Where none is for test, some become so."""
-    _check(name, labels_N, classes)
+    """Which images are for training, validation and test: bool [N] each.
+
+    `split_N` says it as far as it is given, with the numbers of `kd.data.parts`: where no image is for validation, or
+    none for the test, some of those to learn from become so.
+    """
+    is_validation_N, is_test_N = split_N == parts.VALIDATION, split_N == parts.TEST
+    _check(name, labels_N, is_validation_N, is_test_N, classes)
     if not is_test_N.any():
-        is_test_N = draw_share(labels_N, torch.ones_like(is_test_N), TEST_FRACTION, "test")
-    is_validation_N = draw_share(labels_N, ~is_test_N, validation_fraction, "validation")
+        is_test_N = draw_share(labels_N, ~is_validation_N, TEST_FRACTION, "test")
+    if not is_validation_N.any():
+        is_validation_N = draw_share(labels_N, ~is_test_N, validation_fraction, "validation")
     return ~is_test_N & ~is_validation_N, is_validation_N, is_test_N
 
 
@@ -64,10 +71,12 @@ def draw_share(labels_N: Tensor, among_N: Tensor, fraction: float, purpose: str)
     return taken_N
 
 
-def _check(name: str, labels_N: Tensor, classes: tuple[str, ...]) -> None:
-    counts = torch.bincount(labels_N, minlength=len(classes)).tolist()
-    if len(counts) > len(classes):
-        raise DataError(name, f"it has a label {len(counts) - 1}, but only {len(classes)} classes.")
-    for label, count in enumerate(counts):
-        if count < 3:
-            raise DataError(name, f"class {classes[label]!r} has {count} images; each split needs one at least.")
+def _check(name: str, labels_N: Tensor, is_validation_N: Tensor, is_test_N: Tensor, classes: tuple[str, ...]) -> None:
+    if (highest := int(labels_N.max())) >= len(classes):
+        raise DataError(name, f"it has a label {highest}, but only {len(classes)} classes.")
+    counts = [
+        torch.bincount(labels_N[is_in_N], minlength=len(classes)).tolist()
+        for is_in_N in (~is_validation_N & ~is_test_N, is_validation_N, is_test_N)
+    ]
+    if why := parts.shortage(classes, *counts):
+        raise DataError(name, f"{why}.")

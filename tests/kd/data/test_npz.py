@@ -31,7 +31,7 @@ def test_an_npz_is_read_a_chunk_at_a_time(tmp_path, monkeypatch):
 
     assert [len(chunk.images) for chunk in chunks] == [7] * 8 + [4]
     assert np.array_equal(np.concatenate([chunk.images for chunk in chunks]), IMAGES)
-    assert not any(chunk.is_test.any() for chunk in chunks)
+    assert not any(chunk.split.any() for chunk in chunks)
 
 
 def test_grey_images_need_no_channel(tmp_path):
@@ -56,8 +56,9 @@ def test_grey_images_need_no_channel(tmp_path):
             r"`labels` must be an integer for each of 60 images, it is int64 of .*\(59,\)",
         ),
         ({**ARRAYS, "labels": LABELS / 1}, "`labels` must be an integer"),
-        ({**ARRAYS, "labels": np.array([object()] * 60)}, "Object arrays cannot be loaded"),
-        ({**ARRAYS, "split": LABELS}, r"`split` must be 0 \(to learn from\) or 2 \(test\), not 1; validation is cut"),
+        ({**ARRAYS, "labels": np.array([object()] * 60)}, r"`labels` is an array of Python objects; save np.array"),
+        ({**ARRAYS, "classes": np.array(list("abcd"), object)}, r"`classes` is an .* np.array\(classes, dtype=str\)"),
+        ({**ARRAYS, "split": LABELS}, r"`split` must be 0 \(to learn from\), 1 \(validation\) or 2 \(test\), not 3"),
         ({**ARRAYS, "split": IS_TEST}, "`split` must be an integer for each of 60"),
         ({**ARRAYS, "classes": np.arange(4)}, "`classes` must be a list of texts"),
     ],

@@ -12,8 +12,9 @@ import pytest
 
 from kd.data import packed_facts, packing
 from kd.data.packing import CannotPack, Chunk
+from kd.data.parts import TEST, VALIDATION
 from kd.errors import DataError
-from tests.kd.data.sixty import IMAGES, IS_TEST, LABELS, NAME, in_chunks
+from tests.kd.data.sixty import IMAGES, IS_TEST, LABELS, NAME, SPLIT, in_chunks
 
 # -- packing -----------------------------------------------------------------------------------------------------
 
@@ -23,7 +24,7 @@ def test_what_was_packed_is_read_again(tmp_path, place):
 
     assert np.array_equal(read.images, IMAGES)
     assert np.array_equal(read.labels, LABELS)
-    assert np.array_equal(read.is_test, IS_TEST)
+    assert np.array_equal(read.split, SPLIT)
     assert isinstance(read.images, np.memmap)
     assert not read.images.flags.writeable
     assert (read.labels.dtype, read.facts.classes) == (np.int64, ("0", "1", "2", "3"))
@@ -43,12 +44,12 @@ def test_mean_and_std_are_those_of_the_training_images(tmp_path, place):
 
 def test_facts_do_not_depend_on_the_chunks_but_on_every_pixel_label_and_split(tmp_path, place):
     facts = packed_facts.read(tmp_path, NAME)
-    pixel, label, split = IMAGES.copy(), LABELS.copy(), IS_TEST.copy()
+    pixel, label, split = IMAGES.copy(), LABELS.copy(), SPLIT.copy()
     pixel[59, 5, 4, 2] ^= 1
     label[7] = 0
-    split[7] = True
+    split[7] = TEST
 
-    others = [(pixel, LABELS, IS_TEST), (IMAGES, label, IS_TEST), (IMAGES, LABELS, split)]
+    others = [(pixel, LABELS, SPLIT), (IMAGES, label, SPLIT), (IMAGES, LABELS, split)]
     digests = {packing.pack(tmp_path, f"packed/{k}", [Chunk(*other)]).digest for k, other in enumerate(others)}
     named = packing.pack(tmp_path, "packed/named", in_chunks(), ["a", "b", "c", "d"])
 
@@ -58,9 +59,14 @@ def test_facts_do_not_depend_on_the_chunks_but_on_every_pixel_label_and_split(tm
 
 
 def test_a_channel_that_never_changes_can_still_be_normalised(tmp_path):
-    facts = packing.pack(tmp_path, NAME, [Chunk(np.full((9, 2, 2, 1), 51, np.uint8), np.zeros(9, int))])
+    images = IMAGES.copy()
+    images[..., 1] = 51
+    facts = packing.pack(tmp_path, NAME, [Chunk(images, LABELS)])
 
-    assert (facts.mean, facts.std) == ((0.2,), (1.0,))
+    assert (facts.mean[1], facts.std[1]) == (0.2, 1.0)
+
+
+LARGER = np.random.default_rng(1).integers(0, 256, (60, 16, 16, 3), np.uint8)
 
 
 def wrong_chunks(**change: object) -> list[Chunk]:
@@ -78,11 +84,20 @@ def wrong_chunks(**change: object) -> list[Chunk]:
         (wrong_chunks(labels=LABELS[1:]), None, r"each of 60 images, these are int64 of shape \(59,\)"),
         (wrong_chunks(labels=LABELS / 1), None, "these are float64"),
         (wrong_chunks(labels=LABELS - 1), None, "there is a label -1; labels count from 0"),
-        (wrong_chunks(labels=LABELS * 10**9), None, "there is a label 3000000000, but only 120 images"),
+        ([Chunk(IMAGES, np.arange(60) * 10**9)], None, "class '0' has 1 images to learn from"),
+        (wrong_chunks(labels=LABELS + 2), ["a", "b", "c", "d"], "there is a label 5, but only 4 classes"),
         (wrong_chunks(), ["cat", "dog"], "there is a label 3, but only 2 classes"),
         (wrong_chunks(), ["cat", "dog", "cat", "cow"], "two classes have the same name"),
         (wrong_chunks(), list("abcde"), "class 'e' has 0 images to learn from; training, validation and test need"),
-        (wrong_chunks(is_test=True)[1:], None, "class '0' has 0 images to learn from; training and validation need"),
+        (wrong_chunks(split=TEST)[1:], None, "class '0' has 0 images to learn from; training and validation need"),
+        (wrong_chunks(split=VALIDATION)[1:], None, "class '0' has 0 images to learn from; training and test need one"),
+        (wrong_chunks(split=3), None, r"must be 0 \(to learn from\), 1 \(validation\) or 2 \(test\)"),
+        ([Chunk(IMAGES, LABELS * 0)], None, "there is only one class"),
+        ([Chunk(IMAGES * 0 + 7, LABELS)], None, "every pixel to learn from is 7: the images show nothing"),
+        *(
+            ([Chunk(np.moveaxis(images, -1, 1), LABELS)], None, "look like N×C×H×W, .* np.moveaxis")
+            for images in (LARGER, LARGER[..., :1], np.repeat(LARGER, 4, axis=-1), LARGER[:, :, :9])
+        ),
     ],
 )
 def test_what_makes_no_data_set_is_refused_in_words_and_leaves_nothing(tmp_path, chunks, classes, why):
@@ -90,6 +105,41 @@ def test_what_makes_no_data_set_is_refused_in_words_and_leaves_nothing(tmp_path,
         packing.pack(tmp_path, NAME, chunks, classes)
 
     assert list((tmp_path / "packed").iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 200), (16, 16, 12), (4, 4, 64), (2, 9, 1), (3, 3, 3), (1, 40, 1)])
+def test_images_of_few_pixels_or_many_channels_are_packed_as_they_are(tmp_path, shape):
+    images = np.random.default_rng(0).integers(0, 256, (60, *shape), np.uint8)
+    height, width, channels = shape
+
+    assert packing.pack(tmp_path, NAME, [Chunk(images, LABELS)]).shape == (channels, height, width)
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "classes", "told"),
+    [
+        (LABELS, None, ("0", "1", "2", "3"), None),
+        (LABELS + 1, None, ("1", "2", "3", "4"), "The labels 1, 2, 3, 4 are numbered from 0 to 3"),
+        (LABELS * 10, None, ("0", "10", "20", "30"), "The labels 0, 10, 20, 30 are numbered from 0 to 3"),
+        (LABELS + 1, ["a", "b", "c", "d"], ("a", "b", "c", "d"), "label 1 is 'a'"),
+    ],
+)
+def test_labels_that_do_not_count_from_zero_are_numbered_anew_and_that_is_told(tmp_path, labels, given, classes, told):
+    heard: list[str] = []
+
+    facts = packing.pack(tmp_path, NAME, [Chunk(IMAGES, labels)], given, tell=heard.append)
+
+    assert facts.classes == classes
+    assert np.array_equal(packing.read(tmp_path, NAME).labels, LABELS)
+    assert [told in remark for remark in heard] == ([True] if told else [])
+
+
+def test_pixels_that_are_all_zero_or_one_are_told(tmp_path):
+    heard: list[str] = []
+
+    packing.pack(tmp_path, NAME, [Chunk(IMAGES % 2, LABELS)], tell=heard.append)
+
+    assert ["multiply by 255" in remark for remark in heard] == [True]
 
 
 @pytest.mark.parametrize("name", ["mine", "packed/", "packed/Mine", "packed/../x", "packed/a/b", "packed/" + "x" * 65])
@@ -206,7 +256,7 @@ def test_a_damaged_data_set_is_refused_in_words(tmp_path, place, file, harm, why
     else:
         (place / file).write_bytes(harm((place / file).read_bytes()))
 
-    with pytest.raises(DataError, match=f"The data set {NAME} cannot be read: .*{why}"):
+    with pytest.raises(DataError, match=f"The data set {NAME} cannot be used: .*{why}"):
         packing.read(tmp_path, NAME)
 
 
