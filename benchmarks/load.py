@@ -170,7 +170,8 @@ def _publish(session: Any, claim: fence.Claim, step: int) -> None:
         NewFile(kind=kind, name=f"{kind}.bin", path=f"jobs/{claim.job_id}/{step}-{kind}", size=1_000, sha256="0" * 64)
         for kind in (FileKind.STUDENT, FileKind.RESUME)
     ]
-    recording.publish(session, claim, phase="student", step=step, epoch=step, best=False, metrics={}, files=files)
+    told = {"phase": "student", "epoch": step, "best": False, "metrics": {}, "fraction": step / 1e9}
+    recording.publish(session, claim, step=step, files=files, **told)
 
 
 # -- the table --------------------------------------------------------------------------------------------

@@ -45,7 +45,8 @@ class Settings(BaseSettings):
     """How often an idle worker looks for work. Longer with many workers and a broker."""
 
     max_stalls: int = Field(default=3, ge=1, le=100)
-    """Attempts in a row without progress (a new checkpoint, or more labels kept) before a job fails."""
+    """Attempts in a row without progress (a larger share of the run in a checkpoint or in kept labels) before a job
+    fails."""
 
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, le=1_000_000_000)
     """The largest request body."""

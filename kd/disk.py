@@ -6,14 +6,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from pydantic_core import to_json
 
 from kd.events import SavedFile
 
 
-def write_text(text: str, out: Path, path: Path) -> SavedFile:
-    """Write a text file to `out / path`."""
-    return write(out, path, lambda file: file.write(text.encode()))
+def write_json(content: dict[str, Any], out: Path, path: Path) -> SavedFile:
+    """Write a JSON document to `out / path`; NaN and infinities, which JSON has not, as strings, as in events."""
+    return write(out, path, lambda file: file.write(to_json(content, indent=2, inf_nan_mode="strings")))
 
 
 def write(out: Path, path: Path, fill: Callable[[IO[bytes]], object]) -> SavedFile:

@@ -11,17 +11,45 @@ class DataError(KdError):
     """A data set is not there, or is not what its name promises."""
 
     def __init__(self, name: str, why: str):
-        super().__init__(f"The data set {name} cannot be read: {why}")
+        super().__init__(f"The data set {name} cannot be used: {why}")
         self.name = name
 
 
+class ModelUnfit(KdError):
+    """A model cannot be built for the images of the data set."""
+
+    def __init__(self, arch: str, shape: tuple[int, int, int], why: str):
+        channels, height, width = shape
+        super().__init__(f"{arch} takes no images of {height}×{width} pixels in {channels} channels: {why}.")
+
+
+class SpecUnfit(KdError):
+    """The spec asks for something that its data set does not allow."""
+
+    def __init__(self, field: str, why: str):
+        super().__init__(f"config.{field} {why}.")
+
+
 class Diverged(KdError):
+    """A model answers with numbers that are not finite, or its loss is such a number."""
+
+
+class LossDiverged(Diverged):
     """The loss is no longer a finite number."""
 
     def __init__(self, step: int, lr: float, parts: dict[str, float]):
-        seen = ", ".join(f"{name} {value:g}" for name, value in parts.items())
-        super().__init__(f"The loss is not finite at step {step}: {seen}, at a learning rate of {lr:g}.")
+        super().__init__(f"The loss is not finite at step {step}: {_seen(parts)}, at a learning rate of {lr:g}.")
         self.step, self.lr, self.parts = step, lr, parts
+
+
+class ScoresDiverged(Diverged):
+    """A model's scores are no finite numbers, so nothing can be chosen or reported by them."""
+
+    def __init__(self, role: str, split: str, epoch: int, scores: dict[str, float]):
+        super().__init__(
+            f"The {role} answers the {split} images with numbers that are not finite after epoch {epoch}: "
+            f"{_seen(scores)}."
+        )
 
 
 class BadResume(KdError):
@@ -54,7 +82,7 @@ class DeviceMissing(KdError):
             super().__init__(f"There is no {name} device here: torch does not see such a GPU.")
 
 
-class BadLabels(KdError):
+class BadLabels(Diverged):
     """The teacher's logits do not fit into a label table."""
 
     def __init__(self, arch: str):
@@ -83,3 +111,7 @@ class TeamFailed(KdError):
 
     def __init__(self, exit_code: int):
         super().__init__(f"The run's processes ended with exit code {exit_code} before it had finished.")
+
+
+def _seen(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())

@@ -107,7 +107,8 @@ class SavedFile(Fact):
 class Saved(Message):
     """A checkpoint: enough to go on from (`resume`), and a student once there is one.
 
-    `best`: this student has the best validation accuracy so far.
+    `best`: this student has the best validation accuracy so far. `fraction` is the share of the run's arithmetic that
+    is safe with it, in 0..1: a run that is tried again has got further only if that is larger than it ever was.
     """
 
     event: Literal["saved"] = "saved"
@@ -118,6 +119,7 @@ class Saved(Message):
     student: SavedFile | None = None
     best: bool = False
     metrics: dict[str, float] = {}
+    fraction: float
 
 
 class Wrote(Message):
@@ -137,10 +139,11 @@ class Noted(Message):
 
 
 class LabelsKept(Message):
-    """So many labels of the run's table are safe on disk, more than it found: the next run goes on from them."""
+    """So many labels of the run's table are safe on disk: the next run goes on from them. `fraction` as in `Saved`."""
 
     event: Literal["labels_kept"] = "labels_kept"
     count: int
+    fraction: float
 
 
 class Waiting(Message):

@@ -122,7 +122,7 @@ class Recorder:
                 phase=phase,
                 progress=progress,
                 latest_metrics=self._latest_metrics or None,
-                got_further=any(isinstance(event, LabelsKept) for event in batch),
+                safe_fraction=max((event.fraction for event in batch if isinstance(event, LabelsKept)), default=None),
                 messages=messages,
             )
 
@@ -143,6 +143,7 @@ class Recorder:
                     epoch=event.epoch,
                     best=event.best,
                     metrics=event.metrics,
+                    fraction=event.fraction,
                     files=new,
                     messages=messages,
                 ).superseded

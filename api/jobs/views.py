@@ -120,7 +120,7 @@ def job(row: module.Job, waiting: QueuePlace | None = None) -> Job:
         spec=row.spec,
         resolved_spec=row.resolved_spec,
         waiting=waiting and Waiting(position=waiting.position, reason=waiting.reason, message=waiting.message),
-        progress=_progress(row.progress),
+        progress=_progress(row.state, row.progress),
         latest_metrics=row.latest_metrics,
         attempt=row.attempt,
         run_seconds=round(row.run_seconds, 3),
@@ -157,15 +157,18 @@ def job_url(job_id: str) -> str:
     return f"/jobs/{job_id}"
 
 
-def _progress(said: Mapping[str, Any]) -> Progress:
+def _progress(state: State, said: Mapping[str, Any]) -> Progress:
+    """What the trainer said last, as far as it still holds: it says nothing more once it has ended."""
+    succeeded = state is State.SUCCEEDED
+    eta_seconds = said.get("eta_seconds") if state is State.RUNNING else None
     return Progress(
-        fraction=said.get("fraction", 0),
+        fraction=1 if succeeded else said.get("fraction", 0),
         phase=said.get("phase"),
         epoch=said.get("epoch"),
         epochs=said.get("epochs"),
         step=said.get("step"),
         images_per_second=said.get("images_per_second"),
-        eta_seconds=said.get("eta_seconds"),
+        eta_seconds=0 if succeeded else eta_seconds,
     )
 
 

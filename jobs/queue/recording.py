@@ -35,20 +35,20 @@ def record(
     phase: str | None = None,
     progress: Mapping[str, Any] | None = None,
     latest_metrics: Mapping[str, float] | None = None,
-    got_further: bool = False,
+    safe_fraction: float | None = None,
     messages: range | None = None,
     now: datetime | None = None,
 ) -> None:
     """Write down what the trainer said: events ({"type", "data"}), points of curves, where it is.
 
-    `got_further`: it keeps, elsewhere than in a checkpoint, more than this attempt began with, and the next one will go
-    on from there. That ends the row of stalls, as a new checkpoint does.
+    `safe_fraction`: so much of the run is kept elsewhere than in a checkpoint, and the next attempt will go on from
+    there. It counts as a checkpoint's does.
     `messages` says which of its messages these are, here as in `publish` and `publish_file`; see `fence.change`.
     """
     given = {"phase": phase, "progress": progress, "latest_metrics": latest_metrics}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if got_further:
-        changes["stalls"] = 0
+    if safe_fraction is not None:
+        changes |= _got_to(safe_fraction)
     said = [NewEvent(event["type"], dict(event["data"])) for event in events]
     counted = {"events_seq": Job.events_seq + len(said), "updated_at": clock.now_or(now)}
     row = fence.change(session, claim, changes | counted, messages)
@@ -65,28 +65,29 @@ def publish(
     epoch: int,
     best: bool,
     metrics: Mapping[str, float],
+    fraction: float,
     files: Sequence[NewFile],
     messages: range | None = None,
     now: datetime | None = None,
 ) -> Published:
-    """Make a checkpoint visible. A new one (a later step than any before) ends the row of stalls.
+    """Make a checkpoint visible, with which the share `fraction` of the run is safe. More than ever before ends the row
+    of stalls.
 
     What is kept of those before is for `jobs.files.retention` to say.
     """
     assert files, "a checkpoint without a file is a metric"
     retention.check(files)
-    is_new = Job.checkpoint_step < step
     checkpoint_id = ids.new("ckpt")
     facts = {"phase": phase, "step": step, "epoch": epoch, "best": best, "metrics": dict(metrics)}
     row = fence.change(
         session,
         claim,
         {
-            "checkpoint_step": case((is_new, step), else_=Job.checkpoint_step),
-            "stalls": case((is_new, 0), else_=Job.stalls),
+            "checkpoint_step": case((Job.checkpoint_step < step, step), else_=Job.checkpoint_step),
             "events_seq": Job.events_seq + 1,
             "updated_at": clock.now_or(now),
-        },
+        }
+        | _got_to(fraction),
         messages,
     )
     append(session, row, [NewEvent("checkpoint", {"checkpoint_id": checkpoint_id, **facts})])
@@ -138,3 +139,13 @@ def discard_resume(session: Session, claim: Claim, *, now: datetime | None = Non
     fence.change(session, claim, {"checkpoint_step": step})
     cut_back(session, claim.job_id, step)
     return replace(claim, resume=resume, checkpoint_step=step)
+
+
+def _got_to(fraction: float) -> dict[str, Any]:
+    """So much of the run is safe. Only more than ever before is progress: a later step may say nothing new, and whoever
+    does the same part again and again gets nowhere."""
+    further = Job.safe_fraction < fraction
+    return {
+        "safe_fraction": case((further, fraction), else_=Job.safe_fraction),
+        "stalls": case((further, 0), else_=Job.stalls),
+    }

@@ -52,8 +52,10 @@ class Job(Base):
     messages: Mapped[int] = mapped_column(default=0)
     """How many of the messages that the attempt's trainer has sent are written down."""
     stalls: Mapped[int] = mapped_column(default=0)
-    """Attempts in a row that made no progress: no new checkpoint, and no more labels kept."""
+    """Attempts in a row that made no progress: none that brought `safe_fraction` up."""
     checkpoint_step: Mapped[int] = mapped_column(BigInteger, default=-1)
+    safe_fraction: Mapped[float] = mapped_column(Double, default=-1.0)
+    """The largest share of the run, in 0..1, that was ever safe in a checkpoint or in kept labels; -1: nothing yet."""
     run_seconds: Mapped[float] = mapped_column(Double, default=0.0)
     """How long trainers have worked on it, over all attempts."""
     events_seq: Mapped[int] = mapped_column(default=0)

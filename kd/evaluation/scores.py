@@ -1,5 +1,7 @@
 """How good logits are, how sure of themselves, how like others."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +23,11 @@ def score(logits_NC: Tensor, labels_N: Tensor) -> dict[str, float]:
     scores["nll"] = F.cross_entropy(logits_NC, labels_N).item()
     scores["ece"] = calibration_error(confidence_N, correct_N)
     return scores
+
+
+def is_finite(scores: dict[str, float]) -> bool:
+    """Whether every score is a number. Of a model that answers NaN, say, the accuracy is one, and the NLL is not."""
+    return all(map(math.isfinite, scores.values()))
 
 
 def calibration_error(confidence_N: Tensor, correct_N: Tensor) -> float:

@@ -70,7 +70,7 @@ def obtain_table(
             if table_NVC is None:
                 table_NVC = table.join_draft(path)
             written = label_views(run, log, teacher, range(views), torch.from_numpy(table_NVC), start=start)
-            saved = with_saves(run, log, path, table_NVC, written, start=start)
+            saved = with_saves(run, log, path, table_NVC, written)
             yield from with_steps(log, saved, start=start, planned=count * views)
             # The leader closes the table only when everybody's share is in it.
             run.team.wait()
@@ -204,9 +204,9 @@ def with_steps(
 
 
 def with_saves(
-    run: Run, log: Logbook, path: Path, table_NVC: Table, written: Iterator[int], *, start: int
+    run: Run, log: Logbook, path: Path, table_NVC: Table, written: Iterator[int]
 ) -> Iterator[int | LabelsKept]:
-    """Make what is written safe, every few seconds, and then say so if there is more than the `start` labels found."""
+    """Make what is written safe, every few seconds, and say so."""
     began = time.monotonic()
     for number, now in enumerate(written, 1):
         # In a team, where no clock is the same for all, by count.
@@ -217,8 +217,9 @@ def with_saves(
             run.team.wait()
             if run.team.leads:
                 table.keep(path, table_NVC, now)
-                if now > start:  # the last batch of a whole draft is labelled again, which gets nobody further
-                    yield LabelsKept(count=now)
+                images, views, _ = table_NVC.shape
+                log.progress.done("labelling", now / (images * views))
+                yield LabelsKept(count=now, fraction=log.progress.fraction)
             began = time.monotonic()
         yield now
 

@@ -1,44 +1,35 @@
 """The report: teacher, student and control side by side, as one JSON document."""
 
-from torch import Tensor
+import math
+from typing import Any
 
-from kd.data.dataset import Dataset
-from kd.report.verdict import Metrics, remarks
+from kd.evaluation.confusion import Confusion
 from kd.spec import Config
 
 
-def document(
-    config: Config,
-    dataset: Dataset,
-    metrics: Metrics,
-    seconds: dict[str, float],
-    archs: dict[str, str],
-    predictions: dict[str, Tensor],
-    labels_N: Tensor,
-) -> dict[str, object]:
-    """Everything above as one JSON document, with the accuracy of each class."""
+def document(config: Config, found: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+    """What an evaluation found, with the config and the time that each phase took."""
+    remarks = [remark["message"] for remark in found["remarks"]]
+    return {"config": config.model_dump(mode="json")} | found | {"seconds": seconds, "remarks": remarks}
+
+
+def class_by_class(classes: tuple[str, ...], confusions: dict[str, Confusion]) -> dict[str, Any]:
+    """For each role the accuracy of each class (None without test images), and which class was taken for which."""
+    recalls = {role: confusion.recall_C.tolist() for role, confusion in confusions.items()}
     return {
-        "config": config.model_dump(mode="json"),
-        "dataset": {
-            "name": dataset.name,
-            "digest": dataset.digest,
-            "train": len(dataset.train.labels),
-            "validation": len(dataset.validation.labels),
-            "test": len(dataset.test.labels),
-        },
-        "archs": {role: arch for role, arch in archs.items() if role in predictions},
-        "metrics": metrics,
-        "seconds": seconds,
-        "remarks": [note.message for note in remarks(metrics, predictions, labels_N)],
         "per_class": {
-            name: {role: class_accuracy(logits_NC, labels_N, number) for role, logits_NC in predictions.items()}
-            for number, name in enumerate(dataset.classes)
+            name: {
+                role: None if math.isnan(recall_C[number]) else recall_C[number] for role, recall_C in recalls.items()
+            }
+            for number, name in enumerate(classes)
         },
+        "confusion": {role: taken_for(classes, confusion) for role, confusion in confusions.items()},
     }
 
 
-def class_accuracy(logits_NC: Tensor, labels_N: Tensor, number: int) -> float | None:
-    """The share of a class's images that are recognised; None for a class without test images."""
-    of_class_N = labels_N == number
-    images = int(of_class_N.sum())
-    return int((logits_NC.argmax(dim=1)[of_class_N] == number).sum()) / images if images else None
+def taken_for(classes: tuple[str, ...], confusion: Confusion) -> dict[str, dict[str, int]]:
+    """`{"cat": {"cat": 95, "dog": 5}}`: of the images of a class, how many were put into which."""
+    told: dict[str, dict[str, int]] = {}
+    for label, predicted, images in confusion.pairs():
+        told.setdefault(classes[label], {})[classes[predicted]] = images
+    return told

@@ -1,47 +1,73 @@
 """How every run ends: the test split is read, once, and the report written."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from kd import disk, outputs
+from kd.errors import ScoresDiverged
 from kd.evaluation import cost
+from kd.evaluation.confusion import Confusion
 from kd.evaluation.predict import predict
-from kd.evaluation.scores import agreement, score
-from kd.events import Evaluated, Event, Finished, PhaseStarted, Wrote
+from kd.evaluation.scores import agreement, is_finite, score
+from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Wrote
 from kd.machine import memory
 from kd.report import verdict
-from kd.report.document import document
+from kd.report.document import class_by_class, document
 from kd.training.logbook import Logbook
 from kd.training.run import Run
 
 
 def evaluate(run: Run, log: Logbook) -> Iterator[Event]:
-    """Teacher, student and control side by side on the test split; the report; the last word."""
+    """Teacher, student and control side by side on the test split; the report; the last word.
+
+    What was found is part of the position: a run that goes on from there does not read the test split again.
+    """
     if not run.team.leads:
         return
-    config, position = run.config, log.position
+    position = log.position
+    if "evaluating" not in position.finished:
+        position.report = yield from measure(run, log)
+        yield from log.finish()
+    report = position.report
+    assert report is not None, "a finished evaluation has left it"
+    for remark in report["remarks"]:
+        yield Noted(**remark)
+    content = document(run.config, report, position.seconds)
+    yield Wrote(file=disk.write_json(content, run.out, Path(outputs.REPORT)))
+    yield Finished(step=position.step, metrics=report["metrics"], seconds=position.seconds)
+
+
+def measure(run: Run, log: Logbook) -> Generator[Event, None, dict[str, Any]]:
+    """What is found on the test split, as plain values: it is written down with the position."""
+    dataset, position = run.dataset, log.position
+    labels_N = dataset.test.labels
     log.enter("evaluating")
-    yield PhaseStarted(phase="evaluating", facts={"images": len(run.dataset.test.labels)})
+    yield PhaseStarted(phase="evaluating", facts={"images": len(labels_N)})
     test = run.test()
-    labels_N = run.dataset.test.labels
 
     metrics: dict[str, float] = {}
     predictions: dict[str, Tensor] = {}
-    archs = {"teacher": run.teacher_arch, "student": config.student.arch, "control": config.student.arch}
+    confusions: dict[str, Confusion] = {}
+    archs = {"teacher": run.teacher_arch, "student": run.config.student.arch, "control": run.config.student.arch}
+    archs = {role: arch for role, arch in archs.items() if role in position.outcomes}
+    log.begin_counting()
     for role, arch in archs.items():
-        if role not in position.outcomes:
-            continue
         outcome = position.outcomes[role]
         best = outcome.best
         for name, weights in ((role, best.weights), (f"{role}.last", outcome.last)):
             model = run.build(arch, role, weights)
             logits_NC = predict(model, test.viewer, run.autocast_dtype)
-            metrics |= {f"{name}.test.{which}": value for which, value in score(logits_NC, labels_N).items()}
+            scores = score(logits_NC, labels_N)
+            if not is_finite(scores):
+                raise ScoresDiverged(role, "test", best.epoch if name == role else outcome.epochs, scores)
+            confusion = Confusion.of(logits_NC, labels_N)
+            scores |= {"balanced_accuracy": confusion.balanced_accuracy, "macro_f1": confusion.macro_f1}
+            metrics |= {f"{name}.test.{which}": value for which, value in scores.items()}
             if name == role:
-                predictions[role] = logits_NC
+                predictions[role], confusions[role] = logits_NC, confusion
                 metrics |= {f"{role}.validation.{which}": value for which, value in best.scores.items()}
                 metrics |= {f"{role}.best_epoch": best.epoch, f"{role}.epochs": outcome.epochs}
                 if role != "control":  # the control is the student's twin
@@ -53,7 +79,7 @@ def evaluate(run: Run, log: Logbook) -> Iterator[Event]:
             split="test",
             metrics={f"{role}.{which}": metrics[f"{role}.test.{which}"] for which in ("top1", "nll", "ece")},
         )
-        log.progress.done("evaluating", len(predictions) / len(archs))
+        yield log.step("evaluating", len(predictions) / len(archs), 2 * len(labels_N), {})
 
     metrics["student.test.agreement"] = agreement(predictions["student"], predictions["teacher"])
     if "control" in predictions:
@@ -62,11 +88,20 @@ def evaluate(run: Run, log: Logbook) -> Iterator[Event]:
     metrics["test.images"] = len(labels_N)
     metrics |= {f"peak_memory_bytes.{where}": peak for where, peak in memory.peak_bytes(run.device).items()}
 
-    yield from verdict.remarks(metrics, predictions, labels_N)
-    yield from log.finish()
-    content = document(config, run.dataset, metrics, position.seconds, archs, predictions, labels_N)
-    yield Wrote(file=disk.write_text(json.dumps(content, indent=2), run.out, Path(outputs.REPORT)))
-    yield Finished(step=position.step, metrics=metrics, seconds=position.seconds)
+    return {
+        "dataset": {
+            "name": dataset.name,
+            "digest": dataset.digest,
+            "train": len(dataset.train.labels),
+            "validation": len(dataset.validation.labels),
+            "test": len(labels_N),
+        },
+        "archs": archs,
+        "extensions": list(position.extensions),
+        "metrics": metrics,
+        "remarks": [remark._asdict() for remark in verdict.remarks(metrics, predictions, labels_N)],
+        **class_by_class(dataset.classes, confusions),
+    }
 
 
 def size_and_speed(run: Run, role: str, model: nn.Module) -> dict[str, float]:

@@ -2,26 +2,35 @@
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from torch import Tensor
 
-from kd.events import Noted
+from kd.evaluation.chance import weakness
 
 Metrics = dict[str, float]
 
 
-def remarks(metrics: Metrics, predictions: dict[str, Tensor], labels_N: Tensor) -> Iterator[Noted]:
+class Remark(NamedTuple):
+    code: str
+    message: str
+
+
+def remarks(metrics: Metrics, predictions: dict[str, Tensor], labels_N: Tensor) -> Iterator[Remark]:
     """The sentences a reader needs beside the numbers."""
+    student = {which: metrics[f"student.test.{which}"] for which in ("top1", "nll")}
+    if weak := weakness(student, labels_N, predictions["student"].shape[1]):
+        yield Remark("weak_student", f"The student {weak}. Look at its learning rate, its epochs and the data first.")
     if "control" not in predictions:
-        yield Noted(code="no_control", message="There was no control, so nobody can say what the teacher was worth.")
+        yield Remark("no_control", "There was no control, so nobody can say what the teacher was worth.")
         return
     if metrics["teacher.test.top1"] <= metrics["control.test.top1"]:
-        yield Noted(
-            code="teacher_not_better",
-            message=f"The teacher ({metrics['teacher.test.top1']:.1%}) is not better than the student trained without "
+        yield Remark(
+            "teacher_not_better",
+            f"The teacher ({metrics['teacher.test.top1']:.1%}) is not better than the student trained without "
             f"it ({metrics['control.test.top1']:.1%}): look for a better teacher first.",
         )
-    yield Noted(code="verdict", message=verdict(metrics, gain_error(predictions, labels_N)))
+    yield Remark("verdict", verdict(metrics, gain_error(predictions, labels_N)))
 
 
 def verdict(metrics: Metrics, error: float) -> str:

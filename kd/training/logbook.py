@@ -10,6 +10,7 @@ from kd.events import Phase, Saved, Step
 from kd.models.weights import Facts, State, save_weights
 from kd.parallel.team import Team
 from kd.training import resume
+from kd.training.asked import Asked
 from kd.training.position import Outcome, Position
 from kd.training.progress import Progress
 
@@ -24,17 +25,17 @@ class Logbook:
         self,
         position: Position,
         *,
-        run_digest: str,
+        asked: Asked,
         out: Path,
         student: Facts,
         save_seconds: float,
         save_now: threading.Event | None = None,
         team: Team = Team(),  # immutable
     ):
-        """A resume state belongs to exactly one spec, that with the digest `run_digest`. Students are saved with the
+        """`asked` is what the run was asked for, to which a resume state belongs. Students are saved with the
         facts `student`. Whoever sets `save_now` wants the next step to save."""
         self.position, self.progress = position, Progress()
-        self._run_digest, self._out, self._student, self._team = run_digest, out, student, team
+        self._asked, self._out, self._student, self._team = asked, out, student, team
         self._save_seconds, self._save_now = save_seconds, save_now
         self._said_at = self._saved_at = self._phase_began_at = time.monotonic()
 
@@ -101,7 +102,7 @@ class Logbook:
         if not self._team.leads:
             return  # ours is the same
         step, file = self.position.step, None
-        state = resume.save_position(self.position, self._run_digest, self._out)
+        state = resume.save_position(self.position, self._asked, self._out)
         if student is not None:
             file = save_weights(student, self._student, self._out, resume.folder_of(step) / outputs.STUDENT)
         yield Saved(
@@ -112,6 +113,7 @@ class Logbook:
             student=file,
             best=best,
             metrics=metrics or {},
+            fraction=self.progress.fraction,
         )
         self._saved_at = time.monotonic()
 

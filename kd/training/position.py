@@ -60,6 +60,9 @@ class Position:
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # of those that trained a model
     current: Training | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # phase -> time spent, over all attempts
+    extensions: tuple[dict[str, int], ...] = ()  # `epochs` that became `to`, at the step `step`
+    continued: dict[str, Outcome] = field(default_factory=dict)  # what came of phases that an extension has reopened
+    report: dict[str, Any] | None = None  # what the evaluation found, once it is finished
 
 
 def to_plain(position: Position) -> dict[str, Any]:
@@ -74,6 +77,7 @@ def from_plain(given: dict[str, Any]) -> Position:
         **given
         | {
             "outcomes": {phase: _outcome(outcome) for phase, outcome in given["outcomes"].items()},
+            "continued": {phase: _outcome(outcome) for phase, outcome in given["continued"].items()},
             "current": None if current is None else _training(current),
         }
     )

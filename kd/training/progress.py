@@ -36,6 +36,8 @@ class Progress:
     @property
     def eta_seconds(self) -> float | None:
         """Seconds to the end at the pace so far; None while there is no pace to speak of."""
+        if self.fraction >= 1:
+            return 0.0
         if self._began is None:
             return None
         seconds, gained = time.monotonic() - self._began[0], self.fraction - self._began[1]

@@ -8,19 +8,20 @@ from kd import outputs
 from kd.disk import write
 from kd.errors import BadResume, DamagedResume
 from kd.events import SavedFile
+from kd.training.asked import Asked, extend, why_not
 from kd.training.position import Position, from_plain, to_plain
 
-FORMAT = 3
+FORMAT = 4
 
 
-def save_position(position: Position, run_digest: str, out: Path) -> SavedFile:
+def save_position(position: Position, asked: Asked, out: Path) -> SavedFile:
     """Write a resume state under `out`."""
-    content = {"format": FORMAT, "run": run_digest, "position": to_plain(position)}
+    content = {"format": FORMAT, "asked": asked, "position": to_plain(position)}
     return write(out, folder_of(position.step) / outputs.RESUME, lambda file: torch.save(content, file))
 
 
-def load_position(path: Path, run_digest: str) -> Position:
-    """Read a resume state.
+def load_position(path: Path, asked: Asked, *, extends: bool = False) -> Position:
+    """Read a resume state of a run that was asked for the same; with `extends` perhaps for fewer epochs.
 
     Raises `DamagedResume` when the file is no resume state (any more), and `BadResume` when it may well be one, but
     cannot be read from here and now, or belongs to another version or spec.
@@ -28,7 +29,7 @@ def load_position(path: Path, run_digest: str) -> Position:
     _ask_the_disk_for(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        saved_as, of, given = content["format"], content["run"], content["position"]
+        saved_as = content["format"]
     except Exception as error:  # torch.load raises half a dozen kinds for a file that is no checkpoint
         raise DamagedResume(path, f"it cannot be read ({type(error).__name__})") from error
     if saved_as != FORMAT:
@@ -37,12 +38,15 @@ def load_position(path: Path, run_digest: str) -> Position:
             f"it was saved by another version of Stillhouse (resume format {saved_as}, this one reads {FORMAT}); "
             "finish the run with that version, or start it anew",
         )
-    if of != run_digest:
-        raise BadResume(path, "it was saved by a run with another spec")
     try:
-        return from_plain(given)
+        before, position = content["asked"], from_plain(content["position"])
     except (TypeError, KeyError, AttributeError) as error:
         raise DamagedResume(path, f"it cannot be read ({type(error).__name__})") from error
+    if why := why_not(before, asked, extends=extends):
+        raise BadResume(path, why)
+    if before != asked:
+        extend(position, before, asked)
+    return position
 
 
 def folder_of(step: int) -> Path:

@@ -101,6 +101,7 @@ class Worker:
                 epoch=1,
                 best=best,
                 metrics={"student.validation.top1": 0.9},
+                fraction=step / 1_000,
                 files=[student, resume],
             )
         return published.checkpoint_id
@@ -145,18 +146,19 @@ def problem_in() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def packed(lone_app: FastAPI) -> Iterator[Callable[[str, int], None]]:
+def packed(lone_app: FastAPI) -> Iterator[Callable[..., None]]:
     """Puts what a packed data set says of itself where the server looks for it."""
     folder = lone_app.state.settings.data_dir / "datasets" / "packed"
 
-    def pack(name: str, side: int) -> None:
+    def pack(name: str, side: int, *, channels: int = 3, validation: int = 0) -> None:
         facts = PackedFacts(
             classes=("cat", "dog"),
-            shape=(3, side, side),
+            shape=(channels, side, side),
             train=10,
+            validation=validation,
             test=0,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.2, 0.2, 0.2),
+            mean=(0.5,) * channels,
+            std=(0.2,) * channels,
             images_sha256="0" * 64,
             labels_sha256="0" * 64,
         )

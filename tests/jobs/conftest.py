@@ -64,15 +64,21 @@ def rescue(db) -> Callable[..., list]:
 
 @pytest.fixture
 def publish(db) -> Callable[..., Published]:
-    """A checkpoint at this step: a resume file, and a student unless told otherwise."""
+    """A checkpoint at this step of a thousand: a resume file, and a student unless told otherwise."""
 
     def publish(claim: Claim, step: int, *, best: bool = False, student: bool = True, **facts: object) -> Published:
         files = [a_file(claim, FileKind.RESUME, f"resume-{step}.pt")]
         if student:
             files.append(a_file(claim, FileKind.STUDENT, f"student-{step}.safetensors"))
-        told = {"phase": "student", "epoch": step // 10, "metrics": {"top1": 0.5}, "files": files} | facts
+        told = {
+            "phase": "student",
+            "epoch": step // 10,
+            "metrics": {"top1": 0.5},
+            "fraction": step / 1_000,
+            "files": files,
+        }
         with db.begin() as session:
-            return recording.publish(session, claim, step=step, best=best, **told)
+            return recording.publish(session, claim, step=step, best=best, **told | facts)
 
     return publish
 

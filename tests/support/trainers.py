@@ -77,6 +77,7 @@ if "worker.trainer" in sys.orig_argv:
 
 # Words of a line that a trainer says, to close a gate before it.
 READY = '"event":"ready"'
+FINISHED = '"event":"finished"'
 LABELS_KEPT = '"event":"labels_kept"'
 SHOWS_HOW_IT_LABELS = '"event":"step","phase":"labelling"'
 

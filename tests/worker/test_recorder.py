@@ -32,7 +32,7 @@ def noted(number: int) -> Noted:
 
 def saved(step: int) -> Saved:
     resume = SavedFile(name="resume.pt", path=f"checkpoints/{step}/resume.pt", size=1, sha256="0" * 64)
-    return Saved(phase="student", step=step, epoch=1, resume=resume)
+    return Saved(phase="student", step=step, epoch=1, resume=resume, fraction=step / 100)
 
 
 def say(recorder: Recorder, *events: Event) -> None:
@@ -66,13 +66,13 @@ def test_labels_that_are_kept_end_the_row_of_stalls_and_are_no_checkpoint(db, re
     with db.read() as session:
         before = get_job(session, job_id).stalls
 
-    say(recorder, LabelsKept(count=1_000), noted(2), LabelsKept(count=2_000))
+    say(recorder, LabelsKept(count=1_000, fraction=0.1), noted(2), LabelsKept(count=2_000, fraction=0.2))
     recorder.flush()
 
     with db.read() as session:
         job = get_job(session, job_id)
         events = [event.type for event in events_after(session, job_id)]
-    assert (before, job.stalls, job.checkpoint_step) == (1, 0, -1)
+    assert (before, job.stalls, job.checkpoint_step, job.safe_fraction) == (1, 0, -1, 0.2)
     assert events == ["state", "state", "claimed", "noted", "noted"], "they are too many to be told one by one"
 
 

@@ -9,7 +9,7 @@ from jobs.log.events import events_after
 from jobs.states import State
 from jobs.tables import File, FileKind
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
-from tests.support.trainers import READY, alive, trainers_of
+from tests.support.trainers import FINISHED, READY, alive, trainers_of
 from tests.support.waiting import wait_until
 
 
@@ -113,3 +113,26 @@ def test_a_job_whose_trainer_dies_at_every_attempt_fails_after_three_and_the_nex
     assert job.error["code"] in {"killed", "crashed"}
     assert job.error["hint"]
     assert wait_for(healthy).state == State.SUCCEEDED
+
+
+@ON_ONE_DATABASE
+def test_a_trainer_that_dies_at_the_end_of_every_attempt_is_not_tried_for_ever(
+    worker, submit, wait_for, tiny, stage, db
+):
+    """Its last checkpoint is whole each time, and says nothing new."""
+    stage.close_gate(FINISHED)
+    job_id = submit(tiny())
+    ends: set[int] = set()
+    while len(ends) < 4:
+        wait_until(lambda: set(stage.held()) - ends, "a trainer is at its end")
+        (pid,) = set(stage.held()) - ends
+        ends.add(pid)
+        os.kill(pid, signal.SIGKILL)
+
+    job = wait_for(job_id)
+
+    assert (job.state, job.attempt, job.safe_fraction) == (State.FAILED, 4, 1)
+    with db.read() as session:
+        told = [event for event in events_after(session, job_id, 0, 10_000) if event.type == "evaluated"]
+    of_test = [event for event in told if event.data["split"] == "test"]
+    assert len(of_test) == 3, "teacher, student and control, once: the test split is not read again"

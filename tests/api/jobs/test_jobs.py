@@ -133,6 +133,7 @@ def test_a_job_is_shown_whole_through_its_life(client: TestClient, submit: Submi
     worker.release(claim, State.SUCCEEDED, result=result)
     answer = client.get(f"/jobs/{job['id']}")
     shown = answer.json()
+    assert (shown["progress"]["fraction"], shown["progress"]["eta_seconds"]) == (1, 0)
     assert "retry-after" not in answer.headers
     assert (shown["status"], shown["is_terminal"], shown["worker"]) == ("succeeded", True, None)
     assert shown["result"] == result

@@ -36,7 +36,7 @@ def publish(db, data: Path, claim: Claim, step: int, *paths: Path, **facts: obje
         )
         for number, path in enumerate(paths)
     ]
-    told = {"phase": "student", "epoch": 1, "best": False, "metrics": {}} | facts
+    told = {"phase": "student", "epoch": 1, "best": False, "metrics": {}, "fraction": step / 1_000} | facts
     with db.begin() as session:
         return recording.publish(session, claim, step=step, files=new, **told).superseded
 

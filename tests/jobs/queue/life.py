@@ -29,6 +29,7 @@ FEW = 2  # jobs at a time that have not ended, so that deeds meet in one
 QUEUE_SECONDS = 20.0  # between the steps in which time passes
 
 WORKERS = st.sampled_from(["a", "b"])
+SHARES = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])  # of a run that are safe
 ENDINGS = st.sampled_from(sorted(FINAL))
 
 
@@ -165,25 +166,24 @@ class Life(RuleBasedStateMachine):
         if self.as_its_worker(claim, write):
             self.known[claim.job_id].lease_ends = self.now + TTL
 
-    @rule(claim=claims, step=st.integers(0, 20), further=st.booleans())
-    def record(self, claim: Claim, step: int, further: bool) -> None:
-        said = {"events": [{"type": "noted", "data": {}}], "metrics": [("loss", step, 0.5)], "got_further": further}
-        if (
-            self.as_its_worker(claim, lambda session: recording.record(session, claim, now=self.now, **said))
-            and further
-        ):
-            self.known[claim.job_id].stalls = 0
+    @rule(claim=claims, step=st.integers(0, 20), safe=st.none() | SHARES)
+    def record(self, claim: Claim, step: int, safe: float | None) -> None:
+        said = {"events": [{"type": "noted", "data": {}}], "metrics": [("loss", step, 0.5)], "safe_fraction": safe}
+        written = self.as_its_worker(claim, lambda session: recording.record(session, claim, now=self.now, **said))
+        if written and safe is not None:
+            self.known[claim.job_id].got_to(safe)
 
-    @rule(claim=claims, further=st.integers(1, 5))
-    def publish(self, claim: Claim, further: int) -> None:
+    @rule(claim=claims, further=st.integers(1, 5), safe=SHARES)
+    def publish(self, claim: Claim, further: int, safe: float) -> None:
         step = further + (self.known[claim.job_id].step if claim.job_id in self.known else 0)
         file = NewFile(FileKind.RESUME, "r.pt", f"r{next(self.numbers)}", 1, "0" * 64)
-        facts = {"phase": "student", "epoch": 0, "best": False, "metrics": {}, "files": [file]}
+        facts = {"phase": "student", "epoch": 0, "best": False, "metrics": {}, "fraction": safe, "files": [file]}
         if self.as_its_worker(
             claim, lambda session: recording.publish(session, claim, step=step, now=self.now, **facts)
         ):
             known = self.known[claim.job_id]
-            known.resumes, known.stalls = [(step, file.path), *known.resumes][:RESUMES_KEPT], 0
+            known.resumes = [(step, file.path), *known.resumes][:RESUMES_KEPT]
+            known.got_to(safe)
 
     @rule(target=claims, claim=claims)
     def find_its_resume_damaged(self, claim: Claim):
@@ -280,7 +280,9 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_rows_are_as_the_model_says(self) -> None:
-        columns = select(Job.id, Job.state, Job.attempt, Job.stalls, Job.checkpoint_step, Job.lease_owner)
+        columns = select(
+            Job.id, Job.state, Job.attempt, Job.stalls, Job.checkpoint_step, Job.safe_fraction, Job.lease_owner
+        )
         with self.db.read() as session:
             told = {row.id: tuple(row)[1:] for row in session.execute(columns)}
         assert told == {job_id: known.row for job_id, known in self.known.items()}

@@ -22,6 +22,7 @@ class Known:
     owner: Claim | None = None
     lease_ends: datetime | None = None
     stalls: int = 0
+    safe: float = -1.0
     resumes: list[tuple[int, str]] = field(default_factory=list)  # (step, path), newest first
     cancel: bool = False
     pause: bool = False
@@ -38,6 +39,11 @@ class Known:
     def is_owned_by(self, claim: Claim) -> bool:
         return self.owner is not None and (self.owner.worker, self.owner.attempt) == (claim.worker, claim.attempt)
 
+    def got_to(self, safe: float) -> None:
+        """So much of the run is safe."""
+        if safe > self.safe:
+            self.safe, self.stalls = safe, 0
+
     def put_down(self, *, stalled: bool) -> None:
         """What becomes of a job whose worker could not finish it."""
         self.owner = None
@@ -49,8 +55,9 @@ class Known:
             self.state = State.PAUSED if self.pause else State.QUEUED
 
     @property
-    def row(self) -> tuple[State, int, int, int, str | None]:
-        return self.state, self.attempt, self.stalls, self.step, self.owner.worker if self.owner else None
+    def row(self) -> tuple[State, int, int, int, float, str | None]:
+        owner = self.owner.worker if self.owner else None
+        return self.state, self.attempt, self.stalls, self.step, self.safe, owner
 
     def check_log(self, events: Sequence[Event]) -> None:
         states = [State(event.data["state"]) for event in events if event.type == "state"]

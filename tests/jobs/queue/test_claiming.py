@@ -141,7 +141,7 @@ def test_a_job_that_makes_checkpoints_may_lose_its_worker_for_ever(add, claim, r
     assert job(job_id).attempt == 6
 
 
-def test_what_is_kept_without_a_checkpoint_is_progress_too_but_only_of_the_attempt_that_kept_it(
+def test_what_is_kept_without_a_checkpoint_is_progress_too_as_far_as_it_is_more_than_before(
     db, add, claim, rescue, job, NOON, TTL
 ):
     job_id = add()
@@ -150,21 +150,22 @@ def test_what_is_kept_without_a_checkpoint_is_progress_too_but_only_of_the_attem
     for number in range(9):
         start = NOON + 10 * number * TTL
         with db.begin() as session:
-            recording.record(session, claim(now=start), got_further=number < 6, now=start)
+            recording.record(session, claim(now=start), safe_fraction=min(number, 5) / 10, now=start)
         outcomes += rescue(start + 2 * TTL)
 
     assert outcomes == [(job_id, State.QUEUED)] * 8 + [(job_id, State.FAILED)]
     assert job(job_id).checkpoint_step == -1
 
 
-def test_the_same_checkpoint_again_is_no_progress(add, claim, rescue, publish, NOON, TTL):
+@pytest.mark.parametrize("further", [0, 1], ids=["the same checkpoint again", "a later one that says nothing new"])
+def test_a_checkpoint_with_which_no_more_is_safe_is_no_progress(add, claim, rescue, publish, NOON, TTL, further):
     job_id = add()
-    publish(claim(), step=7)
+    publish(claim(), step=7, fraction=0.5)
     outcomes = rescue(NOON + 2 * TTL)
 
     for number in (1, 2, 3):
         start = NOON + 10 * number * TTL
-        publish(claim(now=start), step=7)
+        publish(claim(now=start), step=7 + number * further, fraction=0.5)
         outcomes += rescue(start + 2 * TTL)
 
     assert outcomes == [(job_id, State.QUEUED)] * 3 + [(job_id, State.FAILED)]

@@ -30,10 +30,10 @@ WRITES: dict[str, Callable[[Any, Claim], Any]] = {
     "record": lambda session, claim: recording.record(
         session, claim, events=[{"type": "noted", "data": {}}], metrics=[("loss", 3, 0.1)], phase="student"
     ),
-    "record progress": lambda session, claim: recording.record(session, claim, got_further=True),
+    "record progress": lambda session, claim: recording.record(session, claim, safe_fraction=0.5),
     "record nothing": lambda session, claim: recording.record(session, claim),
     "publish": lambda session, claim: recording.publish(
-        session, claim, phase="student", step=9, epoch=1, best=True, metrics={}, files=[a_resume(claim)]
+        session, claim, phase="student", step=9, epoch=1, best=True, metrics={}, fraction=0.1, files=[a_resume(claim)]
     ),
     "publish_file": lambda session, claim: recording.publish_file(session, claim, an_artifact(claim)),
     "discard_resume": lambda session, claim: recording.discard_resume(session, claim),

@@ -1,6 +1,5 @@
 """Label tables in real processes: killed in mid-labelling, wanted by two runs at once, taken over from the dead."""
 
-import shutil
 import signal
 from pathlib import Path
 
@@ -95,22 +94,6 @@ def test_labels_are_said_to_be_kept_when_they_are_safe_and_were_not_there_before
     second.finish()
 
     assert max(said_to_be_kept(first)) <= found < min(said_to_be_kept(second))
-
-
-def test_who_finds_every_label_and_has_only_to_finish_the_table_says_nothing_of_labels_kept(
-    data, undisturbed, tmp_path
-):
-    labels = tmp_path / "labels"
-    labels.mkdir()
-    whole = labels / table_of(undisturbed).name
-    shutil.copy(table_of(undisturbed), whole.with_suffix(".draft"))
-    whole.with_suffix(".count").write_text(str(LABELS))
-
-    run = Run(SPEC, tmp_path / "run", data=data, labels=labels)
-    run.finish()
-
-    assert table_bytes(labels) == table_bytes(undisturbed)
-    assert said_to_be_kept(run) == []
 
 
 def test_of_two_runs_that_want_a_table_one_writes_and_the_other_waits(data, undisturbed, tmp_path):

@@ -1,0 +1,68 @@
+"""What a run is asked for, and how that may differ from what its resume state was saved for."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kd.spec import GuideSpec, TrainSpec
+from kd.training.position import Position
+
+Asked = dict[str, Any]
+
+# What an extension may change: how long the student learns, and the control with it.
+EPOCHS = "config.epochs"
+SHOWN = 5
+
+
+def asked_for(spec: TrainSpec | GuideSpec) -> Asked:
+    """The fields of a spec, by their dotted names, without what is default: a field that a later version adds does not
+    make it another run. Its epochs are always among them."""
+    return dict(_flat(spec.model_dump(mode="json", exclude_defaults=True))) | {EPOCHS: spec.config.epochs}
+
+
+def differences(before: Asked, asked: Asked) -> dict[str, str]:
+    """The fields in which two runs differ, each with its two values in words."""
+
+    def shown(said: Asked, field: str) -> str:
+        return repr(said[field]) if field in said else "the default"
+
+    return {
+        field: f"{field} was {shown(before, field)} and is {shown(asked, field)}"
+        for field in sorted(before.keys() | asked.keys())
+        if before.get(field) != asked.get(field)
+    }
+
+
+def why_not(before: Asked, asked: Asked, *, extends: bool) -> str | None:
+    """Why a run cannot go on from where one that was asked for `before` has come to; None if it can.
+
+    Who `extends` it may ask for more epochs.
+    """
+    found = differences(before, asked)
+    if extends and found.keys() <= {EPOCHS} and before[EPOCHS] <= asked[EPOCHS]:
+        return None
+    if not found:
+        return None
+    words = [*found.values()][:SHOWN] + ([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])
+    return f"it was saved by a run with another spec: {', '.join(words)}"
+
+
+def extend(position: Position, before: Asked, asked: Asked) -> None:
+    """Let a run go on for more epochs: the student, and the control as far. The teacher and its labels stay.
+
+    Whoever had come to the end takes up the work from its last weights, with a fresh optimizer and at the rate that the
+    longer schedule has at that epoch. The position remembers that.
+    """
+    position.extensions += ({"epochs": before[EPOCHS], "to": asked[EPOCHS], "step": position.step},)
+    position.report = None
+    for phase in ("student", "control"):
+        if phase in position.outcomes:
+            position.continued[phase] = position.outcomes.pop(phase)
+    position.finished = tuple(phase for phase in position.finished if phase in ("teacher", "labelling"))
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
