@@ -16,13 +16,16 @@ class Code(StrEnum):
     """What programs go by."""
 
     DIVERGED = "diverged"
-    """The loss was no longer a finite number."""
+    """The loss, or what a model answered, was no longer a finite number."""
 
     OUT_OF_MEMORY = "out_of_memory"
     """The machine or the GPU had no more memory for it, or it took more than it may."""
 
     DISK_FULL = "disk_full"
     """The data folder takes no more data."""
+
+    DISK_ERROR = "disk_error"
+    """A file may not be read or written, or its disk fails."""
 
     BAD_DATA = "bad_data"
     """The data set is not there, or is not what its name promises."""

@@ -41,7 +41,10 @@ def guide(run: Run, log: Logbook) -> Iterator[Event]:
     if "student" not in log.position.finished:
         guidance = RoundLabels(run, log, GUIDES[config.rounds.teacher](run, log))
         student = run.build(config.student.arch, "student")
-        yield from loop.fit(run, log, "student", student, config, Objective(config.objective), guidance=guidance)
+        objective = Objective(config.objective, run.class_weights_C)
+        yield from loop.fit(
+            run, log, "student", student, config, objective, guidance=guidance, patience=config.patience
+        )
 
     yield from train_control(run, log)
     yield from evaluate(run, log)

@@ -15,7 +15,10 @@ def unknown(kind: str, name: str, known: Collection[str]) -> str:
 
 def instead(name: str, known: Collection[str], *, cutoff: float = 0.6, listed: int | None = None) -> str:
     """The names that are near, or else those that there are, the first `listed` of them."""
-    names = list(known)
-    if nearest := get_close_matches(name[:LOOKED_AT], names, n=3, cutoff=cutoff):
+    names, looked_at = list(known), name[:LOOKED_AT].lower()
+    # Whoever leaves out the family, `resnet18` for `torchvision/resnet18`, means that very one.
+    meant = [whole for whole in names if "/" in whole and whole.rpartition("/")[2] == looked_at]
+    nearest = list(dict.fromkeys([*meant, *get_close_matches(looked_at, names, n=3, cutoff=cutoff)]))[:3]
+    if nearest:
         return f"the nearest are {', '.join(nearest)}"
     return f"there are {', '.join(names[:listed])}"

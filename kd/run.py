@@ -1,6 +1,5 @@
 """Start a run: from a spec to the pipeline of its mode."""
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +8,9 @@ import torch
 from torch import nn
 
 from kd.data.dataset import Dataset, load_dataset
-from kd.errors import BadResume, TeacherMissing
+from kd.errors import BadResume, ModelUnfit, SpecUnfit, TeacherMissing
 from kd.evaluation import cost
-from kd.events import Event, Started
+from kd.events import Event, Noted, Started
 from kd.guide import guide
 from kd.machine import memory
 from kd.machine.device import find_device
@@ -21,6 +20,7 @@ from kd.parallel import launch
 from kd.parallel.team import join
 from kd.spec import GuideSpec, Teacher, TrainSpec
 from kd.train import train
+from kd.training.asked import asked_for
 from kd.training.logbook import Logbook
 from kd.training.position import Position
 from kd.training.resume import load_position
@@ -37,6 +37,7 @@ def run(
     data_folder: Path | str = "data",
     label_folder: Path | str | None = None,
     teacher_file: Path | str | None = None,
+    extends: bool = False,
     device: str = "auto",
     label_cache_bytes: int | None = None,
     resident_bytes: int | None = None,
@@ -44,7 +45,8 @@ def run(
 ) -> Iterator[Event]:
     """Distil as `spec` says, into the folder `out`, saying what happens. To stop, stop iterating.
 
-    `resume` is a `resume.pt` that an earlier run of the same spec saved. Data sets are looked for in
+    `resume` is a `resume.pt` that an earlier run of the same spec saved, or, if this one `extends` it, one of fewer
+    epochs. Data sets are looked for in
     `data_folder`; label tables are kept in `label_folder` (default: `labels` beside the data), those used least
     lately are evicted beyond `label_cache_bytes`. `teacher_file` is the weights file of the teacher, if the spec says
     that it comes from another job. Images that would take more than `resident_bytes` (default: half of what is free)
@@ -68,6 +70,7 @@ def run(
             data_folder=str(data_folder),
             label_folder=str(label_folder),
             teacher_file=str(teacher_file) if teacher_file is not None else None,
+            extends=extends,
             device=device,
             label_cache_bytes=label_cache_bytes,
             resident_bytes=resident_bytes,
@@ -78,10 +81,9 @@ def run(
     if where.type == "cpu":
         memory.keep_what_is_freed()
     position = Position()
-    # Without defaults: a field that a later version adds does not make this another run.
-    run_digest = hashlib.sha256(spec.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+    asked = asked_for(spec)
     if resume is not None:
-        position = load_position(Path(resume), run_digest)
+        position = load_position(Path(resume), asked, extends=extends)
     yield Started(
         mode=spec.mode,
         device=torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
@@ -89,11 +91,16 @@ def run(
         torch=torch.__version__,
         resumed_from_step=position.step,
     )
+    for extension in position.extensions:
+        message = "The run was to end after {epochs} epochs; at step {step} it was extended to {to}."
+        yield Noted(code="extended", message=message.format(**extension))
 
     dataset = load_dataset(config.dataset, data_folder, config.validation_fraction)
     if resume is not None and position.dataset != dataset.digest:
         raise BadResume(Path(resume), f"the data set {config.dataset} has changed since")
     position.dataset = dataset.digest
+    for field, why in config.misfits(len(dataset.classes), dataset.shape, own_validation=dataset.own_validation):
+        raise SpecUnfit(field, why)
     at_hand = prepare(
         config,
         dataset,
@@ -111,7 +118,7 @@ def run(
     )
     log = Logbook(
         position,
-        run_digest=run_digest,
+        asked=asked,
         out=out,
         student=at_hand.facts(config.student.arch),
         save_seconds=config.checkpoint_seconds,
@@ -134,7 +141,7 @@ def plan_work(run: Run, log: Logbook) -> None:
     channels, height, width = dataset.shape
     pixels, images = channels * height * width, len(dataset.train.labels)
     macs = {
-        role: cost.macs(outline(arch, dataset), dataset.shape)
+        role: count_macs(arch, dataset)
         for role, arch in (("teacher", run.teacher_arch), ("student", config.student.arch))
     }
     expect = log.progress.expect
@@ -150,10 +157,23 @@ def plan_work(run: Run, log: Logbook) -> None:
         log.progress.done(phase, 1)
     if "student" in position.finished:
         log.progress.done("labelling", 1)
+    for phase, outcome in position.continued.items():
+        log.progress.done(phase, outcome.epochs / config.epochs)
     if position.current is not None:
         recipe = config.teacher if position.phase == "teacher" and isinstance(config.teacher, Teacher) else config
         log.progress.done(position.phase, position.current.epoch / recipe.epochs)
     log.progress.start_clock()
+
+
+def count_macs(arch: str, dataset: Dataset) -> int:
+    """What the model costs for one image. Whatever it has against such images, it says here: before hours of training.
+
+    Raises `ModelUnfit`.
+    """
+    try:
+        return cost.macs(outline(arch, dataset), dataset.shape)
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise ModelUnfit(arch, dataset.shape, str(error).splitlines()[0].rstrip(".")) from error
 
 
 def outline(arch: str, dataset: Dataset) -> nn.Module:

@@ -38,7 +38,10 @@ def train(run: Run, log: Logbook) -> Iterator[Event]:
         guidance = TableLabels(table_NVC, validation_logits(run, teacher), run.device)
         del teacher  # it is not run again, so its memory is the student's
         student = run.build(config.student.arch, "student")
-        yield from loop.fit(run, log, "student", student, config, Objective(config.objective), guidance=guidance)
+        objective = Objective(config.objective, run.class_weights_C)
+        yield from loop.fit(
+            run, log, "student", student, config, objective, guidance=guidance, patience=config.patience
+        )
 
     yield from train_control(run, log)
     yield from evaluate(run, log)

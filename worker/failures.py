@@ -66,6 +66,11 @@ def _disk_full(error: BaseException) -> bool:
     return any(isinstance(one, OSError) and one.errno in full for one in _chain(error))
 
 
+def _disk_error(error: BaseException) -> bool:
+    refused = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN)
+    return any(isinstance(one, OSError) and one.errno in refused for one in _chain(error))
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """The error, what it came from, and so on."""
     while error is not None:
@@ -81,6 +86,12 @@ KNOWN: tuple[tuple[Callable[[BaseException], bool], Code, str, bool], ...] = (
         False,
     ),
     (_disk_full, Code.DISK_FULL, "Free some space in the data folder, or move it to a larger disk, and retry.", True),
+    (
+        lambda error: not isinstance(error, KdError) and _disk_error(error),
+        Code.DISK_ERROR,
+        "Look whether the user whom the worker runs as may write to the data folder, and at its disk; then retry.",
+        True,
+    ),
     (
         lambda error: isinstance(error, Diverged),
         Code.DIVERGED,

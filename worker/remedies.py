@@ -6,6 +6,8 @@ from jobs.endings import Code
 
 Patch = dict[str, Any]
 
+# What a trainer takes with torch loaded and before it does anything, generously, in gigabytes.
+AT_REST_GB = 1.0
 # Batch normalisation needs two images for each GPU.
 LEAST_A_GPU = 2
 
@@ -23,6 +25,9 @@ def suggest(code: Code, spec: dict[str, Any], phase: str | None) -> Patch | None
 
 
 def _smaller(config: dict[str, Any], phase: str | None) -> Patch | None:
+    may = config["resources"]["memory_gb"]
+    if may is not None and (phase is None or may < AT_REST_GB):
+        return {"config": {"resources": {"memory_gb": max(2 * may, AT_REST_GB)}}}
     least = LEAST_A_GPU * config["resources"]["gpus"]
     if phase == "labelling" and isinstance(config.get("views"), int) and config["views"] > 1:
         return {"config": {"views": config["views"] // 2}}
@@ -36,10 +41,13 @@ def _smaller(config: dict[str, Any], phase: str | None) -> Patch | None:
     return None
 
 
-def _gentler(config: dict[str, Any], phase: str | None) -> Patch:
+def _gentler(config: dict[str, Any], phase: str | None) -> Patch | None:
     if phase == "cotrain":
         return {"config": {"rounds": {"cotrain": {"lr": config["rounds"]["cotrain"]["lr"] / 10}}}}
-    of_teacher = phase == "teacher" and "optimizer" in config["teacher"]
+    # Labels that are no numbers are the teacher's doing, and one that was brought along has no recipe here.
+    of_teacher = phase in ("teacher", "labelling") and "optimizer" in config["teacher"]
+    if phase == "labelling" and not of_teacher:
+        return None
     recipe = (config["teacher"] if of_teacher else config)["optimizer"]
     gentler = {"optimizer": {"lr": recipe["lr"] / 10, "clip_norm": min(recipe["clip_norm"] or 1.0, 1.0)}}
     return {"config": {"teacher": gentler} if of_teacher else gentler}

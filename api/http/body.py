@@ -1,5 +1,6 @@
 """The body of a request as JSON, read strictly: what two readers could understand differently is refused."""
 
+import codecs
 import json
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -31,6 +32,7 @@ Body = Annotated[bytes, Depends(read)]
 
 def parse(body: bytes) -> Any:
     """NaN, which is no JSON, becomes a float that no field accepts, so that the answer says where it is."""
+    body = body.removeprefix(codecs.BOM_UTF8)  # which editors on Windows put before it
     if not body.strip():
         raise NotJson("it is empty")
     try:

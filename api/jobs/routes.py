@@ -1,5 +1,6 @@
 """Jobs: look at them, stop them, change them."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -42,6 +43,13 @@ def _of_our_time(at: datetime) -> datetime:
     return at
 
 
+def _whole(at: object) -> object:
+    # `+` means a space in a query, so it comes here as one: 2026-01-15T12:00:00 01:00.
+    if isinstance(at, str) and re.search(r"T\S+ \d\d:?\d\d$", at):
+        raise PydanticCustomError("plus", "has lost a +, which means a space in a URL: say %2B, or use UTC with Z")
+    return at
+
+
 class JobFilter(Query):
     """Which jobs are meant."""
 
@@ -53,7 +61,7 @@ class JobFilter(Query):
     q: Annotated[str, AfterValidator(printable)] | None = Field(
         default=None, max_length=200, description="a part of the name, or the id"
     )
-    created_after: Annotated[AwareDatetime, AfterValidator(_of_our_time)] | None = None
+    created_after: Annotated[AwareDatetime, AfterValidator(_of_our_time), BeforeValidator(_whole)] | None = None
 
     @property
     def which(self) -> find.Filter:

@@ -21,12 +21,14 @@ from cli.shown.progress import ProgressDisplay, progress_display
 from cli.shown.results import Outcome
 from jobs.envelope import Envelope
 from jobs.files import layout
+from kd import disk
 from kd.events import Event, Finished, Saved, Step
 from kd.labels.cache import DEFAULT_BYTES
 from kd.outputs import REPORT, STUDENT, TEACHER
 from kd.spec import GuideSpec, TeacherOfJob, TrainSpec, parse
 
 MODES: dict[str, type[TrainSpec] | type[GuideSpec]] = {"train": TrainSpec, "guide": GuideSpec}
+SPEC = "spec.json"
 # Two, so that one is left should the machine die while it writes the newer one's successor.
 KEPT_RESUME_FILES = 2
 
@@ -52,14 +54,26 @@ def run(
         ),
     ] = DEFAULT_BYTES,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    extend_to: Annotated[
+        int | None,
+        typer.Option(
+            "--extend-to",
+            metavar="EPOCHS",
+            help="With --resume: go on for so many student epochs in all, whatever the run was asked for.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Say nothing but the result, as JSON.")] = False,
 ) -> None:
     """Distil on this machine, without a server."""
     if resume and out is None:
         raise Misused("--resume needs --out, the folder of the run to go on with.")
+    if extend_to is not None:
+        if not resume:
+            raise Misused("--extend-to goes with --resume; a new run is asked for its epochs with --set config.epochs.")
+        set_ = [*set_, f"config.epochs={extend_to}"]
     if resume and spec is None and mode is None:
-        spec = str(out) + "/spec.json"
+        spec = str(out) + f"/{SPEC}"
     run_spec = parse_spec(specs.assemble(spec, mode, set_))
     folder = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_spec.mode}"
     if resume_files(folder) and not resume:
@@ -71,12 +85,24 @@ def run(
         import torch  # noqa: F401  # takes seconds, so only once the rest is in order
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spec.json").write_text(run_spec.model_dump_json(indent=2) + "\n")
+    if not resume:
+        write_spec(run_spec, folder)
     narration = Narration()
     with progress_display(quiet=as_json) as progress:
         try:
             finished = follow(
-                distil(run_spec, folder, data, resume, teacher_file, device, label_cache_bytes, progress),
+                distil(
+                    run_spec,
+                    folder,
+                    data,
+                    resume,
+                    teacher_file,
+                    device,
+                    label_cache_bytes,
+                    progress,
+                    extends=extend_to is not None,
+                ),
+                run_spec,
                 folder,
                 narration,
                 progress,
@@ -93,6 +119,11 @@ def run(
         return
     show(run_spec, finished, folder, narration)
     console().print(f"The student is {student}, the report {folder / REPORT}.", markup=False)
+
+
+def write_spec(run_spec: TrainSpec | GuideSpec, folder: Path) -> None:
+    """Put the spec where `--resume` finds it."""
+    disk.write(folder, Path(SPEC), lambda file: file.write(run_spec.model_dump_json(indent=2).encode() + b"\n"))
 
 
 def show(run_spec: TrainSpec | GuideSpec, finished: Finished, folder: Path, narration: Narration) -> None:
@@ -154,6 +185,8 @@ def distil(
     device: str,
     label_cache_bytes: int,
     progress: ProgressDisplay,
+    *,
+    extends: bool = False,
 ) -> Iterator[Event]:
     """The run's events. Should the newest resume file be damaged, the one before serves."""
     from kd.errors import BadResume
@@ -169,6 +202,7 @@ def distil(
                 data_folder=data / layout.DATASETS,
                 label_folder=data / layout.LABELS,
                 teacher_file=teacher_file,
+                extends=extends,
                 device=device,
                 label_cache_bytes=label_cache_bytes,
             )
@@ -179,13 +213,24 @@ def distil(
             progress.say(f"{error} Trying the one before.")
 
 
-def follow(events: Iterator[Event], folder: Path, narration: Narration, progress: ProgressDisplay) -> Finished:
+def follow(
+    events: Iterator[Event],
+    run_spec: TrainSpec | GuideSpec,
+    folder: Path,
+    narration: Narration,
+    progress: ProgressDisplay,
+) -> Finished:
     """Show and keep what the run says; answers with its last word."""
+    is_kept = False
     try:
         for event in events:
             if isinstance(event, Step):
                 progress.show(event.model_dump(), narration.accuracy.get(event.phase))
             elif isinstance(event, Saved):
+                # Of a run that goes on only now: until there is a resume state for it the old spec is what fits.
+                if not is_kept:
+                    write_spec(run_spec, folder)
+                    is_kept = True
                 keep_best(event, folder)
             for line in narration.narrate(event.event, event.model_dump()):
                 progress.say(line)

@@ -1,9 +1,9 @@
 """Where the command speaks: tables and sentences on stdout, trouble on stderr."""
 
-import json
 import sys
 from typing import Any
 
+from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
 
@@ -25,4 +25,5 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 
 def print_json(content: Any) -> None:
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """For programs: numbers that JSON has not, as the API writes them, as strings."""
+    sys.stdout.write(to_json(content, indent=2, inf_nan_mode="strings").decode() + "\n")

@@ -111,17 +111,20 @@ def find_replay(db: Sessions, idempotency: Idempotency | None) -> Job | None:
 
 
 def check_data(config: Config, folder: Path) -> None:
-    """Refuse what only the data folder tells: a packed data set that is not there, or is too small for the crops."""
+    """Refuse what only the data folder tells: a packed data set that is not there, or that does not suit the spec."""
     if not packed_facts.is_packed(config.dataset):
         return
     try:
         if config.dataset not in packed_facts.names(folder):
             raise SpecRefused([Fault("/config/dataset", packed_facts.missing(folder, config.dataset))])
-        _, height, width = packed_facts.read(folder, config.dataset).shape
+        facts = packed_facts.read(folder, config.dataset)
     except (DataError, OSError) as error:
         raise SpecRefused([Fault("/config/dataset", str(error))]) from None
-    if fault := config.crop_fault(height, width):
-        raise SpecRefused([Fault("/config", fault)])
+    if faults := [
+        Fault(f"/config/{field.replace('.', '/')}", why)
+        for field, why in config.misfits(len(facts.classes), facts.shape, own_validation=facts.validation > 0)
+    ]:
+        raise SpecRefused(faults)
 
 
 def _add(

@@ -31,13 +31,19 @@ class Family:
 
     module: str
     archs: tuple[str, ...]
+    channels: tuple[int, ...] | None = None  # that their images may have; None: any
 
 
 FAMILIES = {
     "small": Family("kd.models.small", SMALL),
     "cifar_resnet": Family("kd.models.resnet", CIFAR_RESNETS),
     "wide_resnet": Family("kd.models.wrn", WIDE_RESNETS),
-    "torchvision": Family("kd.models.torchvision", TORCHVISION),
+    "torchvision": Family("kd.models.torchvision", TORCHVISION, channels=(1, 3)),
 }
 FAMILY_OF = {arch: name for name, family in FAMILIES.items() for arch in family.archs}
 MODELS = tuple(FAMILY_OF)
+
+
+def channels_of(arch: str) -> tuple[int, ...] | None:
+    """How many channels the images of an architecture may have; None: any number."""
+    return FAMILIES[FAMILY_OF[arch]].channels

@@ -5,6 +5,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kd.errors import ModelUnfit
 from kd.torchvision_import import torchvision_models
 
 # Smaller images are enlarged to this, because the networks halve them up to five times. Three want more.
@@ -18,7 +19,7 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     name = arch.removeprefix("torchvision/")
     channels, height, width = shape
     if channels not in (1, 3):
-        raise ValueError(f"{arch} takes images of 1 or 3 channels, not {channels}")
+        raise ModelUnfit(arch, shape, "it was made for 1 or 3 channels")
     options: dict[str, object] = {}
     if name.startswith("vit_"):
         patch = int(name.rpartition("_")[2])

@@ -1,6 +1,7 @@
 """Weights files: a model's tensors, with what one must know to use them."""
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,7 @@ def load_model(path: Path) -> tuple[nn.Module, Facts]:
         facts = _facts(file)
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         model = build(facts.arch, len(facts.classes), facts.shape)
-        model.load_state_dict(state)
+        load_state(model, state)
     return model.eval(), facts
 
 
@@ -64,7 +65,22 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _facts(file: Any) -> Facts:
-    return Facts.model_validate_json(file.metadata()["stillhouse"])
+    said = (file.metadata() or {}).get("stillhouse")
+    if said is None:
+        raise ValueError("it does not say of which model; Stillhouse reads the files that it has written itself")
+    return Facts.model_validate_json(said)
+
+
+def load_state(model: nn.Module, state: State) -> None:
+    """Give a model weights that one of its kind has had, here or in an earlier run.
+
+    A state is tensors and nothing else. A state dict of torch also says of which version its modules are; without that
+    a module may take the weights for those of its first version, and refuse them (torchvision's MNASNet does).
+    """
+    versions = model.state_dict()._metadata  # type: ignore[attr-defined]
+    versioned = OrderedDict(state)
+    versioned._metadata = versions  # type: ignore[attr-defined]
+    model.load_state_dict(versioned)
 
 
 def copy_of(model: nn.Module) -> State:

@@ -1,6 +1,7 @@
 """Objectives on logits.
 
-Everything is computed in fp32 with autocast off (float64 stays float64), and the teacher is never trained here.
+Everything is computed with autocast off, in fp32 or, where nearly equal numbers are subtracted, in float64. The teacher
+is never trained here.
 """
 
 from collections.abc import Callable
@@ -19,11 +20,13 @@ def kd(student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, *, temperature:
     """
     with autocast_off(student_BC):
         # In logarithms on both sides: a probability that underflows to 0 would make the KL infinite or NaN.
-        log_student_BC = F.log_softmax(exact(student_BC) / temperature, dim=1)
-        log_teacher_BC = F.log_softmax(exact(teacher_BC.detach()) / temperature, dim=1)
+        # In float64: at a high temperature the two differ in their last digits only, and T² makes the error of fp32
+        # larger than the KL, which would even be shown below zero.
+        log_student_BC = F.log_softmax(student_BC.double() / temperature, dim=1)
+        log_teacher_BC = F.log_softmax(teacher_BC.detach().double() / temperature, dim=1)
         # "batchmean" is the KL; "mean" would also divide by the number of classes.
         kl = F.kl_div(log_student_BC, log_teacher_BC, log_target=True, reduction="batchmean")
-        return kl * temperature**2
+        return (kl * temperature**2).to(exact(student_BC).dtype)
 
 
 METHODS: dict[str, Callable[..., Tensor]] = {"kd": kd}

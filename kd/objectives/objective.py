@@ -33,22 +33,26 @@ class Parts(NamedTuple):
 
 class Objective(nn.Module):
     """hard_weight · CE(student, label) + soft_weight · D(student, teacher), D as the spec says; without a spec the
-    labels alone.
+    labels alone. In CE an image counts what its class does in `class_weights_C` (float [C]; none: all the same).
 
     A module, because some objectives have something to train (a regressor between two feature maps, say). Whatever that
     is, the loop gives it to the optimizer and to the checkpoint, and knows no more of it; it is never exported.
     """
 
-    def __init__(self, wanted: spec.Objective | None = None):
+    class_weights_C: Tensor | None
+
+    def __init__(self, wanted: spec.Objective | None = None, class_weights_C: Tensor | None = None):
         super().__init__()
         self.wanted = wanted
+        # It goes where the module goes, but is no state: the data set says what it is.
+        self.register_buffer("class_weights_C", class_weights_C, persistent=False)
 
     def forward(self, student_BC: Tensor, labels_B: Tensor, answer: Answer | None, mix: Mix | None = None) -> Parts:
         """The loss of a batch.
 
         Under a mix the soft label needs no care: it is what the teacher says of the mixed image.
         """
-        hard = cross_entropy(student_BC, labels_B, mix)
+        hard = cross_entropy(student_BC, labels_B, mix, self.class_weights_C)
         # Not a soft weight of 0: teacher and control learn from labels in full, whatever the student's weights are.
         if self.wanted is None or answer is None:
             return Parts(hard, hard.detach(), torch.zeros_like(hard))
@@ -59,12 +63,20 @@ class Objective(nn.Module):
         return Parts(total, hard.detach(), soft.detach())
 
 
-def cross_entropy(student_BC: Tensor, labels_B: Tensor, mix: Mix | None = None) -> Tensor:
-    """Cross-entropy with the labels; of a mixed image with both, each by its share of it."""
+def cross_entropy(
+    student_BC: Tensor, labels_B: Tensor, mix: Mix | None = None, class_weights_C: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy with the labels; of a mixed image with both, each by its share of it.
+
+    With class weights the mean is over the images, not over their weights: so it does not depend on how the images are
+    cut into batches, or shared by processes.
+    """
     with autocast_off(student_BC):
-        if mix is None:
+        if mix is None and class_weights_C is None:
             return F.cross_entropy(exact(student_BC), labels_B)
+        own_B = F.cross_entropy(exact(student_BC), labels_B, class_weights_C, reduction="none")
+        if mix is None:
+            return own_B.mean()
         # As two losses and not one soft target: the same by linearity, and no [B, C] of targets has to be made.
-        own_B = F.cross_entropy(exact(student_BC), labels_B, reduction="none")
-        other_B = F.cross_entropy(exact(student_BC), mix.partner_B, reduction="none")
+        other_B = F.cross_entropy(exact(student_BC), mix.partner_B, class_weights_C, reduction="none")
         return torch.lerp(other_B, own_B, mix.share_B.to(own_B)).mean()

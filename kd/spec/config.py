@@ -1,5 +1,6 @@
 """A run, whole: what both modes share, and what each has of its own."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
@@ -7,9 +8,10 @@ from pydantic_core import PydanticCustomError
 
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
+from kd.models.catalog import channels_of
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import Objective
-from kd.spec.part import Part
+from kd.spec.part import Part, refuse_idle
 from kd.spec.recipe import EMA_SAYS, Augmentation, BatchSize, EmaDecay, Epochs, Optimizer, Schedule
 from kd.spec.resources import Resources
 from kd.spec.rounds import Rounds
@@ -35,6 +37,12 @@ class Config(Part):
     student: Student = Student()
     objective: Objective = Objective()
     epochs: Epochs = Field(default=30, description="student epochs; the control gets as many")
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="student and control stop after so many epochs without a better validation accuracy; none: never",
+    )
     batch_size: BatchSize = 64
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -66,20 +74,36 @@ class Config(Part):
         return {**given, "augmentation": suits | given.get("augmentation", {})}
 
     @model_validator(mode="after")
-    def _something_of_the_image_is_left(self) -> Self:
-        facts = DATASETS.get(self.dataset)
-        if facts is not None and (fault := self.crop_fault(facts.height, facts.width)):
-            raise PydanticCustomError("crop_padding", "{fault}", {"fault": fault})
+    def _suits_its_data(self) -> Self:
+        if facts := DATASETS.get(self.dataset):
+            for field, why in self.misfits(facts.classes, facts.shape, own_validation=False):
+                raise PydanticCustomError("misfit", "{field} {why}", {"field": field, "why": why})
         return self
 
-    def crop_fault(self, height: int, width: int) -> str | None:
-        """What is wrong with crops of images of this size, if anything is. Of packed ones the spec does not know it."""
-        of_teacher = self.teacher.augmentation if isinstance(self.teacher, Teacher) else None
-        limit = min(height, width) // 2
-        for whose, augmentation in (("augmentation", self.augmentation), ("teacher.augmentation", of_teacher)):
+    def misfits(self, classes: int, shape: tuple[int, int, int], *, own_validation: bool) -> Iterator[tuple[str, str]]:
+        """What cannot be done with so many classes and images of `shape` (channels, height, width): (field, why).
+
+        `own_validation`: which images are for validation is not for the spec to say. Of packed data sets the spec does
+        not know all this: whoever does must ask.
+        """
+        trained = self.teacher if isinstance(self.teacher, Teacher) else None
+        limit = min(shape[1:]) // 2
+        for field, augmentation in (
+            ("augmentation.crop_padding", self.augmentation),
+            ("teacher.augmentation.crop_padding", trained.augmentation if trained else None),
+        ):
             if augmentation is not None and augmentation.crop_padding > limit:
-                return f"{whose}.crop_padding must be at most {limit}, half of the side of an image of {self.dataset}"
-        return None
+                yield field, f"must be at most {limit}, half of the side of an image of {self.dataset}"
+        for field, model in (("student.arch", self.student), ("teacher.arch", trained)):
+            if model is not None and (channels := channels_of(model.arch)) and shape[0] not in channels:
+                wanted = " or ".join(map(str, channels))
+                yield field, f"{model.arch} takes images of {wanted} channels, those of {self.dataset} have {shape[0]}"
+        weights = self.objective.class_weights
+        if isinstance(weights, tuple) and len(weights) != classes:
+            why = f"must be a number for each of the {classes} classes of {self.dataset}, not {len(weights)} of them"
+            yield "objective.class_weights", why
+        if own_validation and self.validation_fraction != Config.model_fields["validation_fraction"].get_default():
+            yield "validation_fraction", f"would do nothing here: {self.dataset} has a validation split of its own"
 
     @model_validator(mode="after")
     def _every_gpu_has_its_share(self) -> Self:
@@ -96,16 +120,33 @@ class Config(Part):
         return self
 
     @model_validator(mode="after")
-    def _warm_up_ends(self) -> Self:
+    def _schedules_come_to_their_end(self) -> Self:
         recipes = [(self.schedule, self.epochs, "schedule")]
         if isinstance(self.teacher, Teacher):
             recipes.append((self.teacher.schedule, self.teacher.epochs, "teacher.schedule"))
-        for recipe, epochs, whose in recipes:
-            if recipe.warmup_epochs >= epochs and recipe.warmup_epochs > 0:
+        for schedule, epochs, whose in recipes:
+            if schedule.warmup_epochs >= epochs and schedule.warmup_epochs > 0:
                 raise PydanticCustomError(
                     "warmup", "{whose}: the warm-up must end before epoch {epochs}", {"whose": whose, "epochs": epochs}
                 )
+            if schedule.milestones and schedule.milestones[-1] >= epochs:
+                raise PydanticCustomError(
+                    "milestones",
+                    "{whose}: milestone {last} is never come to; of {epochs} epochs the last one may be {may}",
+                    {"whose": whose, "last": schedule.milestones[-1], "epochs": epochs, "may": epochs - 1},
+                )
         return self
+
+    @model_validator(mode="after")
+    def _the_temperature_acts(self) -> Self:
+        if self.objective.soft_weight == 0 and not self._asks_a_learning_teacher:
+            refuse_idle(self.objective, "temperature", acts_with="a soft_weight above 0")
+        return self
+
+    @property
+    def _asks_a_learning_teacher(self) -> bool:
+        """Whether something else than the student's objective has a temperature."""
+        return False
 
 
 class TrainConfig(Config):
@@ -125,6 +166,21 @@ class TrainConfig(Config):
 
 class GuideConfig(Config):
     rounds: Rounds = Rounds()
+
+    @property
+    def _asks_a_learning_teacher(self) -> bool:
+        return self.rounds.teacher == "cotrain"
+
+    @model_validator(mode="after")
+    def _a_teacher_that_learns_on_has_a_second_round(self) -> Self:
+        if self.rounds.teacher == "cotrain" and self.rounds.epochs >= self.epochs:
+            raise PydanticCustomError(
+                "cotrain",
+                "rounds.teacher 'cotrain' would do nothing here: it learns between rounds, and there is only one; "
+                "rounds.epochs must be below epochs, which is {epochs}",
+                {"epochs": self.epochs},
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_route_is_a_training(self) -> Self:

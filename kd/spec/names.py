@@ -19,7 +19,10 @@ def _known_dataset(name: str) -> str:
     if name.startswith(packed_facts.PREFIX):
         raise PydanticCustomError("dataset_name", "a packed data set is named {so}", {"so": packed_facts.NAMES_ARE})
     if name not in DATASETS:
-        raise PydanticCustomError("unknown_dataset", "{why}", {"why": nearest.unknown("data set", name, DATASETS)})
+        why = nearest.unknown("data set", name, DATASETS)
+        if packed_facts.is_packed(packed := f"{packed_facts.PREFIX}{name}"):
+            why += f"; a packed one of that name would be {packed}"
+        raise PydanticCustomError("unknown_dataset", "{why}", {"why": why})
     return name
 
 

@@ -7,6 +7,9 @@ from pydantic_core import PydanticCustomError
 
 from kd.spec.part import Part
 
+ClassWeights = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(strict=False, min_length=1, max_length=100_000)
+]
 Weight = Annotated[float, Field(ge=0, le=1_000)]
 
 
@@ -17,6 +20,11 @@ class Objective(Part):
     temperature: float = Field(default=4, ge=0.01, le=1_000)
     hard_weight: Weight = 0.1
     soft_weight: Weight = 0.9
+    class_weights: Literal["balanced"] | ClassWeights | None = Field(
+        default=None,
+        description="what an image counts in the labels' part of the loss, by its class: a number for each class, or "
+        "'balanced', inversely to how common it is; for the student, the control, and a teacher that is trained here",
+    )
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:

@@ -1,9 +1,24 @@
 """What every piece of a spec has in common."""
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
 
 
 class Part(BaseModel):
     """A piece of a spec: unknown fields and wrong types are refused, numbers are finite, nothing changes afterwards."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def refuse_idle(part: Part, *fields: str, acts_with: str) -> None:
+    """Refuse a field that was set to something and cannot act: whoever set it believes that it does.
+
+    Its default is no such setting: a spec that is printed whole, and read again, has it too.
+    """
+    for name in fields:
+        if getattr(part, name) != type(part).model_fields[name].get_default():
+            raise PydanticCustomError(
+                "idle",
+                "{field} would do nothing here: it acts only with {acts_with}",
+                {"field": name, "acts_with": acts_with},
+            )

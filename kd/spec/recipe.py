@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from kd.spec.part import Part
+from kd.spec.part import Part, refuse_idle
 
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -18,12 +18,18 @@ EMA_SAYS = (
 
 
 class Optimizer(Part):
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float = Field(default=0.05, gt=0, le=10)
     weight_decay: float = Field(default=5e-4, ge=0, le=1)
     momentum: float = Field(default=0.9, ge=0, lt=1, description="SGD only")
     nesterov: bool = Field(default=False, description="SGD only")
     clip_norm: float | None = Field(default=None, gt=0, le=1e6, description="clip the gradient's norm to this")
+
+    @model_validator(mode="after")
+    def _every_setting_acts(self) -> Self:
+        if self.name != "sgd":
+            refuse_idle(self, "momentum", "nesterov", acts_with="name 'sgd'")
+        return self
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
@@ -46,6 +52,12 @@ class Schedule(Part):
     gamma: float = Field(default=0.1, gt=0, le=1, description="step only")
 
     @model_validator(mode="after")
+    def _every_setting_acts(self) -> Self:
+        if self.name != "step":
+            refuse_idle(self, "milestones", "gamma", acts_with="name 'step'")
+        return self
+
+    @model_validator(mode="after")
     def _step_needs_milestones(self) -> Self:
         if self.name == "step" and not self.milestones:
             raise PydanticCustomError("milestones", "a step schedule needs milestones, such as [150, 180, 210]")
@@ -63,6 +75,12 @@ class Augmentation(Part):
     magnitude: int = Field(default=9, ge=0, le=30, description="how much a strong operation changes; 30 is most")
     mixup: float = Field(default=0, ge=0, le=100, description="α of Beta(α, α); 0: no mixup")
     cutmix: float = Field(default=0, ge=0, le=100, description="α of Beta(α, α); 0: no cutmix; with mixup half each")
+
+    @model_validator(mode="after")
+    def _every_setting_acts(self) -> Self:
+        if not self.strong:
+            refuse_idle(self, "magnitude", acts_with="strong operations ('strong' above 0)")
+        return self
 
     @property
     def endless(self) -> bool:

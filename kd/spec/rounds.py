@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from kd.spec.part import Part
+from kd.spec.part import Part, refuse_idle
 from kd.spec.recipe import Epochs
 
 
@@ -35,6 +35,13 @@ class Rounds(Part):
     )
     route: Route = Route()
     cotrain: Cotrain = Cotrain()
+
+    @model_validator(mode="after")
+    def _every_setting_acts(self) -> Self:
+        for kind in ("route", "cotrain"):
+            if self.teacher != kind:
+                refuse_idle(self, kind, acts_with=f"teacher '{kind}'")
+        return self
 
     @model_validator(mode="after")
     def _every_view_is_shown(self) -> Self:

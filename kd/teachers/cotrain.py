@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd.errors import Diverged
+from kd.errors import LossDiverged
+from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Noted
 from kd.models.weights import State, copy_of
 from kd.objectives import logits
@@ -58,7 +59,7 @@ class Cotrain(Guide):
         run.team.level(self.learner)
         found = validate(run, self.learner)
         yield Evaluated(phase="teacher", step=log.position.step, epoch=number, split="validation", metrics=found)
-        if found["top1"] < self.top1:
+        if not is_finite(found) or found["top1"] < self.top1:
             yield Noted(
                 code="teacher_rolled_back",
                 message=f"Learning on made the teacher worse ({found['top1']:.1%} after {self.top1:.1%}): "
@@ -80,7 +81,9 @@ class Cotrain(Guide):
         self.learner.train()
         seen, unsaid, sums = 0, 0, torch.zeros((), device=run.device)
         log.begin_counting()
-        for turn, order_N in enumerate(self._orders(round(self.recipe.epochs * len(run.train)), number)):
+        # A batch at least: of less there is little to learn, and of a few images there are no batch statistics.
+        images = max(round(self.recipe.epochs * len(run.train)), min(batch_size, len(run.train)))
+        for turn, order_N in enumerate(self._orders(images, number)):
             batches = cut_batches(
                 run.train, run.viewer_of("teacher"), order_N, number + turn, batch_size, team=run.team
             )
@@ -108,23 +111,24 @@ class Cotrain(Guide):
             yield self._step(sums, unsaid)
 
     def _orders(self, images: int, number: int) -> Iterator[Tensor]:
-        """The images to learn from before round `number`: a part of an epoch, or some epochs, each in its order."""
-        for turn in range(math.ceil(images / len(self.run.train))):
+        """The images to learn from before round `number`: in turns of the same size, each a part of an order of its
+        own. Not whole epochs and a rest, which may be a handful."""
+        turns = math.ceil(images / len(self.run.train))
+        for turn in range(turns):
             order_N = permutation(len(self.run.train), derive(self.run.config.seed, "cotrain", number, turn))
-            part_N = order_N[: images - turn * len(order_N)]
-            if len(part_N) >= 2 * self.run.team.size:  # of a single image there are no batch statistics
-                yield part_N
+            yield order_N[: images // turns]
 
     def _loss(self, teacher_BC: Tensor, student_BC: Tensor, batch: Batch) -> Tensor:
         # The student is the teacher's teacher here: the KL is taken from it.
         temperature = self.run.config.objective.temperature
         toward_student = logits.kd(teacher_BC, student_BC, batch.labels_B, temperature=temperature)
-        return cross_entropy(teacher_BC, batch.labels_B, batch.mix) + self.recipe.pull * toward_student
+        hard = cross_entropy(teacher_BC, batch.labels_B, batch.mix, self.run.class_weights_C)
+        return hard + self.recipe.pull * toward_student
 
     def _step(self, loss_sum: Tensor, images: int) -> Event:
         loss = loss_sum.item() / images
         if not math.isfinite(loss):
-            raise Diverged(self.log.position.step, self.recipe.lr, {"cotrain_loss": loss})
+            raise LossDiverged(self.log.position.step, self.recipe.lr, {"cotrain_loss": loss})
         return self.log.step("teacher", 1, images * self.run.team.size, {"cotrain_loss": loss})
 
     def state(self) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from kd import outputs
 from kd.errors import TeacherUnfit
+from kd.evaluation.chance import weakness
+from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Noted, PhaseStarted, Wrote
 from kd.models.weights import copy_of, load_model, save_weights
 from kd.objectives.objective import Objective
@@ -27,20 +29,20 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
     if "teacher" not in log.position.finished:
         if isinstance(wanted, Teacher):
             model, anchors = run.build(wanted.arch, "teacher"), anchors_wanted(run.config)
+            objective = Objective(None, run.class_weights_C)
             yield from loop.fit(
-                run, log, "teacher", model, wanted, Objective(), patience=wanted.patience, anchors=anchors
+                run, log, "teacher", model, wanted, objective, patience=wanted.patience, anchors=anchors
             )
         else:
             yield from bring(run, log, wanted)
 
     # Also after a resume: the run may have been stopped before it came to this.
     best = log.outcome("teacher").best
-    top1, chance = best.top1, 1 / len(run.dataset.classes)
-    if top1 < 2 * chance:
+    if weak := weakness(best.scores, run.dataset.validation.labels, len(run.dataset.classes)):
         yield Noted(
             code="weak_teacher",
-            message=f"The teacher is right on {top1:.1%} of the validation images, hardly better than guessing "
-            f"({chance:.1%}). Its labels will teach little: try a smaller learning rate or more epochs.",
+            message=f"On the validation split the teacher {weak}. Its labels will teach little: try a smaller learning "
+            "rate or more epochs.",
         )
     if run.team.leads:
         yield Wrote(file=save_weights(best.weights, run.facts(run.teacher_arch), run.out, Path(outputs.TEACHER)))
@@ -63,6 +65,8 @@ def bring(run: Run, log: Logbook, wanted: TeacherOfJob) -> Iterator[Event]:
     # it. The test split is the same at every fraction, so the final scores never do.
     weights = copy_of(model)
     scores = validate(run, freeze(run, weights))
+    if not is_finite(scores):
+        raise TeacherUnfit("what it says of the validation images are no finite numbers")
     yield Evaluated(phase="teacher", step=log.position.step, epoch=0, split="validation", metrics=scores)
     yield from log.finish(Outcome(best=Moment(0, weights, scores), last=weights, epochs=0))
 

@@ -37,10 +37,18 @@ class Batch(NamedTuple):
 
 
 def count_batches(count: int, batch_size: int, team: Team) -> int:
-    """The batches of an epoch. A last one that leaves a process with a single image, of which batch normalisation
-    has no variance, waits for the next epoch's order."""
-    whole, rest = divmod(count, batch_size)
-    return whole + (rest >= 2 * team.size or (whole == 0 and rest > 0))
+    """The batches of an epoch: as few as `batch_size` allows, and each of two images at least for every process, since
+    batch normalisation has no variance of one."""
+    return max(1, min(math.ceil(count / batch_size), count // (2 * team.size)))
+
+
+def cut_evenly(order_N: Tensor, batch_size: int, team: Team) -> tuple[Tensor, ...]:
+    """An epoch's images in batches whose sizes differ by one at most.
+
+    Not in full ones and a rest: of two or three images batch normalisation takes statistics that are nothing like the
+    data's, and the step along their gradient can undo a whole epoch.
+    """
+    return torch.tensor_split(order_N, count_batches(len(order_N), batch_size, team))
 
 
 def cut_batches(
@@ -58,7 +66,7 @@ def cut_batches(
     """The batches from number `first` on of one pass over the images in this order (int64, on the CPU), each shown
     in its view number `view`, with what the guidance says of it in this epoch."""
     device = viewer.device
-    batches = torch.split(order_N, batch_size)[first : count_batches(len(order_N), batch_size, team)]
+    batches = cut_evenly(order_N, batch_size, team)[first:]
     shares = [team.share(batch_B) for batch_B in batches]
     blocks = list(in_blocks(shares, viewer))
     viewer.pixels.expect(torch.cat(block) for block in blocks)

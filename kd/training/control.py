@@ -18,4 +18,6 @@ def train_control(run: Run, log: Logbook) -> Iterator[Event]:
     if not config.control or "control" in log.position.finished:
         return
     model = run.build(config.student.arch, "student")
-    yield from loop.fit(run, log, "control", model, config, Objective())
+    yield from loop.fit(
+        run, log, "control", model, config, Objective(None, run.class_weights_C), patience=config.patience
+    )

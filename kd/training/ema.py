@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from kd.models.weights import State
+from kd.models.weights import State, load_state
 
 
 class Average:
@@ -27,4 +27,4 @@ class Average:
             mine.copy_(theirs)
 
     def load(self, state: State) -> None:
-        self.model.load_state_dict(state)
+        load_state(self.model, state)

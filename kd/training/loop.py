@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from kd.errors import Diverged
+from kd.errors import LossDiverged, ScoresDiverged
+from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Phase, PhaseStarted
-from kd.models.weights import copy_of
+from kd.models.weights import copy_of, load_state
 from kd.objectives.objective import Objective
 from kd.randomness import derive, permutation, seed_torch
 from kd.training.anchors import Trail
@@ -43,7 +44,7 @@ def fit(
     """Train to the last epoch, or until `patience` epochs brought no better validation accuracy.
 
     Leaves the `Outcome` in the logbook, with `anchors` moments on the way to the best one. Raises `Diverged` when the
-    loss is not a finite number.
+    loss or a score is not a finite number.
     """
     position, team, seed = log.position, run.team, run.config.seed
     viewer = run.viewer_of(phase)
@@ -53,7 +54,7 @@ def fit(
     average = Average(model, recipe.ema) if recipe.ema is not None else None
     judged = average.model if average is not None else model  # what is evaluated and kept
     trail = Trail(anchors)
-    # Epoch 0 is what the model was born as: should every epoch be worse than a NaN, there is still something to keep.
+    # Epoch 0 is what the model was born as, which the first epoch replaces whatever it is.
     best = Moment(0, copy_of(judged), {"top1": -1.0, "nll": math.inf})
     epoch, first_batch, stopped = 0, 0, False
     scores: Scores = {}
@@ -61,15 +62,21 @@ def fit(
     # Resumed in the middle of this phase: everything that the next step depends on is put back, and nothing else is.
     if position.current is not None:
         current = position.current
-        model.load_state_dict(current.model)
+        load_state(model, current.model)
         optimizer.load_state_dict(current.optimizer)
-        objective.load_state_dict(current.objective)
+        load_state(objective, current.objective)
         epoch, first_batch, best, stopped = current.epoch, current.batch, current.best, current.stopped
         scores, trail = current.scores, Trail(anchors, stride=current.stride, moments=current.moments)
         if average is not None and current.average is not None:
             average.load(current.average)
         if guidance is not None:
             guidance.restore(current.guidance)
+    elif phase in position.continued:  # it had come to the end, and is to go on for more epochs
+        before = position.continued.pop(phase)
+        load_state(model, before.last)
+        if average is not None:
+            average.load(before.last)
+        epoch, best = before.epochs, before.best
     learner, criterion = team.together(model), team.together(objective)
     log.enter(phase)
     yield PhaseStarted(phase=phase, epochs=recipe.epochs, facts={"images": len(run.train), "epoch": epoch})
@@ -163,6 +170,9 @@ def fit(
         # Every process judges the same averaged weights: without this each would keep a best epoch of its own.
         team.level(model, judged)
         scores = validate(run, judged, guidance)
+        # Asked here too, because no loss has seen what the epoch's last update did, nor the averaged weights.
+        if not is_finite(scores):
+            raise ScoresDiverged(phase, "validation", epoch, scores)
         yield Evaluated(phase=phase, step=position.step, epoch=epoch, split="validation", metrics=scores)
         if guidance is not None:
             yield from guidance.conclude(epoch, scores)
@@ -191,5 +201,5 @@ def read_means(meter: Meter, step: int, rate: float) -> tuple[int, dict[str, flo
     metrics = {"loss": loss, "hard_loss": hard, "soft_loss": soft}
     # Never zeroed or skipped: a run that goes on after a NaN has wasted whatever it trains from then on.
     if not all(map(math.isfinite, metrics.values())):
-        raise Diverged(step, rate, metrics)
+        raise LossDiverged(step, rate, metrics)
     return images, {**metrics, "top1": correct, "lr": rate}

@@ -27,6 +27,8 @@ class Recipe(Protocol):
 
 def make_optimizer(recipe: Optimizer, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer of a recipe, in its fused form: one kernel for all parameters."""
+    if recipe.name == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     if recipe.name == "adamw":
         return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     return torch.optim.SGD(

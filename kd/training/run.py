@@ -11,10 +11,10 @@ from kd.data.dataset import Dataset
 from kd.data.splits import Split
 from kd.events import Phase
 from kd.models.build import build
-from kd.models.weights import Facts, State
+from kd.models.weights import Facts, State, load_state
 from kd.parallel.team import Team
 from kd.randomness import derive, seed_torch
-from kd.spec import Augmentation, GuideConfig, Teacher, TrainConfig
+from kd.spec import Augmentation, GuideConfig, Objective, Teacher, TrainConfig
 from kd.views import pixels
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer
@@ -46,6 +46,7 @@ class Run:
     teacher_plan: ViewPlan  # those from which the teacher learns
     train: Shown
     validation: Shown
+    class_weights_C: Tensor | None = None  # what an image counts in the labels' part of a loss; on the device
     teacher_file: Path | None = None  # of a teacher that is brought along
     label_cache_bytes: int | None = None  # None: label tables may take what they need
     resident_bytes: int | None = None  # None: images may take half of the memory that is free
@@ -79,7 +80,7 @@ class Run:
         seed_torch(derive(self.config.seed, "weights", role))
         model = build(arch, len(self.dataset.classes), self.dataset.shape)
         if state is not None:
-            model.load_state_dict(state)
+            load_state(model, state)
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def facts(self, arch: str) -> Facts:
@@ -131,11 +132,24 @@ def prepare(
         teacher_plan=teacher_plan,
         train=train,
         validation=validation,
+        class_weights_C=weigh_classes(config.objective, dataset, device),
         teacher_file=teacher_file,
         label_cache_bytes=label_cache_bytes,
         resident_bytes=resident_bytes,
         team=team,
     )
+
+
+def weigh_classes(objective: Objective, dataset: Dataset, device: torch.device) -> Tensor | None:
+    """What the classes weigh, float32 [C]. `balanced` is N / (C · images of the class): their mean over the training
+    images is 1, so a learning rate that was right stays right (King & Zeng, 2001)."""
+    wanted, classes = objective.class_weights, len(dataset.classes)
+    if wanted is None:
+        return None
+    if wanted == "balanced":
+        count_C = torch.bincount(dataset.train.labels, minlength=classes)
+        return (len(dataset.train) / (classes * count_C)).to(device, torch.float32)
+    return torch.tensor(wanted, device=device)
 
 
 def plan_of(augmentation: Augmentation) -> ViewPlan:

@@ -14,10 +14,12 @@ from kd.models import weights
 from kd.models.build import build
 from kd.models.folding import for_inference
 from kd.objectives.objective import Answer, Objective
+from kd.parallel.team import Team
 from kd.randomness import derive, permutation
 from kd.run import run
 from kd.spec import parse
 from kd.teachers.cotrain import Cotrain
+from kd.training.batches import cut_evenly
 from kd.training.logbook import Logbook
 from kd.training.position import Moment, Outcome, Position
 from kd.training.recipe import learning_rate
@@ -157,7 +159,7 @@ def online(folder: Path, out: Path, plan: ViewPlan) -> dict[str, torch.Tensor]:
     batches = -(-len(labels) // config.batch_size)
     for epoch in range(config.epochs):
         order = permutation(len(labels), derive(0, "order", epoch))
-        for number, image_B in enumerate(order.split(config.batch_size)):
+        for number, image_B in enumerate(cut_evenly(order, config.batch_size, Team())):
             view_BP = viewer.parameters(image_B, torch.full_like(image_B, epoch))
             pixels = viewer.replay(image_B, view_BP)
             mix = viewer.mix(view_BP)
@@ -189,7 +191,7 @@ def test_a_teacher_that_is_taken_back_has_its_old_momentum_too(folder, tmp_path)
     )
     newborn = weights.copy_of(run.build("cnn_small", "teacher"))
     position = Position(outcomes={"teacher": Outcome(Moment(0, newborn, {"top1": 0.0}), newborn, epochs=0)})
-    log = Logbook(position, run_digest="", out=tmp_path, student=run.facts("cnn_small"), save_seconds=10)
+    log = Logbook(position, asked={}, out=tmp_path, student=run.facts("cnn_small"), save_seconds=10)
     guide, student = Cotrain(run, log), run.build("cnn_small", "student")
     list(guide.turn(1, 3, student, {}))
     before = copy.deepcopy(guide.state())

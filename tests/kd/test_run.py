@@ -3,16 +3,22 @@
 import hashlib
 import json
 import random
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from kd import errors
+from kd.evaluation.predict import predict
 from kd.events import Evaluated, Finished, Noted, PhaseStarted, Saved, Started, Step, Wrote
-from kd.models.weights import load_model
+from kd.models.weights import load_model, save_weights
+from kd.report import evaluate
 from kd.run import run
 from kd.spec import parse
+from kd.training import loop
+from kd.training.position import Scores
 from tests.kd.tiny import SPECS, TINY
 
 
@@ -46,7 +52,8 @@ def test_a_run_tells_its_story_from_started_to_finished(whole):
     )
     fractions = [event.fraction for event in events if isinstance(event, Step)]
     assert fractions == sorted(fractions)
-    assert fractions[-1] > 0.9
+    assert fractions[-1] == 1, "the end is where all is done"
+    assert [event.eta_seconds for event in events if isinstance(event, Step)][-1] == 0
     saved = [event.step for event in events if isinstance(event, Saved)]
     assert saved == sorted(set(saved)), "every checkpoint is later than the one before"
 
@@ -61,6 +68,12 @@ def test_teacher_student_and_control_are_reported_side_by_side(whole):
     report = json.loads((out / "report.json").read_text())
     assert report["metrics"] == metrics
     assert set(report["per_class"]) == set("0123456789")
+    confusion = report["confusion"]["student"]
+    assert sum(sum(taken.values()) for taken in confusion.values()) == metrics["test.images"]
+    assert report["per_class"]["3"]["student"] == confusion["3"]["3"] / sum(confusion["3"].values())
+    recalls = [of_class["student"] for of_class in report["per_class"].values()]
+    assert metrics["student.test.balanced_accuracy"] == pytest.approx(sum(recalls) / 10)
+    assert 0.5 < metrics["student.test.macro_f1"] <= 1
     assert [note for note in events if isinstance(note, Noted) and note.code == "verdict"]
 
 
@@ -78,7 +91,6 @@ def test_files_are_what_the_events_say_they_are(whole):
 
 def test_the_saved_student_scores_what_the_report_says(whole, data):
     from kd.data.dataset import load_dataset
-    from kd.evaluation.predict import predict
     from kd.evaluation.scores import score
     from kd.views.pixels import place
     from kd.views.plan import ViewPlan
@@ -129,15 +141,71 @@ def test_a_run_resumed_after_its_last_checkpoint_finishes(whole, data, tmp_path)
     again = list(run(spec, tmp_path, out / last_resume(events), data_folder=data))
 
     assert isinstance(again[-1], Finished)
-    assert again[-1].metrics["student.test.top1"] == events[-1].metrics["student.test.top1"]
+    assert again[-1] == events[-1], "nothing is measured a second time"
+    assert not [event for event in again if isinstance(event, Saved | Evaluated | Step)]
+    remarks = [[event.message for event in said if isinstance(event, Noted)] for said in (again, events)]
+    assert remarks[0] == remarks[1][-len(remarks[0]) :] != []
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads((out / "report.json").read_text())
+
+
+def test_only_what_brings_a_run_further_counts_as_progress(whole, data, tmp_path):
+    """Resumed from each of its checkpoints, a run saves nothing with which a smaller share of it would be safe."""
+    spec, out, events = whole
+    saved = [event for event in events if isinstance(event, Saved)]
+    ends = {event.phase: event for event in saved}
+
+    assert [event.fraction for event in saved] == sorted(event.fraction for event in saved)
+    assert (saved[-1].phase, saved[-1].fraction) == ("evaluating", 1)
+    for phase in ("teacher", "student", "control"):
+        last_epoch, end = [event for event in saved if event.phase == phase][-2:]
+        assert end is ends[phase]
+        assert last_epoch.fraction <= end.fraction
+    resumed = run(spec, tmp_path, out / ends["control"].resume.path, data_folder=data)
+    assert [event.fraction for event in resumed if isinstance(event, Saved)] == [1]
 
 
 def test_a_resume_state_of_another_spec_is_refused(whole, data, tmp_path):
     spec, out, events = whole
     other = parse({"mode": spec.mode, "config": {**TINY, "seed": 7}})
 
-    with pytest.raises(errors.BadResume, match="another spec"):
+    with pytest.raises(errors.BadResume, match=r"another spec: .*config\.seed was the default and is 7"):
         list(run(other, tmp_path, out / last_resume(events), data_folder=data))
+
+
+def test_a_run_of_more_epochs_is_another_one_unless_it_is_to_extend_this_one(whole, data, tmp_path):
+    spec, out, events = whole
+    longer = parse({"mode": spec.mode, "config": {**spec.config.model_dump(mode="json"), "epochs": 6}})
+    shorter = parse({"mode": spec.mode, "config": {**spec.config.model_dump(mode="json"), "epochs": 3}})
+    resume = out / last_resume(events)
+
+    with pytest.raises(errors.BadResume, match=r"another spec: config\.epochs was 4 and is 6"):
+        list(run(longer, tmp_path, resume, data_folder=data))
+    with pytest.raises(errors.BadResume, match=r"another spec: config\.epochs was 4 and is 3"):
+        list(run(shorter, tmp_path, resume, data_folder=data, extends=True))
+    extended = list(run(longer, tmp_path, resume, data_folder=data, extends=True))
+
+    trained = [(event.phase, event.epoch) for event in extended if isinstance(event, Evaluated)][:4]
+    assert trained == [("student", 5), ("student", 6), ("control", 5), ("control", 6)], "the teacher is the same"
+    assert "extended to 6" in next(event.message for event in extended if isinstance(event, Noted))
+    assert extended[-1].metrics["student.epochs"] == 6
+    before, after = (event[-1].metrics["student.validation.top1"] for event in (events, extended))
+    assert after >= before, "the best epoch so far stays the best unless a later one is better"
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [(extension["epochs"], extension["to"]) for extension in report["extensions"]] == [(4, 6)]
+    again = list(run(longer, tmp_path / "2", tmp_path / last_resume(extended), data_folder=data))
+    assert again[-1] == extended[-1]
+
+
+def test_a_run_that_is_extended_before_its_end_takes_up_the_very_batch_it_had_come_to(whole, data, tmp_path):
+    spec, out, events = whole
+    longer = parse({"mode": spec.mode, "config": {**spec.config.model_dump(mode="json"), "epochs": 6}})
+    halfway = next(event for event in events if isinstance(event, Saved) and event.student and event.epoch == 2)
+
+    extended = list(run(longer, tmp_path, out / halfway.resume.path, data_folder=data, extends=True))
+
+    trained = [event.epoch for event in extended if isinstance(event, Evaluated) and event.phase == "student"]
+    assert trained == [3, 4, 5, 6]
+    assert extended[-1].metrics["control.epochs"] == 6
 
 
 def test_a_truncated_resume_state_is_refused_in_words(whole, data, tmp_path):
@@ -171,12 +239,74 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_facts(data, tmp_path):
     assert caught.value.step > 0
 
 
+@pytest.mark.parametrize("role", ["teacher", "student", "control"])
+def test_a_model_that_answers_with_nan_is_never_the_best_one(data, tmp_path, monkeypatch, role):
+    """Its loss was finite to the last; the update after it was not."""
+    monkeypatch.setattr(loop, "validate", spoilt(loop.validate, role))
+
+    with pytest.raises(errors.Diverged, match=f"The {role} answers the validation images .* not finite .* nll nan"):
+        list(run(SPECS["train"], tmp_path, data_folder=data))
+
+
+def test_a_brought_teacher_that_answers_with_nan_is_unfit(whole, data, tmp_path):
+    _, out, _ = whole
+    model, facts = load_model(out / "teacher.safetensors")
+    state = {name: tensor * torch.nan for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    state = model.state_dict() | state
+    save_weights(state, facts, tmp_path, Path("spoilt.safetensors"))
+    spec = parse({"mode": "train", "config": {**TINY, "teacher": {"job": "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"}}})
+
+    with pytest.raises(errors.TeacherUnfit, match="no finite numbers"):
+        list(run(spec, tmp_path, data_folder=data, teacher_file=tmp_path / "spoilt.safetensors"))
+
+
+def test_a_test_image_at_which_a_model_answers_with_nan_stops_the_report(whole, data, tmp_path, monkeypatch):
+    spec, out, events = whole
+    before = [event for event in events if isinstance(event, Saved)][-2]
+    monkeypatch.setattr(evaluate, "predict", lambda *given: predict(*given) * torch.tensor(float("inf")))
+
+    with pytest.raises(errors.Diverged, match="The teacher answers the test images with numbers that are not finite"):
+        list(run(spec, tmp_path, out / before.resume.path, data_folder=data))
+
+
+def spoilt(validate: Callable[..., Scores], role: str) -> Callable[..., Scores]:
+    def judge(run: object, model: torch.nn.Module, guidance: object = None) -> Scores:
+        if sys._getframe(1).f_locals["phase"] == role and sys._getframe(1).f_locals["epoch"] == 2:
+            for parameter in model.parameters():
+                parameter.data.fill_(torch.nan)
+        return validate(run, model, guidance)
+
+    return judge
+
+
+def test_a_student_that_has_learnt_nothing_is_told(data, tmp_path):
+    still = {"lr": 1e-9, "weight_decay": 0}
+    spec = parse({"mode": "train", "config": {**TINY, "optimizer": still, "epochs": 1}})
+
+    events = list(run(spec, tmp_path, data_folder=data))
+
+    remarks = {event.code: event.message for event in events if isinstance(event, Noted)}
+    assert "hardly better than guessing" in remarks["weak_student"]
+    assert "weak_teacher" not in remarks
+
+
+def test_student_and_control_have_patience_if_they_are_told_to(data, tmp_path):
+    spec = parse({"mode": "train", "config": {**TINY, "checkpoint_seconds": 60, "epochs": 300, "patience": 2}})
+
+    metrics = list(run(spec, tmp_path, data_folder=data))[-1].metrics
+
+    for role in ("student", "control"):
+        assert metrics[f"{role}.epochs"] < 300
+        assert metrics[f"{role}.epochs"] - metrics[f"{role}.best_epoch"] == 2
+
+
 def test_without_a_control_the_run_says_that_nothing_was_compared(data, tmp_path):
     spec = parse({"mode": "train", "config": {**TINY, "control": False}})
 
     events = list(run(spec, tmp_path, data_folder=data))
 
     assert "gain" not in events[-1].metrics
+    assert [event.fraction for event in events if isinstance(event, Step)][-1] == 1
     assert [note for note in events if isinstance(note, Noted) and note.code == "no_control"]
 
 

@@ -10,9 +10,20 @@ import torch
 from jobs import endings
 from jobs.endings import Code
 from jobs.queue.fence import Claim
-from kd.errors import BadResume, DamagedResume, DataError, DeviceMissing, Diverged, TeacherUnfit
+from kd.errors import (
+    BadLabels,
+    BadResume,
+    DamagedResume,
+    DataError,
+    DeviceMissing,
+    LossDiverged,
+    ModelUnfit,
+    ScoresDiverged,
+    SpecUnfit,
+    TeacherUnfit,
+)
 from kd.events import PhaseStarted, Step
-from kd.spec import parse
+from kd.spec import TeacherOfJob, parse
 from worker import remedies
 from worker.failures import explain
 from worker.recorder import Recorder
@@ -33,13 +44,18 @@ from worker.recorder import Recorder
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "out_of_memory"),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), "cuda_error"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
-        (Diverged(7, 0.1, {"loss": float("nan")}), "diverged"),
+        (LossDiverged(7, 0.1, {"loss": float("nan")}), "diverged"),
         (DataError("cifar10", "it is not there"), "bad_data"),
         (DamagedResume(Path("resume.pt"), "it is cut off"), "bad_checkpoint"),
         (BadResume(Path("resume.pt"), "it was saved by another version"), "unfit_checkpoint"),
         (DeviceMissing("cuda"), "no_device"),
         (TeacherUnfit("it knows 7 classes"), "bad_teacher"),
-        (OSError(errno.EACCES, "Permission denied"), "internal_error"),
+        (OSError(errno.EACCES, "Permission denied"), "disk_error"),
+        (OSError(errno.EROFS, "Read-only file system"), "disk_error"),
+        (ModelUnfit("torchvision/resnet18", (4, 32, 32), "it was made for 1 or 3 channels"), "bad_spec"),
+        (SpecUnfit("objective.class_weights", "must be 10 numbers"), "bad_spec"),
+        (ScoresDiverged("student", "validation", 3, {"nll": float("nan")}), "diverged"),
+        (BadLabels("cnn"), "diverged"),
         (KeyError("surprise"), "internal_error"),
     ],
 )
@@ -113,6 +129,9 @@ def test_a_suggested_patch_makes_another_valid_spec(code, phase, given):
 
     patch = remedies.suggest(code, spec.model_dump(mode="json"), phase)
 
+    if (code, phase) == (Code.DIVERGED, "labelling") and isinstance(spec.config.teacher, TeacherOfJob):
+        assert patch is None, "the teacher has no recipe here"
+        return
     assert patch is not None
     assert parse(merged(given, patch)) != spec
 
@@ -156,6 +175,7 @@ def test_a_teacher_that_learns_on_between_rounds_is_not_taken_for_one_in_trainin
         ("out_of_memory", "evaluating", {"config": {"batch_size": 32}}),
         ("diverged", "student", {"config": {"optimizer": {"lr": 0.005, "clip_norm": 1.0}}}),
         ("diverged", "teacher", {"config": {"teacher": {"optimizer": {"lr": 0.005, "clip_norm": 1.0}}}}),
+        ("diverged", "labelling", {"config": {"teacher": {"optimizer": {"lr": 0.005, "clip_norm": 1.0}}}}),
         ("bad_data", "student", None),
         ("killed", "student", None),
     ],
@@ -164,6 +184,26 @@ def test_the_patch_is_for_what_failed(code, phase, patch):
     spec = parse(GIVEN["plain"]).model_dump(mode="json")
 
     assert remedies.suggest(Code(code), spec, phase) == patch
+
+
+@pytest.mark.parametrize(
+    ("phase", "memory_gb", "patch"),
+    [
+        ("student", 0.25, {"config": {"resources": {"memory_gb": 1.0}}}),  # less than torch takes at rest
+        (None, 2.0, {"config": {"resources": {"memory_gb": 4.0}}}),  # no batch has been seen yet
+        ("student", 2.0, {"config": {"batch_size": 32}}),
+    ],
+)
+def test_a_limit_that_a_trainer_cannot_live_with_is_raised(phase, memory_gb, patch):
+    given = {"mode": "train", "config": {"resources": {"memory_gb": memory_gb}}}
+
+    assert remedies.suggest(Code.OUT_OF_MEMORY, parse(given).model_dump(mode="json"), phase) == patch
+
+
+def test_a_brought_teacher_whose_labels_overflow_has_no_recipe_to_mend():
+    given = {"mode": "train", "config": {"teacher": {"job": "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"}}}
+
+    assert remedies.suggest(Code.DIVERGED, parse(given).model_dump(mode="json"), "labelling") is None
 
 
 def test_the_patch_for_what_happened_in_rounds_is_for_the_rounds():

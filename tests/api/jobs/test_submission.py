@@ -1,5 +1,6 @@
 """POST /jobs: what is accepted, and what every kind of bad input is told."""
 
+import codecs
 import json
 from typing import Any
 
@@ -81,7 +82,44 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
     ),
     ({"mode": "train", "config": {"objective": {"temperature": -1}}}, "/config/objective/temperature", "greater than"),
     ({"mode": "train", "config": {"optimizer": {"lr": 11}}}, "/config/optimizer/lr", "less than or equal to 10"),
-    ({"mode": "train", "config": {"optimizer": {"name": "lion"}}}, "/config/optimizer/name", "'sgd' or 'adamw'"),
+    (
+        {"mode": "train", "config": {"optimizer": {"name": "lion"}}},
+        "/config/optimizer/name",
+        "'sgd', 'adam' or 'adamw'",
+    ),
+    ({"mode": "train", "config": {"optimizer": {"name": "adamw", "momentum": 0.5}}}, "/config/optimizer", "momentum"),
+    ({"mode": "train", "config": {"optimizer": {"name": "adam", "nesterov": True}}}, "/config/optimizer", "'sgd'"),
+    ({"mode": "train", "config": {"schedule": {"milestones": [3]}}}, "/config/schedule", "only with name 'step'"),
+    ({"mode": "train", "config": {"schedule": {"gamma": 0.5}}}, "/config/schedule", "gamma would do nothing"),
+    (
+        {"mode": "train", "config": {"epochs": 9, "schedule": {"name": "step", "milestones": [3, 9]}}},
+        "/config",
+        "schedule: milestone 9 is never come to; of 9 epochs the last one may be 8",
+    ),
+    ({"mode": "train", "config": {"augmentation": {"magnitude": 3}}}, "/config/augmentation", "strong operations"),
+    (
+        {"mode": "train", "config": {"objective": {"soft_weight": 0, "temperature": 2}}},
+        "/config",
+        "soft_weight above 0",
+    ),
+    ({"mode": "guide", "config": {"rounds": {"route": {"anchors": 2}}}}, "/config/rounds", "teacher 'route'"),
+    ({"mode": "guide", "config": {"rounds": {"cotrain": {"lr": 0.1}}}}, "/config/rounds", "teacher 'cotrain'"),
+    (
+        {"mode": "guide", "config": {"epochs": 3, "rounds": {"epochs": 3, "teacher": "cotrain"}}},
+        "/config",
+        "there is only one; rounds.epochs must be below epochs, which is 3",
+    ),
+    (
+        {"mode": "train", "config": {"objective": {"class_weights": [1.0, 2.0]}}},
+        "/config",
+        "objective.class_weights must be a number for each of the 10 classes of mnist5k, not 2",
+    ),
+    (
+        {"mode": "train", "config": {"student": {"arch": "resnet18"}}},
+        "/config/student/arch",
+        "are torchvision/resnet18",
+    ),
+    ({"mode": "train", "config": {"dataset": "dig"}}, "/config/dataset", "that name would be packed/dig"),
     ({"mode": "train", "config": {"schedule": {"milestones": [1, "2"]}}}, "/config/schedule/milestones/1", "integer"),
     ({"mode": "train", "config": {"dataset": "mnist5"}}, "/config/dataset", "mnist5k"),
     ({"mode": "train", "config": {"dataset": "x" * 100_000}}, "/config/dataset", "at most 200 characters"),
@@ -146,9 +184,49 @@ def test_a_packed_data_set_that_is_damaged_or_too_small_for_the_crops_is_refused
     (lone_app.state.settings.data_dir / "datasets/packed/pets/facts.json").write_text("{}")
     damaged = problem_in(lone_client.post("/jobs", json={"mode": "train", "config": config}), 422, "invalid")
 
-    assert (small["errors"][0]["pointer"], damaged["errors"][0]["pointer"]) == ("/config", "/config/dataset")
-    assert "crop_padding must be at most 4, half of the side of an image of packed/pets" in small["detail"]
+    assert small["errors"][0]["pointer"] == "/config/augmentation/crop_padding"
+    assert "must be at most 4, half of the side of an image of packed/pets" in small["detail"]
+    assert damaged["errors"][0]["pointer"] == "/config/dataset"
     assert "facts.json is damaged (classes: Field required)" in damaged["detail"]
+
+
+def test_what_the_facts_of_a_packed_data_set_already_tell_is_told_at_once(
+    lone_client: TestClient, problem_in: Any, packed: Any
+) -> None:
+    packed("glass", 32, channels=4, validation=3)
+    config = {
+        "dataset": "packed/glass",
+        "validation_fraction": 0.2,
+        "teacher": {"arch": "torchvision/resnet34"},
+        "student": {"arch": "torchvision/resnet18"},
+        "objective": {"class_weights": [1.0, 2.0, 3.0]},
+    }
+
+    problem = problem_in(lone_client.post("/jobs", json={"mode": "train", "config": config}), 422, "invalid")
+
+    told = {fault["pointer"]: fault["message"] for fault in problem["errors"]}
+    assert "takes images of 1 or 3 channels, those of packed/glass have 4" in told["/config/student/arch"]
+    assert set(told) == {
+        "/config/teacher/arch",
+        "/config/student/arch",
+        "/config/objective/class_weights",
+        "/config/validation_fraction",
+    }
+
+
+def test_settings_at_their_defaults_may_be_said_where_they_do_nothing(lone_client: TestClient) -> None:
+    first = lone_client.post("/jobs", json={"mode": "guide", "config": {"optimizer": {"name": "adamw"}}}).json()
+
+    again = lone_client.post("/jobs", json=first["resolved_spec"])
+
+    assert again.status_code == 201
+    assert again.json()["resolved_spec"] == first["resolved_spec"]
+
+
+def test_a_body_may_begin_with_the_mark_that_windows_editors_leave(lone_client: TestClient) -> None:
+    body = codecs.BOM_UTF8 + json.dumps({"mode": "train", "config": {}}).encode()
+
+    assert lone_client.post("/jobs", content=body, headers=JSON).status_code == 201
 
 
 def test_every_problem_is_named_at_once(lone_client: TestClient, problem_in: Any) -> None:

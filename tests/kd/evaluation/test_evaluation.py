@@ -2,11 +2,17 @@
 
 import math
 import time
+import warnings
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
 from torch import Tensor, nn
 
+from kd.evaluation.chance import weakness
+from kd.evaluation.confusion import Confusion
 from kd.evaluation.cost import latency, macs, parameters
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import agreement, calibration_error, score
@@ -90,6 +96,53 @@ def test_agreement_is_the_share_of_equal_answers():
 
     assert agreement(one, other) == 0.5
     assert agreement(one, one) == 1
+
+
+def test_a_confusion_matrix_says_which_class_was_taken_for_which():
+    labels_N = torch.tensor([0, 0, 0, 0, 1, 1, 3])
+    predicted_N = torch.tensor([0, 0, 0, 1, 1, 3, 3])
+
+    confusion = Confusion(predicted_N, labels_N, classes=4)
+
+    assert confusion.pairs() == [(0, 0, 3), (0, 1, 1), (1, 1, 1), (1, 3, 1), (3, 3, 1)]
+    assert confusion.recall_C.tolist()[:2] == [0.75, 0.5]
+    assert math.isnan(confusion.recall_C[2]), "a class without images"
+    assert confusion.balanced_accuracy == pytest.approx((0.75 + 0.5 + 1) / 3)
+    assert confusion.macro_f1 == pytest.approx((6 / 7 + 2 / 4 + 2 / 3) / 3)
+
+
+@given(st.integers(2, 6).flatmap(lambda classes: st.lists(st.tuples(*[st.integers(0, classes - 1)] * 2), min_size=1)))
+def test_balanced_accuracy_and_macro_f1_are_scikit_learn_s(pairs):
+    labels, predicted = map(list, zip(*pairs, strict=True))
+
+    confusion = Confusion(torch.tensor(predicted), torch.tensor(labels), classes=6)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert confusion.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(labels, predicted))
+        assert confusion.macro_f1 == pytest.approx(metrics.f1_score(labels, predicted, average="macro"))
+
+
+@pytest.mark.parametrize(
+    ("top1", "nll", "labels", "said"),
+    [
+        (0.986, 0.1, [36, 36], None),  # two classes, half of the images each
+        (0.9, 0.3, [900, 100], "always names the commonest class is right on 90.0%"),
+        (0.92, 0.3, [900, 100], "hardly better than guessing"),
+        (0.95, 0.2, [900, 100], None),
+        (0.12, 2.2, [50] * 10, "hardly better than guessing"),
+        (0.19, 2.2, [50] * 10, None),
+        (1.0, 0.0, [99, 1], None),  # no error bar fits between chance and 100 %
+        (0.9, 1e37, [50] * 10, "probabilities are worth less than the same one for each class"),
+    ],
+)
+def test_chance_is_the_share_of_the_commonest_class(top1, nll, labels, said):
+    labels_N = torch.repeat_interleave(torch.arange(len(labels)), torch.tensor(labels))
+
+    weak = weakness({"top1": top1, "nll": nll}, labels_N, len(labels))
+
+    assert (said is None) == (weak is None)
+    assert said is None or said in weak
 
 
 # -- predictions -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from kd import models
+from kd.errors import ModelUnfit
 from kd.evaluation.cost import macs, parameters
 from kd.models.build import build
 from kd.models.catalog import CIFAR_RESNETS, SMALL, TORCHVISION, WIDE_RESNETS
@@ -154,5 +155,5 @@ def test_an_unknown_name_is_refused_with_the_nearest_ones():
 
 
 def test_networks_of_torchvision_refuse_images_that_are_neither_gray_nor_rgb():
-    with pytest.raises(ValueError, match="1 or 3 channels, not 4"):
+    with pytest.raises(ModelUnfit, match="32×32 pixels in 4 channels: it was made for 1 or 3 channels"):
         build("torchvision/resnet18", 10, (4, 32, 32))

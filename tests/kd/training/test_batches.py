@@ -13,7 +13,7 @@ from kd.parallel.team import Team
 from kd.randomness import permutation
 from kd.training import batches as preparing
 from kd.training.anchors import Trail
-from kd.training.batches import count_batches, cut_batches
+from kd.training.batches import count_batches, cut_batches, cut_evenly
 from kd.training.ema import Average
 from kd.training.guidance import Guidance
 from kd.training.run import Shown
@@ -51,7 +51,7 @@ def test_a_batch_is_its_part_of_the_order_in_the_epoch_s_view(plan, block, monke
     cut = list(cut_batches(shown, shown.viewer, order_N, 5, 20, guidance=Numbers(), epoch=3))
 
     assert len(cut) == count_batches(COUNT, 20, Team()) == 11
-    for batch, image_B in zip(cut, order_N.split(20), strict=True):
+    for batch, image_B in zip(cut, order_N.tensor_split(11), strict=True):
         view_BP = shown.viewer.parameters(image_B, torch.full_like(image_B, 5))
         assert torch.equal(batch.pixels_BCHW, shown.viewer.replay(image_B, view_BP))
         assert torch.equal(batch.labels_B, shown.labels_N[image_B])
@@ -79,15 +79,25 @@ def test_batches_can_be_taken_up_in_the_middle_of_an_epoch():
 @given(st.integers(1, 500), st.integers(2, 64), st.integers(1, 4))
 def test_in_a_team_each_image_is_somebody_s_and_the_weights_make_the_batch_s_mean(count, batch_size, size):
     teams = [Team(rank, size) for rank in range(size)]
-    batches = count_batches(count, batch_size, teams[0])
     order_N = permutation(count, 1)
 
-    for batch_B in order_N.split(batch_size)[:batches]:
+    sizes = {len(batch_B) for batch_B in cut_evenly(order_N, batch_size, teams[0])}
+    assert max(sizes) - min(sizes) <= 1, "a rest of a few images"
+    assert max(sizes) <= max(batch_size, 2 * size + 1, count if count < 4 * size else 0)
+    for batch_B in cut_evenly(order_N, batch_size, teams[0]):
         shares = [team.share(batch_B) for team in teams]
         assert sorted(torch.cat(shares).tolist()) == sorted(batch_B.tolist())
         assert sum(len(share) / len(batch_B) for share in shares) == pytest.approx(1)
-        if count >= batch_size:
-            assert min(len(share) for share in shares) >= 2 or batch_size < 2 * size
+        if count >= 2 * size:
+            assert min(len(share) for share in shares) >= 2
+
+
+@pytest.mark.parametrize(("count", "batches"), [(960, 15), (962, 16), (963, 16), (65, 2), (64, 1), (5, 1)])
+def test_an_epoch_is_cut_evenly_and_leaves_no_rest(count, batches):
+    sizes = [len(batch_B) for batch_B in cut_evenly(torch.arange(count), 64, Team())]
+
+    assert (len(sizes), sum(sizes)) == (batches, count)
+    assert max(sizes) - min(sizes) <= 1
 
 
 @given(st.integers(1, 200), st.integers(1, 8))
