@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from kd.errors import ModelUnfit
 from kd.evaluation.cost import macs, parameters
 from kd.models.build import build
 from kd.models.catalog import CIFAR_RESNETS, SMALL, TORCHVISION, WIDE_RESNETS
+from kd.models.weights import Facts, copy_of, load_model, save_weights
 from kd.torchvision_import import torchvision_models
+from kd.training.ema import Average
 
 SHAPES = ((1, 28, 28), (1, 8, 8), (3, 32, 32))
 OWN = (*SMALL, *CIFAR_RESNETS, *WIDE_RESNETS)
@@ -56,6 +59,48 @@ def test_every_network_of_torchvision_takes_every_shape_of_image():
     for arch in TORCHVISION:
         for shape in (*SHAPES, (3, 40, 33)):
             assert_it_sorts_images(arch, shape)
+
+
+def assert_it_lives_through_a_job(arch, shape, folder):
+    """Trained a step, averaged, copied, put into a file and taken out again, it says the same."""
+    torch.manual_seed(0)
+    model = build(arch, 7, shape)
+    average = Average(model, 0.9)
+    images = torch.randn(2, *shape)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    model.train()(images).square().mean().backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # of two images on a map of 1×1 it is 1e7
+    optimizer.step()
+    average.update(0)
+    model.eval()
+    with torch.no_grad():
+        wanted = model(images)
+    state = copy_of(model)
+    average.load(state)
+    facts = Facts(arch=arch, classes=tuple("abcdefg"), shape=shape, mean=(0.5,) * shape[0], std=(0.2,) * shape[0])
+    save_weights(state, facts, folder, Path("model.safetensors"))
+    del model, optimizer, state
+
+    loaded, read = load_model(folder / "model.safetensors")
+
+    assert read == facts
+    assert torch.isfinite(wanted).all()
+    with torch.no_grad():
+        assert torch.equal(loaded(images), wanted), "from its file"
+        assert torch.equal(average.model(images), wanted), "as its own average"
+
+
+@pytest.mark.parametrize("arch", ["mlp", "cnn", "resnet8", "resnet8x4", "wrn_16_1", "mnasnet0_5", "shufflenet_v2_x0_5"])
+def test_a_network_lives_through_a_job(arch, tmp_path):
+    assert_it_lives_through_a_job(arch if arch in OWN else f"torchvision/{arch}", (3, 32, 32), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [28, 32, 224])
+@pytest.mark.parametrize("arch", [*OWN, *TORCHVISION])
+def test_every_network_lives_through_a_job(arch, side, tmp_path):
+    assert_it_lives_through_a_job(arch, (1 if side == 28 else 3, side, side), tmp_path)
+    (tmp_path / "model.safetensors").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "vit_b_16", "googlenet"])

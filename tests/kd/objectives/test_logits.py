@@ -12,6 +12,7 @@ from torch import Tensor
 from kd import spec
 from kd.objectives.logits import METHODS, kd
 from kd.objectives.objective import Answer, Objective, cross_entropy
+from kd.views.mixup import Mix
 
 # The golden input of the design: B=4, C=6.
 ROW, COLUMN = torch.arange(4, dtype=torch.float64)[:, None], torch.arange(6, dtype=torch.float64)[None]
@@ -60,6 +61,46 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name, seed, tempera
     same_BC = logits(seed)
 
     assert METHODS[name](same_BC, same_BC.clone(), None, temperature=temperature).abs() <= 1e-6
+
+
+@given(seed=st.integers(0, 1000), temperature=st.sampled_from([1, 20, 1000]), classes=st.sampled_from([2, 10, 1000]))
+@settings(deadline=None, max_examples=30)
+def test_in_single_precision_kd_is_as_exact_at_a_high_temperature(seed, temperature, classes):
+    """There both are all but uniform, and T² makes a millionfold of what rounding leaves of their difference."""
+    student_BC, teacher_BC = (logits(number, classes=classes, scale=0.1) for number in (seed, seed + 1))
+    single_BC = student_BC.float().requires_grad_()
+
+    value = kd(single_BC, teacher_BC.float(), None, temperature=temperature)
+    value.backward()
+
+    exact = kd(student_BC.requires_grad_(), teacher_BC, None, temperature=temperature)
+    exact.backward()
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(exact.item(), rel=1e-3)
+    torch.testing.assert_close(single_BC.grad.double(), student_BC.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_class_weights_weigh_each_image_by_its_class(mixed):
+    weights_C = torch.tensor([1.0, 2.0, 0.5, 4.0, 1.0, 3.0])
+    student_BC, labels_B = STUDENT.float(), LABELS
+    mix = Mix(labels_B.flip(0), torch.tensor([0.5, 0.25, 1.0, 0.0])) if mixed else None
+    share_B = mix.share_B if mix else torch.ones(4)
+
+    value = cross_entropy(student_BC, labels_B, mix, weights_C)
+
+    own_B = weights_C[labels_B] * F.cross_entropy(student_BC, labels_B, reduction="none")
+    other_B = weights_C[labels_B.flip(0)] * F.cross_entropy(student_BC, labels_B.flip(0), reduction="none")
+    assert value.item() == pytest.approx((share_B * own_B + (1 - share_B) * other_B).mean().item(), rel=1e-6)
+    halves = [cross_entropy(student_BC[part], labels_B[part], None, weights_C) for part in (slice(2), slice(2, 4))]
+    assert sum(halves).item() / 2 == pytest.approx(cross_entropy(student_BC, labels_B, None, weights_C).item())
+
+
+def test_class_weights_are_the_data_set_s_and_no_state():
+    objective = Objective(None, torch.tensor([1.0, 2.0]))
+
+    assert objective.state_dict() == {}
+    assert objective.to(torch.float64).class_weights_C.dtype == torch.float64
 
 
 @given(seed=st.integers(0, 1000), temperature=st.floats(0.1, 50))
