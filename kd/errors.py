@@ -79,7 +79,8 @@ class DeviceMissing(KdError):
         if wanted > 1:
             super().__init__(f"The run wants {wanted} GPUs, but torch sees {there} here.")
         else:
-            super().__init__(f"There is no {name} device here: torch does not see such a GPU.")
+            seen = "torch does not see such a GPU" if name.startswith("cuda") else "it may be auto, cpu, cuda or cuda:1"
+            super().__init__(f"There is no {name} device here: {seen}.")
 
 
 class BadLabels(Diverged):

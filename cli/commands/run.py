@@ -189,7 +189,7 @@ def distil(
     extends: bool = False,
 ) -> Iterator[Event]:
     """The run's events. Should the newest resume file be damaged, the one before serves."""
-    from kd.errors import BadResume
+    from kd.errors import DamagedResume
     from kd.run import run
 
     candidates: list[Path | None] = [*resume_files(folder)] if resume else [None]
@@ -207,7 +207,7 @@ def distil(
                 label_cache_bytes=label_cache_bytes,
             )
             return
-        except BadResume as error:
+        except DamagedResume as error:
             if candidate is candidates[-1]:
                 raise
             progress.say(f"{error} Trying the one before.")

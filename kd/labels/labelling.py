@@ -80,7 +80,7 @@ def obtain_table(
                     raise BadLabels(run.teacher_arch)
                 facts = identity.model_dump()
                 facts |= {"teacher_arch": run.teacher_arch, "dataset_name": run.config.dataset}
-                table.finish(path, table_NVC, facts, view_parameters(run, views), columns(run.plan))
+                table.finish(path, table_NVC, facts, view_parameters(run, views), columns_of(run))
         run.team.wait()
     assert table_NVC is not None
     return place(torch.from_numpy(table_NVC), run.device)
@@ -89,7 +89,7 @@ def obtain_table(
 def check_size(run: Run, views: int) -> int:
     """The bytes that a run's table takes on disk. Raises `LabelCacheFull` when the cache can never hold it."""
     shape = (len(run.train), views, len(run.dataset.classes))
-    needed = cache.table_bytes(shape, len(columns(run.plan)))
+    needed = cache.table_bytes(shape, len(columns_of(run)))
     cache.check_size(needed, run.label_cache_bytes)
     return needed
 
@@ -122,13 +122,20 @@ def secure_table(run: Run, path: Path, views: int, lock: ExitStack) -> Generator
         yield Waiting()
 
 
+def columns_of(run: Run) -> tuple[str, ...]:
+    """What is written down of each view of a table: of which image of the data set it is, and what was done to it."""
+    return ("image", *columns(run.plan))
+
+
 def view_parameters(run: Run, views: int) -> NDArray[np.int32]:
-    """What each view of the table shows, as `kd.views.plan.columns` names it: int32 [N, V, P]."""
-    viewer, image_N = run.train.viewer, torch.arange(len(run.train))
+    """What each view of the table shows, as `columns_of` names it: int32 [N, V, P]."""
+    viewer, image_N, number_N = run.train.viewer, torch.arange(len(run.train)), run.dataset.train.numbers
+    assert number_N is not None, "every data set that is loaded has them"
     # Written down although they could be computed: whoever reads the table elsewhere need not have this code.
-    parameters_NVP = np.empty((len(image_N), views, len(columns(run.plan))), np.int32)
+    parameters_NVP = np.empty((len(image_N), views, len(columns_of(run))), np.int32)
+    parameters_NVP[:, :, 0] = number_N[:, None].numpy()
     for view in range(views):
-        parameters_NVP[:, view] = viewer.parameters(image_N, torch.full_like(image_N, view)).cpu().numpy()
+        parameters_NVP[:, view, 1:] = viewer.parameters(image_N, torch.full_like(image_N, view)).cpu().numpy()
     return parameters_NVP
 
 

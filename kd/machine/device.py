@@ -14,7 +14,12 @@ def find_device(name: str, gpus: int = 1) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() or gpus > 1 else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:  # no device of any machine has that name
+        raise DeviceMissing(name) from error
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceMissing(name)
     if device.type != "cuda":
         return device
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if gpus > 1 else device.index or 0)

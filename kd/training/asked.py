@@ -43,7 +43,9 @@ def why_not(before: Asked, asked: Asked, *, extends: bool) -> str | None:
     if not found:
         return None
     words = [*found.values()][:SHOWN] + ([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])
-    return f"it was saved by a run with another spec: {', '.join(words)}"
+    longer = found.keys() == {EPOCHS} and before[EPOCHS] < asked[EPOCHS]
+    advice = "; to go on for more epochs is to extend it (--extend-to)" if longer else ""
+    return f"it was saved by a run with another spec: {', '.join(words)}{advice}"
 
 
 def extend(position: Position, before: Asked, asked: Asked) -> None:

@@ -25,6 +25,7 @@ EVERYWHERE = (
     Fault(processes.drain_a_worker),
     Fault(processes.stop_a_worker_beyond_its_lease),
     Fault(processes.kill_a_trainer),
+    Fault(processes.kill_a_trainer_that_evaluates, DATABASE),
     Fault(processes.stop_a_trainer),
     Fault(processes.damage_the_newest_checkpoint, DATABASE),
     Fault(processes.kill_the_api, API),

@@ -54,6 +54,15 @@ def kill_a_trainer(world: World, users: Users, dice: Random) -> Iterator[Harm]:
         yield Harm(f"pid {trainer.pid}", 0)
 
 
+def kill_a_trainer_that_evaluates(world: World, users: Users, dice: Random) -> Iterator[Harm]:
+    """In the middle of it, or when it has just written down what it found."""
+    if trainer := world.evaluating_trainer():
+        time.sleep(dice.uniform(0, 1))
+        if trainer.is_running():
+            trainer.kill()
+            yield Harm(f"pid {trainer.pid}", 0)
+
+
 def stop_a_trainer(world: World, users: Users, dice: Random) -> Iterator[Harm]:
     if trainer := world.trainer(dice):
         trainer.suspend()

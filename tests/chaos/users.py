@@ -22,12 +22,25 @@ SHARED = {
     "batch_size": 64,
     "checkpoint_seconds": 0.2,
 }
+DIVERGING = "train diverging"
 ROUNDS = {"epochs": 25, "views": 2}
 SPECS: dict[str, dict[str, Any]] = {
     "train": {"mode": "train", "config": SHARED | {"seed": 1}},
     "train mixed": {"mode": "train", "config": SHARED | {"seed": 2, "ema": 0.9, "augmentation": {"mixup": 0.4}}},
     "guide": {"mode": "guide", "config": SHARED | {"seed": 3, "rounds": ROUNDS}},
     "guide cotrain": {"mode": "guide", "config": SHARED | {"seed": 4, "rounds": ROUNDS | {"teacher": "cotrain"}}},
+    # 1,295 images are three such batches and two images: they must be cut evenly.
+    "train uneven": {
+        "mode": "train",
+        "config": SHARED
+        | {"seed": 5, "student": {"arch": "cnn_small"}, "batch_size": 431}
+        | {"teacher": SHARED["teacher"] | {"batch_size": 431}},
+    },
+    # Its loss is no number after some dozens of steps: the job must fail, at the same step in every attempt.
+    DIVERGING: {
+        "mode": "train",
+        "config": SHARED | {"seed": 6, "optimizer": {"lr": 10.0, "weight_decay": 1.0, "momentum": 0.99}},
+    },
 }
 
 PATIENCE_SECONDS = 0.3

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, select
 
 from jobs.database.engine import UNREACHABLE, Sessions, connect
 from jobs.files import retention
+from jobs.states import State
 from jobs.tables import Job
 from tests.support.deployed import Deployment
 from tests.support.disk import Disk
@@ -115,6 +116,16 @@ class World:
     def trainer(self, dice: Random) -> psutil.Process | None:
         found = self._victim(dice)
         return found and found[1]
+
+    def evaluating_trainer(self) -> psutil.Process | None:
+        """The trainer of a job that is in its last phase, if there is one."""
+        with contextlib.suppress(*UNREACHABLE), self.db.read() as session:
+            at_its_end = select(Job.lease_owner).where(Job.state == State.RUNNING, Job.phase == "evaluating")
+            owners = session.execute(at_its_end).scalars().all()
+            for worker in self.workers():
+                if any(f":{worker.pid}:" in (owner or "") for owner in owners) and (trainers := worker.trainers()):
+                    return min(trainers, key=_born)  # a younger one waits for the next job
+        return None
 
     def _victim(self, dice: Random) -> tuple[Process, psutil.Process] | None:
         """A worker and its trainer; often the oldest, which has the most to lose. Young ones still load torch."""

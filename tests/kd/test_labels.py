@@ -1,8 +1,14 @@
 """A run labels the views that it shows, once: what fits is used again, what is damaged is written again."""
 
+import json
+
+import numpy as np
 import pytest
 
 from kd import errors
+from kd.data import packing, published
+from kd.data.dataset import load_dataset
+from kd.data.packing import Chunk
 from kd.events import Finished, Noted, PhaseStarted, Step
 from kd.run import run
 from kd.spec import parse
@@ -21,6 +27,25 @@ def test_a_second_run_with_the_same_teacher_labels_nothing(data, tmp_path):
 
     assert [event for event in events if isinstance(event, Noted) and event.code == "labels_reused"]
     assert not [event for event in events if isinstance(event, Step) and event.phase == "labelling"]
+
+
+def test_a_table_says_of_which_image_of_the_data_set_each_row_is(data, tmp_path):
+    source = published.digits()
+    packing.pack(data, "packed/digits", [Chunk(source.images.transpose(0, 2, 3, 1), source.labels)])
+
+    for name in ("digits", "packed/digits"):
+        spec = parse({"mode": "train", "config": {**TINY, "dataset": name, "views": 2}})
+        labels = tmp_path / name
+        list(run(spec, tmp_path / "out" / name, data_folder=data, label_folder=labels))
+
+        (manifest,) = labels.glob("*.json")
+        columns = json.loads(manifest.read_text())["view_parameters"]["columns"]
+        views_NVP = np.load(manifest.with_suffix(".views.npy"))
+        number_NV = views_NVP[:, :, columns.index("image")]
+        train = load_dataset(name, data, spec.config.validation_fraction).train
+        assert (number_NV == number_NV[:, :1]).all()
+        assert (source.images[number_NV[:, 0]] == train.images.numpy()).all()
+        assert (source.labels[number_NV[:, 0]] == train.labels.numpy()).all()
 
 
 def test_a_damaged_label_table_is_written_again(data, tmp_path):

@@ -323,8 +323,11 @@ def test_early_stopping_keeps_the_best_teacher(data, tmp_path):
 
 
 def test_a_cuda_device_that_is_not_there_is_said_in_words(tmp_path):
-    with pytest.raises(errors.DeviceMissing, match="no cuda:99 device here"):
+    with pytest.raises(errors.DeviceMissing, match="no cuda:99 device here: torch does not see"):
         list(run(SPECS["train"], tmp_path, device="cuda:99"))
+    for name in ("nonsense", "meta"):
+        with pytest.raises(errors.DeviceMissing, match=f"no {name} device here: it may be auto, cpu, cuda"):
+            list(run(SPECS["train"], tmp_path, device=name))
 
 
 def test_a_run_stopped_between_the_teacher_s_checkpoint_and_its_file_still_writes_the_file(data, tmp_path):
