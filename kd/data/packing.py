@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from kd.data import packed_facts, parts
 from kd.data.packed_facts import PackedFacts
 from kd.data.parts import TEST, TRAIN, VALIDATION
+from kd.data.statistics import Statistics
 from kd.disk import sync, sync_folder
 from kd.errors import DataError, KdError
 
@@ -127,7 +128,7 @@ def _write(
         sync(file)
     labels_N, known = _number(name, labels_N, classes, tell)
     _check_parts(name, known, labels_N, split_N)
-    statistics.look(name, tell)
+    _look_at(name, statistics, tell)
     for file_name, array in (("labels.npy", labels_N), ("split.npy", split_N)):
         with open(draft / file_name, "wb") as file:
             np.save(file, array)
@@ -152,46 +153,15 @@ def _write(
     return facts
 
 
-class Statistics:
-    """Mean and std of each channel, over sums in whole numbers: the size of the chunks does not matter."""
-
-    def __init__(self) -> None:
-        self._pixels = 0
-        self._sums_C, self._squares_C = np.zeros((2, 1), np.uint64)
-        self._lowest, self._highest = 255, 0
-
-    def add(self, images_BHWC: NDArray[np.uint8]) -> None:
-        if not len(images_BHWC):
-            return
-        self._pixels += math.prod(images_BHWC.shape[:3])
-        self._lowest = min(self._lowest, int(images_BHWC.min()))
-        self._highest = max(self._highest, int(images_BHWC.max()))
-        # Over the images first: numpy is ten times faster along such long rows than along three channels.
-        self._sums_C = self._sums_C + images_BHWC.sum(axis=0, dtype=np.uint64).sum(axis=(0, 1))
-        squares_BHWC = np.square(images_BHWC, dtype=np.uint16)
-        self._squares_C = self._squares_C + squares_BHWC.sum(axis=0, dtype=np.uint64).sum(axis=(0, 1))
-
-    def look(self, name: str, tell: Callable[[str], None]) -> None:
-        """Refuse images that show nothing; tell of those that look as if they had been spoilt on their way."""
-        if self._lowest == self._highest:
-            raise CannotPack(name, f"every pixel to learn from is {self._lowest}: the images show nothing")
-        if self._highest == 1:
-            tell(
-                "Every pixel is 0 or 1. If the images were numbers from 0 to 1 that became uint8, what they showed is "
-                "lost: multiply by 255 first."
-            )
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """In 0..1, as is the std."""
-        return tuple(int(total) / self._pixels / 255 for total in self._sums_C)
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """1 for a channel that is the same everywhere, so that one can divide by it."""
-        pairs = [(int(total), int(squares)) for total, squares in zip(self._sums_C, self._squares_C, strict=True)]
-        numerators = (self._pixels * squares - total**2 for total, squares in pairs)
-        return tuple(math.sqrt(numerator) / self._pixels / 255 or 1.0 for numerator in numerators)
+def _look_at(name: str, statistics: Statistics, tell: Callable[[str], None]) -> None:
+    """Refuse images that show nothing; tell of those that look as if they had been spoilt on their way."""
+    if statistics.lowest == statistics.highest:
+        raise CannotPack(name, f"every pixel to learn from is {statistics.lowest}: the images show nothing")
+    if statistics.highest == 1:
+        tell(
+            "Every pixel is 0 or 1. If the images were numbers from 0 to 1 that became uint8, what they showed is "
+            "lost: multiply by 255 first."
+        )
 
 
 def _check_chunk(name: str, chunk: Chunk, shape: tuple[int, ...], first: int) -> None:
