@@ -14,14 +14,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, make_url
 
-from jobs.database import migrate
+from jobs.database import engine, migrate
 from jobs.database.engine import Sessions, connect
 from jobs.tables import Base
 from tests.support.databases import DATABASES
+from tests.support.waiting import HANG_SECONDS
 
 # Tests run side by side, and so do the processes that they start: one thread each, that sleeps while it waits.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
+
+# How long a statement takes, a lock, or the pause between two statements, is the machine's affair. What comes of it
+# when it takes too long is shown on deployments, which have processes of their own.
+engine.BUSY_SECONDS = engine.CONNECT_SECONDS = engine.STATEMENT_SECONDS = engine.IDLE_SECONDS = int(HANG_SECONDS)
 
 # Files of minutes and of few tests come first: two processes that take a file at a time then end at the same time.
 LONG = ("faults", "worker", "kd/training", "kd/labels", "kd/parallel", "cli", "kd", "client")

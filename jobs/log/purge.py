@@ -47,7 +47,7 @@ def purge(db: Sessions, stop: threading.Event | None = None) -> int:
 def _take_a_turn(session: Session) -> int | None:
     """Delete for a moment. Returns of how many jobs nothing is left; None if there was nothing to be had."""
     give_up, cleared, found = time.monotonic() + TURN_SECONDS, 0, False
-    while time.monotonic() < give_up:
+    while not found or time.monotonic() < give_up:  # some at least, however busy the machine is
         first = select(Leftover.job_id).order_by(Leftover.job_id).limit(1).with_for_update(skip_locked=True)
         job_id = session.execute(first).scalar_one_or_none()
         if job_id is None:
