@@ -28,17 +28,23 @@ def _smaller(config: dict[str, Any], phase: str | None) -> Patch | None:
     may = config["resources"]["memory_gb"]
     if may is not None and (phase is None or may < AT_REST_GB):
         return {"config": {"resources": {"memory_gb": max(2 * may, AT_REST_GB)}}}
-    least = LEAST_A_GPU * config["resources"]["gpus"]
     if phase == "labelling" and isinstance(config.get("views"), int) and config["views"] > 1:
         return {"config": {"views": config["views"] // 2}}
     if phase == "labelling" and "rounds" in config and config["rounds"]["views"] > 1:
         return {"config": {"rounds": {"views": config["rounds"]["views"] // 2}}}
     of_teacher = phase in (None, "teacher", "cotrain") and "batch_size" in config["teacher"]
-    if of_teacher and config["teacher"]["batch_size"] // 2 >= least:
-        return {"config": {"teacher": {"batch_size": config["teacher"]["batch_size"] // 2}}}
-    if config["batch_size"] // 2 >= least:
-        return {"config": {"batch_size": config["batch_size"] // 2}}
+    if of_teacher and (half := _half(config["teacher"], config["resources"])):
+        return {"config": {"teacher": {"batch_size": half}}}
+    if half := _half(config, config["resources"]):
+        return {"config": {"batch_size": half}}
     return None
+
+
+def _half(recipe: dict[str, Any], resources: dict[str, Any]) -> int | None:
+    """Half of a recipe's batch, if that is enough for every GPU and every piece."""
+    least = LEAST_A_GPU * resources["gpus"] * recipe.get("gradient_accumulation", 1)
+    half: int = recipe["batch_size"] // 2
+    return half if half >= least else None
 
 
 def _gentler(config: dict[str, Any], phase: str | None) -> Patch | None:

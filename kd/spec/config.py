@@ -12,7 +12,17 @@ from kd.models.catalog import channels_of
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import Objective
 from kd.spec.part import Part, refuse_idle
-from kd.spec.recipe import EMA_SAYS, Augmentation, BatchSize, EmaDecay, Epochs, Optimizer, Schedule
+from kd.spec.recipe import (
+    ACCUMULATION_SAYS,
+    EMA_SAYS,
+    Augmentation,
+    BatchSize,
+    EmaDecay,
+    Epochs,
+    GradientAccumulation,
+    Optimizer,
+    Schedule,
+)
 from kd.spec.resources import Resources
 from kd.spec.rounds import Rounds
 from kd.spec.teacher import AnyTeacher, Teacher, TeacherOfJob
@@ -44,6 +54,7 @@ class Config(Part):
         description="student and control stop after so many epochs without a better validation accuracy; none: never",
     )
     batch_size: BatchSize = 64
+    gradient_accumulation: GradientAccumulation = Field(default=1, description=ACCUMULATION_SAYS)
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     ema: EmaDecay | None = Field(default=None, description=EMA_SAYS)
@@ -107,15 +118,16 @@ class Config(Part):
 
     @model_validator(mode="after")
     def _every_gpu_has_its_share(self) -> Self:
-        sizes = [("batch_size", self.batch_size)]
+        recipes = [("batch_size", self.batch_size, self.gradient_accumulation)]
         if isinstance(self.teacher, Teacher):
-            sizes.append(("teacher.batch_size", self.teacher.batch_size))
-        for whose, size in sizes:
-            if size < 2 * self.resources.gpus:
+            recipes.append(("teacher.batch_size", self.teacher.batch_size, self.teacher.gradient_accumulation))
+        for whose, size, pieces in recipes:
+            if size < (least := 2 * self.resources.gpus * pieces):
+                what = "the GPUs" if pieces == 1 else "the GPUs and pieces"
                 raise PydanticCustomError(
                     "share",
-                    "{whose} must be at least {least}, two images for each of the GPUs",
-                    {"whose": whose, "least": 2 * self.resources.gpus},
+                    "{whose} must be at least {least}, two images for each of {what}",
+                    {"whose": whose, "least": least, "what": what},
                 )
         return self
 

@@ -11,6 +11,11 @@ Epochs = Annotated[int, Field(ge=1, le=10_000)]
 
 BatchSize = Annotated[int, Field(ge=2, le=65_536)]  # batch normalisation has no variance of a single image
 
+GradientAccumulation = Annotated[int, Field(ge=1, le=1_024)]
+ACCUMULATION_SAYS = (
+    "pieces in which a batch goes through the model, one after the other: it takes less memory for longer"
+)
+
 EmaDecay = Annotated[float, Field(gt=0, lt=1)]
 EMA_SAYS = (
     "decay of an exponential moving average of the weights, which is what is evaluated and kept; none: no average"

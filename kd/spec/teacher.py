@@ -6,7 +6,17 @@ from pydantic import Discriminator, Field, Tag
 
 from kd.spec.names import Arch, JobId
 from kd.spec.part import Part
-from kd.spec.recipe import EMA_SAYS, Augmentation, BatchSize, EmaDecay, Epochs, Optimizer, Schedule
+from kd.spec.recipe import (
+    ACCUMULATION_SAYS,
+    EMA_SAYS,
+    Augmentation,
+    BatchSize,
+    EmaDecay,
+    Epochs,
+    GradientAccumulation,
+    Optimizer,
+    Schedule,
+)
 
 
 class Teacher(Part):
@@ -17,6 +27,7 @@ class Teacher(Part):
     patience: int = Field(default=4, ge=1, le=10_000, description="epochs without a better validation accuracy")
     augmentation: Augmentation | None = Field(default=None, description="default: crops and flips as the student's")
     batch_size: BatchSize = 64
+    gradient_accumulation: GradientAccumulation = Field(default=1, description=ACCUMULATION_SAYS)
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     ema: EmaDecay | None = Field(default=None, description=EMA_SAYS)

@@ -35,20 +35,37 @@ class Batch(NamedTuple):
     """What the teacher says of these very views."""
     weight: float
 
+    def pieces(self, count: int) -> Iterator["Batch"]:
+        """The batch in so many parts, whose sizes differ by one at most: weighted, their losses sum up to its own."""
+        images = len(self.labels_B)
+        for number in range(count):
+            part = slice(number * images // count, (number + 1) * images // count)
+            yield self if count == 1 else self.part(part, self.weight * (part.stop - part.start) / images)
 
-def count_batches(count: int, batch_size: int, team: Team) -> int:
-    """The batches of an epoch: as few as `batch_size` allows, and each of two images at least for every process, since
-    batch normalisation has no variance of one."""
-    return max(1, min(math.ceil(count / batch_size), count // (2 * team.size)))
+    def part(self, which: slice, weight: float) -> "Batch":
+        """These images of the batch, with a weight of their own."""
+        return Batch(
+            self.pixels_BCHW[which],
+            self.labels_B[which],
+            None if self.mix is None else Mix(*(column_B[which] for column_B in self.mix)),
+            None if self.answer is None else self.answer.part(which),
+            weight,
+        )
 
 
-def cut_evenly(order_N: Tensor, batch_size: int, team: Team) -> tuple[Tensor, ...]:
+def count_batches(count: int, batch_size: int, team: Team, pieces: int = 1) -> int:
+    """The batches of an epoch: as few as `batch_size` allows, and each of two images at least for every process and
+    each of its pieces, since batch normalisation has no variance of one."""
+    return max(1, min(math.ceil(count / batch_size), count // (2 * team.size * pieces)))
+
+
+def cut_evenly(order_N: Tensor, batch_size: int, team: Team, pieces: int = 1) -> tuple[Tensor, ...]:
     """An epoch's images in batches whose sizes differ by one at most.
 
     Not in full ones and a rest: of two or three images batch normalisation takes statistics that are nothing like the
     data's, and the step along their gradient can undo a whole epoch.
     """
-    return torch.tensor_split(order_N, count_batches(len(order_N), batch_size, team))
+    return torch.tensor_split(order_N, count_batches(len(order_N), batch_size, team, pieces))
 
 
 def cut_batches(
@@ -58,15 +75,17 @@ def cut_batches(
     view: int,
     batch_size: int,
     *,
+    pieces: int = 1,
     first: int = 0,
     team: Team = Team(),  # immutable
     guidance: Guidance | None = None,
     epoch: int = 0,
 ) -> Iterator[Batch]:
     """The batches from number `first` on of one pass over the images in this order (int64, on the CPU), each shown
-    in its view number `view`, with what the guidance says of it in this epoch."""
+    in its view number `view`, with what the guidance says of it in this epoch. Each has enough images for so many
+    `pieces`."""
     device = viewer.device
-    batches = cut_evenly(order_N, batch_size, team)[first:]
+    batches = cut_evenly(order_N, batch_size, team, pieces)[first:]
     shares = [team.share(batch_B) for batch_B in batches]
     blocks = list(in_blocks(shares, viewer))
     viewer.pixels.expect(torch.cat(block) for block in blocks)
@@ -81,16 +100,10 @@ def cut_batches(
         if mix_K is not None:
             mix_K = Mix(split.labels_N[mix_K.partner_B], mix_K.share_B)
         answer_K = None if guidance is None else guidance.answer(image_K, epoch)
-        start = 0
+        prepared, start = Batch(pixels_KCHW, labels_K, mix_K, answer_K, 1), 0
         for share_B in block:
             part = slice(start, start + len(share_B))
-            yield Batch(
-                pixels_KCHW[part],
-                labels_K[part],
-                None if mix_K is None else Mix(*(column_K[part] for column_K in mix_K)),
-                None if answer_K is None else answer_K.part(part),
-                len(share_B) * team.size / next(whole_sizes),
-            )
+            yield prepared.part(part, len(share_B) * team.size / next(whole_sizes))
             start = part.stop
 
 

@@ -81,7 +81,8 @@ def fit(
     log.enter(phase)
     yield PhaseStarted(phase=phase, epochs=recipe.epochs, facts={"images": len(run.train), "epoch": epoch})
 
-    batches = count_batches(len(run.train), recipe.batch_size, team)
+    pieces = recipe.gradient_accumulation
+    batches = count_batches(len(run.train), recipe.batch_size, team, pieces)
     meter = Meter(run.device)
 
     def where_it_stands(next_batch: int) -> Training:
@@ -122,6 +123,7 @@ def fit(
             order_N,
             view,
             recipe.batch_size,
+            pieces=pieces,
             first=first_batch,
             team=team,
             guidance=guidance,
@@ -138,13 +140,17 @@ def fit(
             # Dropout draws from torch's own generators, whose state no checkpoint holds: each step sets it.
             seed_torch(derive(seed, "dropout", epoch, number, *team.own_name))
 
-            with run.autocast():
-                student_BC = learner(batch.pixels_BCHW)
-            # Outside of autocast: in half precision a loss of many classes loses what it is about.
-            parts = criterion(student_BC, batch.labels_B, batch.answer, batch.mix)
             optimizer.zero_grad(set_to_none=True)
-            # DDP takes the mean over the processes, whose shares of a batch may differ by one image.
-            (parts.total if batch.weight == 1 else parts.total * batch.weight).backward()
+            # One after the other, so that the activations of a piece are all that must fit into memory at a time.
+            for piece in batch.pieces(pieces):
+                with run.autocast():
+                    student_BC = learner(piece.pixels_BCHW)
+                # Outside of autocast: in half precision a loss of many classes loses what it is about.
+                parts = criterion(student_BC, piece.labels_B, piece.answer, piece.mix)
+                # DDP takes the mean over the processes, whose shares of a batch may differ by one image.
+                (parts.total if piece.weight == 1 else parts.total * piece.weight).backward()
+                # The loss stays on the device until somebody is to hear of it: to read it makes the host wait.
+                meter.add(parts, student_BC, piece.labels_B)
             if recipe.optimizer.clip_norm is not None:
                 nn.utils.clip_grad_norm_(learning, recipe.optimizer.clip_norm)
             optimizer.step()
@@ -152,8 +158,6 @@ def fit(
                 average.update(epoch * batches + number)
             position.step += 1
 
-            # The loss stays on the device until somebody is to hear of it: to read it makes the host wait.
-            meter.add(parts, student_BC, batch.labels_B)
             last_batch = number == batches - 1
             saves = log.is_time_to_save and not last_batch
             if last_batch or saves or log.is_time_to_report:

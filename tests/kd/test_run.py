@@ -290,6 +290,27 @@ def test_a_student_that_has_learnt_nothing_is_told(data, tmp_path):
     assert "weak_teacher" not in remarks
 
 
+def test_batches_in_pieces_come_to_the_same_student(data, tmp_path):
+    """But for rounding, since an mlp has no batch statistics."""
+    config = {**TINY, "checkpoint_seconds": 60, "student": {"arch": "mlp"}, "epochs": 2}
+    teacher = {"arch": "mlp", "epochs": 2}
+    whole, pieces = (
+        parse({"mode": "train", "config": config | changes})
+        for changes in (
+            {"teacher": teacher},
+            {"teacher": teacher | {"gradient_accumulation": 3}, "gradient_accumulation": 4},
+        )
+    )
+
+    students = [
+        weights(tmp_path / name, list(run(spec, tmp_path / name, data_folder=data, label_folder=tmp_path / f"l{name}")))
+        for name, spec in (("whole", whole), ("pieces", pieces))
+    ]
+
+    for name, tensor in students[0].items():
+        torch.testing.assert_close(students[1][name], tensor, rtol=1e-2, atol=1e-3)
+
+
 def test_student_and_control_have_patience_if_they_are_told_to(data, tmp_path):
     spec = parse({"mode": "train", "config": {**TINY, "checkpoint_seconds": 60, "epochs": 300, "patience": 2}})
 

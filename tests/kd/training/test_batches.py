@@ -83,13 +83,29 @@ def test_in_a_team_each_image_is_somebody_s_and_the_weights_make_the_batch_s_mea
 
     sizes = {len(batch_B) for batch_B in cut_evenly(order_N, batch_size, teams[0])}
     assert max(sizes) - min(sizes) <= 1, "a rest of a few images"
-    assert max(sizes) <= max(batch_size, 2 * size + 1, count if count < 4 * size else 0)
+    assert max(sizes) <= max(batch_size, 4 * size - 1)
     for batch_B in cut_evenly(order_N, batch_size, teams[0]):
         shares = [team.share(batch_B) for team in teams]
         assert sorted(torch.cat(shares).tolist()) == sorted(batch_B.tolist())
         assert sum(len(share) / len(batch_B) for share in shares) == pytest.approx(1)
         if count >= 2 * size:
             assert min(len(share) for share in shares) >= 2
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_the_pieces_of_a_batch_are_the_batch_and_their_weights_sum_up_to_its_own(plan, pieces):
+    shown, order_N = split(plan), permutation(COUNT, 7)
+
+    for batch in cut_batches(shown, shown.viewer, order_N, 5, 20, pieces=pieces, guidance=Numbers(), epoch=3):
+        cut = list(batch.pieces(pieces))
+
+        assert len(cut) == pieces
+        assert min(len(piece.labels_B) for piece in cut) >= 2
+        assert sum(piece.weight for piece in cut) == pytest.approx(batch.weight)
+        assert torch.equal(torch.cat([piece.pixels_BCHW for piece in cut]), batch.pixels_BCHW)
+        assert torch.equal(torch.cat([piece.labels_B for piece in cut]), batch.labels_B)
+        assert torch.equal(torch.cat([piece.answer.logits_BC for piece in cut]), batch.answer.logits_BC)
 
 
 @pytest.mark.parametrize(("count", "batches"), [(960, 15), (962, 16), (963, 16), (65, 2), (64, 1), (5, 1)])
