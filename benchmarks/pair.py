@@ -195,7 +195,7 @@ class Pair:
         student = run.facts(self.config.student.arch)
         return run, Logbook(
             Position(),
-            asked={},
+            request={},
             out=self.folder,
             student=student,
             save_seconds=self.config.checkpoint_seconds,

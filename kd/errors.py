@@ -20,7 +20,7 @@ class ModelUnfit(KdError):
 
     def __init__(self, arch: str, shape: tuple[int, int, int], why: str):
         channels, height, width = shape
-        super().__init__(f"{arch} takes no images of {height}×{width} pixels in {channels} channels: {why}.")
+        super().__init__(f"{arch} takes no images of {height}×{width} pixels with {channels} channel(s): {why}.")
 
 
 class SpecUnfit(KdError):
@@ -112,6 +112,11 @@ class TeamFailed(KdError):
 
     def __init__(self, exit_code: int):
         super().__init__(f"The run's processes ended with exit code {exit_code} before it had finished.")
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, for a sentence of ours."""
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def _seen(values: dict[str, float]) -> str:

@@ -98,9 +98,9 @@ class RoundLabels(Guidance):
     def answer(self, image_B: Tensor, epoch: int) -> Answer:
         return Answer(self.table_NVC[image_B.to(self.table_NVC.device), self._column(epoch)].float())
 
-    def conclude(self, epoch: int, scores: Scores) -> Iterator[Event]:
+    def conclude(self, epoch: int, scores: Scores, *, ended: bool) -> Iterator[Event]:
         """Say how the round went, after its last epoch."""
-        if epoch % self.config.rounds.epochs == 0 or epoch == self.config.epochs:
+        if epoch % self.config.rounds.epochs == 0 or ended:
             assert self.round is not None
             measured = {name: scores[name] for name in ("top1", "agreement", "kl")}
             yield RoundEnded(

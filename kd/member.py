@@ -23,7 +23,9 @@ def main(order_file: str) -> int:
 
     order = json.loads(Path(order_file).read_text())
     try:
-        for event in run(spec.parse(json.dumps(order["spec"])), **order["options"], save_now=lifeline.save_now):
+        for event in run(
+            spec.parse(json.dumps(order["spec"]), accepted=True), **order["options"], save_now=lifeline.save_now
+        ):
             if leads:
                 print(event.model_dump_json(), file=messages, flush=True)
     except Exception as error:

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from kd import nearest
 from kd.data.dataset import Dataset, load_dataset
-from kd.errors import BadResume, ModelUnfit, SpecUnfit, TeacherMissing
+from kd.errors import BadResume, ModelUnfit, SpecUnfit, TeacherMissing, TeacherUnfit, first_line
 from kd.evaluation import cost
 from kd.events import Event, Noted, Started
 from kd.guide import guide
@@ -16,13 +17,14 @@ from kd.machine import memory
 from kd.machine.device import find_device
 from kd.models import weights
 from kd.models.build import build
+from kd.models.catalog import MODELS
 from kd.parallel import launch
 from kd.parallel.team import join
-from kd.spec import GuideSpec, Teacher, TrainSpec
+from kd.spec import GuideSpec, Teacher, TeacherOfJob, TrainSpec
 from kd.train import train
-from kd.training.asked import asked_for
 from kd.training.logbook import Logbook
 from kd.training.position import Position
+from kd.training.request import request_of
 from kd.training.resume import load_position
 from kd.training.run import Run, prepare
 
@@ -81,9 +83,9 @@ def run(
     if where.type == "cpu":
         memory.keep_what_is_freed()
     position = Position()
-    asked = asked_for(spec)
+    request = request_of(spec)
     if resume is not None:
-        position = load_position(Path(resume), asked, extends=extends)
+        position = load_position(Path(resume), request, extends=extends)
     yield Started(
         mode=spec.mode,
         device=torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
@@ -99,8 +101,12 @@ def run(
     if resume is not None and position.dataset != dataset.digest:
         raise BadResume(Path(resume), f"the data set {config.dataset} has changed since")
     position.dataset = dataset.digest
-    for field, why in config.misfits(len(dataset.classes), dataset.shape, own_validation=dataset.own_validation):
+    for field, why in config.misfits(
+        len(dataset.classes), dataset.shape, images=len(dataset.train), own_validation=dataset.own_validation
+    ):
         raise SpecUnfit(field, why)
+    if not position.teacher_arch:
+        position.teacher_arch = arch_of_teacher(config.teacher, teacher_file)
     at_hand = prepare(
         config,
         dataset,
@@ -108,9 +114,7 @@ def run(
         autocast_dtype=torch.bfloat16 if bf16 else None,
         out=out,
         labels=label_folder,
-        teacher_arch=config.teacher.arch
-        if isinstance(config.teacher, Teacher)
-        else weights.read_facts(require_file(teacher_file)).arch,
+        teacher_arch=position.teacher_arch,
         teacher_file=teacher_file,
         label_cache_bytes=label_cache_bytes,
         resident_bytes=resident_bytes,
@@ -118,7 +122,7 @@ def run(
     )
     log = Logbook(
         position,
-        asked=asked,
+        request=request,
         out=out,
         student=at_hand.facts(config.student.arch),
         save_seconds=config.checkpoint_seconds,
@@ -129,10 +133,16 @@ def run(
     yield from PIPELINES[spec.mode](at_hand, log)
 
 
-def require_file(teacher_file: Path | None) -> Path:
-    if teacher_file is None:
+def arch_of_teacher(teacher: Teacher | TeacherOfJob, file: Path | None) -> str:
+    """What will be trained, or what was brought along."""
+    if isinstance(teacher, Teacher):
+        return teacher.arch
+    if file is None:
         raise TeacherMissing()
-    return teacher_file
+    arch = weights.read_facts(file).arch
+    if arch not in MODELS:
+        raise TeacherUnfit(nearest.unknown("model", arch, MODELS))
+    return arch
 
 
 def plan_work(run: Run, log: Logbook) -> None:
@@ -157,7 +167,7 @@ def plan_work(run: Run, log: Logbook) -> None:
         log.progress.done(phase, 1)
     if "student" in position.finished:
         log.progress.done("labelling", 1)
-    for phase, outcome in position.continued.items():
+    for phase, outcome in position.reopened.items():
         log.progress.done(phase, outcome.epochs / config.epochs)
     if position.current is not None:
         recipe = config.teacher if position.phase == "teacher" and isinstance(config.teacher, Teacher) else config
@@ -173,7 +183,7 @@ def count_macs(arch: str, dataset: Dataset) -> int:
     try:
         return cost.macs(outline(arch, dataset), dataset.shape)
     except (ValueError, RuntimeError, AssertionError) as error:
-        raise ModelUnfit(arch, dataset.shape, str(error).splitlines()[0].rstrip(".")) from error
+        raise ModelUnfit(arch, dataset.shape, first_line(error)) from error
 
 
 def outline(arch: str, dataset: Dataset) -> nn.Module:

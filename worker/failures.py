@@ -82,7 +82,8 @@ KNOWN: tuple[tuple[Callable[[BaseException], bool], Code, str, bool], ...] = (
     (
         _out_of_memory,
         Code.OUT_OF_MEMORY,
-        "Use a smaller config.batch_size (or config.teacher.batch_size), fewer config.views, or a smaller model.",
+        "Use a smaller config.batch_size (or config.teacher.batch_size), gradient_accumulation, fewer config.views, or "
+        "a smaller model.",
         False,
     ),
     (_disk_full, Code.DISK_FULL, "Free some space in the data folder, or move it to a larger disk, and retry.", True),
@@ -101,7 +102,7 @@ KNOWN: tuple[tuple[Callable[[BaseException], bool], Code, str, bool], ...] = (
     (
         lambda error: isinstance(error, DataError),
         Code.BAD_DATA,
-        "Put the data set's files where the message says.",
+        "Put the data set's files where the message says, or mend them as it says, and retry.",
         True,
     ),
     (

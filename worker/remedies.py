@@ -18,7 +18,8 @@ def suggest(code: Code, spec: dict[str, Any], phase: str | None) -> Patch | None
     if code is Code.OUT_OF_MEMORY:
         return _smaller(config, phase)
     if code is Code.DIVERGED:
-        return _gentler(config, phase)
+        # At the end three models are asked, and nobody knows which of them it was.
+        return None if phase == "evaluating" else _gentler(config, phase)
     if code is Code.NO_DEVICE:
         return {"config": {"resources": {"device": "cpu", "gpus": 1}}}
     return None
@@ -26,7 +27,7 @@ def suggest(code: Code, spec: dict[str, Any], phase: str | None) -> Patch | None
 
 def _smaller(config: dict[str, Any], phase: str | None) -> Patch | None:
     may = config["resources"]["memory_gb"]
-    if may is not None and (phase is None or may < AT_REST_GB):
+    if may is not None and may < AT_REST_GB:
         return {"config": {"resources": {"memory_gb": max(2 * may, AT_REST_GB)}}}
     if phase == "labelling" and isinstance(config.get("views"), int) and config["views"] > 1:
         return {"config": {"views": config["views"] // 2}}

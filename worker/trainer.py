@@ -39,7 +39,7 @@ def main() -> int:
     try:
         _log_to(Path(order["log"]))
         for event in run(
-            parse(order["spec"]),
+            parse(order["spec"], accepted=True),
             out=order["out"],
             resume=order["resume"],
             data_folder=order["data_folder"],

@@ -1,7 +1,6 @@
 """`kd run`: one run here and now, with no server and no database."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -149,7 +148,9 @@ def find_teacher_file(run_spec: TrainSpec | GuideSpec, given: Path | None, resum
         if given is not None:
             raise Misused("--teacher-file needs a spec whose config.teacher names a job; this one trains its own.")
         return None
-    if given is None and resumed is not None and (resumed / TEACHER).exists():
+    if resumed is not None and (resumed / TEACHER).exists():
+        if given is not None:
+            raise Misused(f"The run in {resumed} has its teacher already; leave --teacher-file out to go on with it.")
         return resumed / TEACHER
     if given is None:
         which = f"--artifact {TEACHER}" if teacher.role == "teacher" else "--checkpoint best"
@@ -247,9 +248,8 @@ def follow(
 def keep_best(saved: Saved, folder: Path) -> None:
     """Put the best student where people find it."""
     if saved.student is not None and saved.best:
-        part = folder / f".{STUDENT}.part"
-        shutil.copyfile(folder / saved.student.path, part)
-        os.replace(part, folder / STUDENT)
+        with open(folder / saved.student.path, "rb") as student, disk.atomic(folder / STUDENT) as file:
+            shutil.copyfileobj(student, file)
     prune_checkpoints(folder)
 
 
@@ -273,6 +273,6 @@ def known_failure(error: BaseException) -> Trouble | None:
     from worker.failures import explain
 
     ending = explain(error)
-    if ending.code in (Code.OUT_OF_MEMORY, Code.DISK_FULL, Code.CUDA_ERROR):
+    if ending.code in (Code.OUT_OF_MEMORY, Code.DISK_FULL, Code.DISK_ERROR, Code.CUDA_ERROR):
         return Trouble(f"{ending.message}\n{ending.hint}")
     return None

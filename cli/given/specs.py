@@ -55,7 +55,8 @@ def assemble(source: str | None, mode: str | None, settings: Sequence[str]) -> d
 def read(source: str) -> dict[str, Any]:
     """The mapping in a YAML or JSON file."""
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text()
+        # Editors on Windows begin a file with a mark that is no part of it.
+        text = sys.stdin.read().removeprefix("\ufeff") if source == "-" else Path(source).read_text("utf-8-sig")
         content = json.loads(text) if source.endswith(".json") else yaml.load(text, Loader)
     except OSError as error:
         raise Misused(f"{source}: {error.strerror}") from error

@@ -122,7 +122,9 @@ def check_data(config: Config, folder: Path) -> None:
         raise SpecRefused([Fault("/config/dataset", str(error))]) from None
     if faults := [
         Fault(f"/config/{field.replace('.', '/')}", why)
-        for field, why in config.misfits(len(facts.classes), facts.shape, own_validation=facts.validation > 0)
+        for field, why in config.misfits(
+            len(facts.classes), facts.shape, images=facts.train, own_validation=facts.validation > 0
+        )
     ]:
         raise SpecRefused(faults)
 

@@ -64,11 +64,17 @@ def draw_share(labels_N: Tensor, among_N: Tensor, fraction: float, purpose: str)
     """
     salt = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big", signed=True)
     lot_N = splitmix64(splitmix64(torch.arange(len(labels_N))) ^ salt)
+    # All classes at once, each in a row in the order of its lots: with thousands of them a look at all images for each
+    # would take minutes.
+    candidate_K = torch.nonzero(among_N).flatten()
+    candidate_K = candidate_K[lot_N[candidate_K].argsort()]
+    candidate_K = candidate_K[labels_N[candidate_K].argsort(stable=True)]
+    label_K = labels_N[candidate_K]
+    images_C = torch.bincount(label_K)
+    place_K = torch.arange(len(label_K)) - (images_C.cumsum(0) - images_C)[label_K]
+    wanted_C = torch.tensor([max(1, round(fraction * images)) for images in images_C.tolist()])
     taken_N = torch.zeros(len(labels_N), dtype=torch.bool)
-    for label in range(int(labels_N.max()) + 1):
-        candidates = torch.nonzero(among_N & (labels_N == label)).flatten()
-        count = max(1, round(fraction * len(candidates)))
-        taken_N[candidates[lot_N[candidates].argsort()][:count]] = True
+    taken_N[candidate_K[place_K < wanted_C[label_K]]] = True
     return taken_N
 
 

@@ -17,7 +17,7 @@ def weakness(scores: dict[str, float], labels_N: Tensor, classes: int) -> str | 
     if top1 < min(chance + STANDARD_ERRORS * error, (1 + chance) / 2):
         return (
             f"is right on {top1:.1%} of {len(labels_N)} images, hardly better than guessing: "
-            f"who always names the commonest class is right on {chance:.1%}"
+            f"whoever always names the commonest class is right on {chance:.1%}"
         )
     if nll > math.log(classes):
         return (

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kd.errors import BadLabels
+from kd.errors import BadLabels, TeacherUnfit
 from kd.evaluation.predict import batch_size
 from kd.events import Event, LabelsKept, Noted, PhaseStarted, Step, Waiting
 from kd.labels import cache, table
 from kd.labels.manifest import Identity
 from kd.labels.table import Table
 from kd.models.weights import State
+from kd.spec import Teacher
 from kd.training.batches import in_blocks
 from kd.training.logbook import Logbook
 from kd.training.run import Run
@@ -77,7 +78,11 @@ def obtain_table(
             if run.team.leads:
                 # Before the table has its name: once it has, every run with this teacher believes it.
                 if not all(np.isfinite(table_NVC[first : first + 4096]).all() for first in range(0, count, 4096)):
-                    raise BadLabels(run.teacher_arch)
+                    raise (
+                        BadLabels(run.teacher_arch)
+                        if isinstance(run.config.teacher, Teacher)
+                        else TeacherUnfit("it gives logits that are not finite in half precision")
+                    )
                 facts = identity.model_dump()
                 facts |= {"teacher_arch": run.teacher_arch, "dataset_name": run.config.dataset}
                 table.finish(path, table_NVC, facts, view_parameters(run, views), columns_of(run))

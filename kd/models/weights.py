@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from kd.disk import write
-from kd.errors import BadWeights
+from kd.errors import BadWeights, first_line
 from kd.events import SavedFile
 from kd.models.build import build
 
@@ -61,7 +61,7 @@ def _open(path: Path) -> Iterator[Any]:
         with safetensors.safe_open(path, framework="pt") as file:
             yield file
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        raise BadWeights(path, str(error).splitlines()[0]) from error
+        raise BadWeights(path, first_line(error)) from error
 
 
 def _facts(file: Any) -> Facts:

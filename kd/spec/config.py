@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from kd.data import packed_facts
@@ -11,7 +11,7 @@ from kd.data.catalog import DATASETS
 from kd.models.catalog import channels_of
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import Objective
-from kd.spec.part import Part, refuse_idle
+from kd.spec.part import ACCEPTED, Part, refuse_idle, was_accepted
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
     EMA_SAYS,
@@ -87,11 +87,14 @@ class Config(Part):
     @model_validator(mode="after")
     def _suits_its_data(self) -> Self:
         if facts := DATASETS.get(self.dataset):
-            for field, why in self.misfits(facts.classes, facts.shape, own_validation=False):
-                raise PydanticCustomError("misfit", "{field} {why}", {"field": field, "why": why})
+            found = self.misfits(facts.classes, facts.shape, images=facts.train, own_validation=False)
+            if words := "; ".join(f"{field} {why}" for field, why in found):
+                raise PydanticCustomError("misfit", "{words}", {"words": words})
         return self
 
-    def misfits(self, classes: int, shape: tuple[int, int, int], *, own_validation: bool) -> Iterator[tuple[str, str]]:
+    def misfits(
+        self, classes: int, shape: tuple[int, int, int], *, images: int, own_validation: bool
+    ) -> Iterator[tuple[str, str]]:
         """What cannot be done with so many classes and images of `shape` (channels, height, width): (field, why).
 
         `own_validation`: which images are for validation is not for the spec to say. Of packed data sets the spec does
@@ -109,6 +112,12 @@ class Config(Part):
             if model is not None and (channels := channels_of(model.arch)) and shape[0] not in channels:
                 wanted = " or ".join(map(str, channels))
                 yield field, f"{model.arch} takes images of {wanted} channels, those of {self.dataset} have {shape[0]}"
+        for whose, recipe in (("", self), ("teacher.", trained)):
+            if recipe is not None and images < (least := 2 * self.resources.gpus * recipe.gradient_accumulation):
+                yield (
+                    f"{whose}gradient_accumulation",
+                    f"asks for {least} images in a batch, two for each piece on each GPU; {self.dataset} has {images}",
+                )
         weights = self.objective.class_weights
         if isinstance(weights, tuple) and len(weights) != classes:
             why = f"must be a number for each of the {classes} classes of {self.dataset}, not {len(weights)} of them"
@@ -123,7 +132,7 @@ class Config(Part):
             recipes.append(("teacher.batch_size", self.teacher.batch_size, self.teacher.gradient_accumulation))
         for whose, size, pieces in recipes:
             if size < (least := 2 * self.resources.gpus * pieces):
-                what = "the GPUs" if pieces == 1 else "the GPUs and pieces"
+                what = "the GPUs" if pieces == 1 else "the pieces on each GPU"
                 raise PydanticCustomError(
                     "share",
                     "{whose} must be at least {least}, two images for each of {what}",
@@ -132,7 +141,7 @@ class Config(Part):
         return self
 
     @model_validator(mode="after")
-    def _schedules_come_to_their_end(self) -> Self:
+    def _schedules_come_to_their_end(self, info: ValidationInfo) -> Self:
         recipes = [(self.schedule, self.epochs, "schedule")]
         if isinstance(self.teacher, Teacher):
             recipes.append((self.teacher.schedule, self.teacher.epochs, "teacher.schedule"))
@@ -141,18 +150,18 @@ class Config(Part):
                 raise PydanticCustomError(
                     "warmup", "{whose}: the warm-up must end before epoch {epochs}", {"whose": whose, "epochs": epochs}
                 )
-            if schedule.milestones and schedule.milestones[-1] >= epochs:
+            if schedule.milestones and schedule.milestones[-1] >= epochs and not was_accepted(info):
                 raise PydanticCustomError(
                     "milestones",
-                    "{whose}: milestone {last} is never come to; of {epochs} epochs the last one may be {may}",
+                    "{whose}: milestone {last} is not reached in {epochs} epochs; the last one may be {may}",
                     {"whose": whose, "last": schedule.milestones[-1], "epochs": epochs, "may": epochs - 1},
                 )
         return self
 
     @model_validator(mode="after")
-    def _the_temperature_acts(self) -> Self:
+    def _the_temperature_acts(self, info: ValidationInfo) -> Self:
         if self.objective.soft_weight == 0 and not self._asks_a_learning_teacher:
-            refuse_idle(self.objective, "temperature", acts_with="a soft_weight above 0")
+            refuse_idle(self.objective, info, "temperature", acts_with="a soft_weight above 0")
         return self
 
     @property
@@ -184,8 +193,9 @@ class GuideConfig(Config):
         return self.rounds.teacher == "cotrain"
 
     @model_validator(mode="after")
-    def _a_teacher_that_learns_on_has_a_second_round(self) -> Self:
-        if self.rounds.teacher == "cotrain" and self.rounds.epochs >= self.epochs:
+    def _a_teacher_that_learns_on_has_a_second_round(self, info: ValidationInfo) -> Self:
+        alone = self.rounds.teacher == "cotrain" and self.rounds.epochs >= self.epochs
+        if alone and not was_accepted(info):
             raise PydanticCustomError(
                 "cotrain",
                 "rounds.teacher 'cotrain' would do nothing here: it learns between rounds, and there is only one; "
@@ -222,8 +232,12 @@ Spec = Annotated[TrainSpec | GuideSpec, Field(discriminator="mode")]
 _SPEC: TypeAdapter[TrainSpec | GuideSpec] = TypeAdapter(Spec)
 
 
-def parse(given: dict[str, Any] | str | bytes) -> TrainSpec | GuideSpec:
-    """A spec from a mapping or from JSON text; pydantic's ValidationError names every problem."""
+def parse(given: dict[str, Any] | str | bytes, *, accepted: bool = False) -> TrainSpec | GuideSpec:
+    """A spec from a mapping or from JSON text; pydantic's ValidationError names every problem.
+
+    One that was `accepted` before, and waits in a queue, say, may have settings that do nothing.
+    """
+    context = {ACCEPTED: accepted}
     if isinstance(given, dict):
-        return _SPEC.validate_python(given)
-    return _SPEC.validate_json(given)
+        return _SPEC.validate_python(given, context=context)
+    return _SPEC.validate_json(given, context=context)

@@ -1,6 +1,6 @@
 """What every piece of a spec has in common."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 
@@ -10,12 +10,20 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def refuse_idle(part: Part, *fields: str, acts_with: str) -> None:
+ACCEPTED = "accepted"
+"""In the context of a validation: the spec was accepted once, perhaps by a version that let pass what does nothing."""
+
+
+def was_accepted(info: ValidationInfo) -> bool:
+    return bool(info.context and info.context.get(ACCEPTED))
+
+
+def refuse_idle(part: Part, info: ValidationInfo, *fields: str, acts_with: str) -> None:
     """Refuse a field that was set to something and cannot act: whoever set it believes that it does.
 
     Its default is no such setting: a spec that is printed whole, and read again, has it too.
     """
-    for name in fields:
+    for name in () if was_accepted(info) else fields:
         if getattr(part, name) != type(part).model_fields[name].get_default():
             raise PydanticCustomError(
                 "idle",

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from kd.spec.part import Part, refuse_idle
@@ -31,9 +31,9 @@ class Optimizer(Part):
     clip_norm: float | None = Field(default=None, gt=0, le=1e6, description="clip the gradient's norm to this")
 
     @model_validator(mode="after")
-    def _every_setting_acts(self) -> Self:
+    def _every_setting_acts(self, info: ValidationInfo) -> Self:
         if self.name != "sgd":
-            refuse_idle(self, "momentum", "nesterov", acts_with="name 'sgd'")
+            refuse_idle(self, info, "momentum", "nesterov", acts_with="name 'sgd'")
         return self
 
     @model_validator(mode="after")
@@ -57,9 +57,9 @@ class Schedule(Part):
     gamma: float = Field(default=0.1, gt=0, le=1, description="step only")
 
     @model_validator(mode="after")
-    def _every_setting_acts(self) -> Self:
+    def _every_setting_acts(self, info: ValidationInfo) -> Self:
         if self.name != "step":
-            refuse_idle(self, "milestones", "gamma", acts_with="name 'step'")
+            refuse_idle(self, info, "milestones", "gamma", acts_with="name 'step'")
         return self
 
     @model_validator(mode="after")
@@ -82,9 +82,9 @@ class Augmentation(Part):
     cutmix: float = Field(default=0, ge=0, le=100, description="α of Beta(α, α); 0: no cutmix; with mixup half each")
 
     @model_validator(mode="after")
-    def _every_setting_acts(self) -> Self:
+    def _every_setting_acts(self, info: ValidationInfo) -> Self:
         if not self.strong:
-            refuse_idle(self, "magnitude", acts_with="strong operations ('strong' above 0)")
+            refuse_idle(self, info, "magnitude", acts_with="strong operations ('strong' above 0)")
         return self
 
     @property

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from kd.spec.part import Part, refuse_idle
@@ -37,10 +37,10 @@ class Rounds(Part):
     cotrain: Cotrain = Cotrain()
 
     @model_validator(mode="after")
-    def _every_setting_acts(self) -> Self:
+    def _every_setting_acts(self, info: ValidationInfo) -> Self:
         for kind in ("route", "cotrain"):
             if self.teacher != kind:
-                refuse_idle(self, kind, acts_with=f"teacher '{kind}'")
+                refuse_idle(self, info, kind, acts_with=f"teacher '{kind}'")
         return self
 
     @model_validator(mode="after")

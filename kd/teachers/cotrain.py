@@ -59,11 +59,13 @@ class Cotrain(Guide):
         run.team.level(self.learner)
         found = validate(run, self.learner)
         yield Evaluated(phase="teacher", step=log.position.step, epoch=number, split="validation", metrics=found)
-        if not is_finite(found) or found["top1"] < self.top1:
+        healthy = is_finite(found)
+        if not healthy or found["top1"] < self.top1:
+            worse = f"made the teacher worse ({found['top1']:.1%} after {self.top1:.1%})"
+            harm = worse if healthy else "has led the teacher to answers that are no finite numbers"
             yield Noted(
                 code="teacher_rolled_back",
-                message=f"Learning on made the teacher worse ({found['top1']:.1%} after {self.top1:.1%}): "
-                f"round {number + 1} has the one from before.",
+                message=f"Learning on {harm}: round {number + 1} has the one from before.",
             )
             # Weights and momentum: with the momentum of what was taken back it would go the same wrong way again.
             self.restore(before)
@@ -75,7 +77,8 @@ class Cotrain(Guide):
         run, log, seed = self.run, self.log, self.run.config.seed
         wanted = run.config.teacher
         # A teacher that was brought along has no recipe of its own.
-        batch_size = wanted.batch_size if isinstance(wanted, Teacher) else run.config.batch_size
+        recipe = wanted if isinstance(wanted, Teacher) else run.config
+        batch_size, pieces = recipe.batch_size, recipe.gradient_accumulation
         learner = run.team.together(self.learner)
         student.eval()  # here it is the one that is asked
         self.learner.train()
@@ -85,23 +88,30 @@ class Cotrain(Guide):
         images = max(round(self.recipe.epochs * len(run.train)), min(batch_size, len(run.train)))
         for turn, order_N in enumerate(self._orders(images, number)):
             batches = cut_batches(
-                run.train, run.viewer_of("teacher"), order_N, number + turn, batch_size, team=run.team
+                run.train,
+                run.viewer_of("teacher"),
+                order_N,
+                number + turn,
+                batch_size,
+                pieces=pieces,
+                team=run.team,
             )
             for place, batch in enumerate(batches):
                 # As in the loop: dropout must not depend on what was drawn before a resume.
                 seed_torch(derive(seed, "cotrain dropout", number, turn, place, *run.team.own_name))
-                with torch.no_grad(), run.autocast():
-                    student_BC = student(batch.pixels_BCHW)
-                with run.autocast():
-                    teacher_BC = learner(batch.pixels_BCHW)
-                loss = self._loss(teacher_BC, student_BC, batch)
                 self.optimizer.zero_grad(set_to_none=True)
-                (loss * batch.weight).backward()  # type: ignore[no-untyped-call]
+                for piece in batch.pieces(pieces):
+                    with torch.no_grad(), run.autocast():
+                        student_BC = student(piece.pixels_BCHW)
+                    with run.autocast():
+                        teacher_BC = learner(piece.pixels_BCHW)
+                    loss = self._loss(teacher_BC, student_BC, piece)
+                    (loss * piece.weight).backward()  # type: ignore[no-untyped-call]
+                    # Summed on the device, and read when somebody is to hear of it.
+                    sums += loss.detach() * len(piece.labels_B)
                 self.optimizer.step()
                 log.position.step += 1
 
-                # Summed on the device, and read when somebody is to hear of it.
-                sums += loss.detach() * len(batch.labels_B)
                 seen, unsaid = seen + len(batch.labels_B), unsaid + len(batch.labels_B)
                 if log.is_time_to_report:
                     yield self._step(sums, unsaid)

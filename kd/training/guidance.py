@@ -34,8 +34,8 @@ class Guidance(ABC):
         """Be ready for an epoch. `scores` are the student's on the validation split, as far as it has any."""
         return iter(())
 
-    def conclude(self, epoch: int, scores: Scores) -> Iterator[Event]:
-        """An epoch is over; `epoch` counts it."""
+    def conclude(self, epoch: int, scores: Scores, *, ended: bool) -> Iterator[Event]:
+        """An epoch is over; `epoch` counts it. The training has `ended` with it, or goes on."""
         return iter(())
 
     def state(self) -> dict[str, Any]:

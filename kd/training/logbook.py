@@ -10,9 +10,9 @@ from kd.events import Phase, Saved, Step
 from kd.models.weights import Facts, State, save_weights
 from kd.parallel.team import Team
 from kd.training import resume
-from kd.training.asked import Asked
 from kd.training.position import Outcome, Position
 from kd.training.progress import Progress
+from kd.training.request import Request
 
 # How often a run speaks while it trains. Reading the device's counters makes the host wait for it.
 STEP_SECONDS = 0.5
@@ -25,17 +25,17 @@ class Logbook:
         self,
         position: Position,
         *,
-        asked: Asked,
+        request: Request,
         out: Path,
         student: Facts,
         save_seconds: float,
         save_now: threading.Event | None = None,
         team: Team = Team(),  # immutable
     ):
-        """`asked` is what the run was asked for, to which a resume state belongs. Students are saved with the
+        """`request` is what the run was asked for, to which a resume state belongs. Students are saved with the
         facts `student`. Whoever sets `save_now` wants the next step to save."""
         self.position, self.progress = position, Progress()
-        self._asked, self._out, self._student, self._team = asked, out, student, team
+        self._request, self._out, self._student, self._team = request, out, student, team
         self._save_seconds, self._save_now = save_seconds, save_now
         self._said_at = self._saved_at = self._phase_began_at = time.monotonic()
 
@@ -102,7 +102,7 @@ class Logbook:
         if not self._team.leads:
             return  # ours is the same
         step, file = self.position.step, None
-        state = resume.save_position(self.position, self._asked, self._out)
+        state = resume.save_position(self.position, self._request, self._out)
         if student is not None:
             file = save_weights(student, self._student, self._out, resume.folder_of(step) / outputs.STUDENT)
         yield Saved(
@@ -134,6 +134,8 @@ class Logbook:
         position.current = None
         position.step += 1
         self.progress.done(position.phase, 1)
+        if position.phase == "student":  # one that stops early leaves rounds that nobody will label
+            self.progress.done("labelling", 1)
         return self.save(epoch)
 
     def _count_seconds(self) -> None:

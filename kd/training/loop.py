@@ -71,8 +71,8 @@ def fit(
             average.load(current.average)
         if guidance is not None:
             guidance.restore(current.guidance)
-    elif phase in position.continued:  # it had come to the end, and is to go on for more epochs
-        before = position.continued.pop(phase)
+    elif phase in position.reopened:  # it had come to the end, and is to go on for more epochs
+        before = position.reopened.pop(phase)
         load_state(model, before.last)
         if average is not None:
             average.load(before.last)
@@ -178,14 +178,14 @@ def fit(
         if not is_finite(scores):
             raise ScoresDiverged(phase, "validation", epoch, scores)
         yield Evaluated(phase=phase, step=position.step, epoch=epoch, split="validation", metrics=scores)
-        if guidance is not None:
-            yield from guidance.conclude(epoch, scores)
         better = is_better(scores, best.scores)
         if better:
             best = Moment(epoch, copy_of(judged), scores)
         trail.pass_by(epoch, judged, scores)
         stopped = patience is not None and epoch - best.epoch >= patience
         ended = stopped or epoch == recipe.epochs
+        if guidance is not None:
+            yield from guidance.conclude(epoch, scores, ended=ended)
 
         # A better student is worth a checkpoint at once: somebody may download it. So is the last one, which is not the
         # best if the run has begun to learn its images by heart.

@@ -56,12 +56,13 @@ class Position:
     step: int = 0
     phase: str = ""
     dataset: str = ""  # its digest
+    teacher_arch: str = ""
     finished: tuple[str, ...] = ()  # phases, in their order
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # of those that trained a model
     current: Training | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # phase -> time spent, over all attempts
     extensions: tuple[dict[str, int], ...] = ()  # `epochs` that became `to`, at the step `step`
-    continued: dict[str, Outcome] = field(default_factory=dict)  # what came of phases that an extension has reopened
+    reopened: dict[str, Outcome] = field(default_factory=dict)  # what came of phases that an extension has reopened
     report: dict[str, Any] | None = None  # what the evaluation found, once it is finished
 
 
@@ -77,7 +78,7 @@ def from_plain(given: dict[str, Any]) -> Position:
         **given
         | {
             "outcomes": {phase: _outcome(outcome) for phase, outcome in given["outcomes"].items()},
-            "continued": {phase: _outcome(outcome) for phase, outcome in given["continued"].items()},
+            "reopened": {phase: _outcome(outcome) for phase, outcome in given["reopened"].items()},
             "current": None if current is None else _training(current),
         }
     )

@@ -8,19 +8,19 @@ from kd import outputs
 from kd.disk import write
 from kd.errors import BadResume, DamagedResume
 from kd.events import SavedFile
-from kd.training.asked import Asked, extend, why_not
 from kd.training.position import Position, from_plain, to_plain
+from kd.training.request import Request, extend, why_not
 
 FORMAT = 4
 
 
-def save_position(position: Position, asked: Asked, out: Path) -> SavedFile:
+def save_position(position: Position, request: Request, out: Path) -> SavedFile:
     """Write a resume state under `out`."""
-    content = {"format": FORMAT, "asked": asked, "position": to_plain(position)}
+    content = {"format": FORMAT, "request": request, "position": to_plain(position)}
     return write(out, folder_of(position.step) / outputs.RESUME, lambda file: torch.save(content, file))
 
 
-def load_position(path: Path, asked: Asked, *, extends: bool = False) -> Position:
+def load_position(path: Path, request: Request, *, extends: bool = False) -> Position:
     """Read a resume state of a run that was asked for the same; with `extends` perhaps for fewer epochs.
 
     Raises `DamagedResume` when the file is no resume state (any more), and `BadResume` when it may well be one, but
@@ -39,13 +39,13 @@ def load_position(path: Path, asked: Asked, *, extends: bool = False) -> Positio
             "finish the run with that version, or start it anew",
         )
     try:
-        before, position = content["asked"], from_plain(content["position"])
+        before, position = content["request"], from_plain(content["position"])
     except (TypeError, KeyError, AttributeError) as error:
         raise DamagedResume(path, f"it cannot be read ({type(error).__name__})") from error
-    if why := why_not(before, asked, extends=extends):
+    if why := why_not(before, request, extends=extends):
         raise BadResume(path, why)
-    if before != asked:
-        extend(position, before, asked)
+    if before != request:
+        extend(position, before, request)
     return position
 
 

@@ -146,7 +146,7 @@ def test_with_fewer_views_it_is_not(folder, tmp_path):
 
 
 def online(folder: Path, out: Path, plan: ViewPlan) -> dict[str, torch.Tensor]:
-    """A loop as in any tutorial: the teacher is asked about every batch, at the moment the student sees it."""
+    """A loop as in any tutorial: the teacher is request about every batch, at the moment the student sees it."""
     dataset = load_dataset("digits", folder, 0.1)
     config = parse(json.dumps({"mode": "guide", "config": TINY})).config
     viewer = Viewer(place(dataset.train, plan.crop_padding, torch.device("cpu")), plan, dataset.mean, dataset.std)
@@ -191,7 +191,7 @@ def test_a_teacher_that_is_taken_back_has_its_old_momentum_too(folder, tmp_path)
     )
     newborn = weights.copy_of(run.build("cnn_small", "teacher"))
     position = Position(outcomes={"teacher": Outcome(Moment(0, newborn, {"top1": 0.0}), newborn, epochs=0)})
-    log = Logbook(position, asked={}, out=tmp_path, student=run.facts("cnn_small"), save_seconds=10)
+    log = Logbook(position, request={}, out=tmp_path, student=run.facts("cnn_small"), save_seconds=10)
     guide, student = Cotrain(run, log), run.build("cnn_small", "student")
     list(guide.turn(1, 3, student, {}))
     before = copy.deepcopy(guide.state())

@@ -12,13 +12,14 @@ import torch
 
 from kd import errors
 from kd.evaluation.predict import predict
-from kd.events import Evaluated, Finished, Noted, PhaseStarted, Saved, Started, Step, Wrote
+from kd.events import Evaluated, Finished, Noted, PhaseStarted, RoundEnded, Saved, Started, Step, Wrote
 from kd.models.weights import load_model, save_weights
 from kd.report import evaluate
 from kd.run import run
 from kd.spec import parse
 from kd.training import loop
 from kd.training.position import Scores
+from kd.training.request import request_of, why_not
 from tests.kd.tiny import SPECS, TINY
 
 
@@ -237,6 +238,44 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_facts(data, tmp_path):
         list(run(spec, tmp_path, data_folder=data))
 
     assert caught.value.step > 0
+
+
+def test_a_run_that_is_extended_in_its_control_trains_that_anew(whole, data, tmp_path):
+    spec, out, events = whole
+    longer = parse({"mode": spec.mode, "config": {**spec.config.model_dump(mode="json"), "epochs": 6}})
+    in_control = next(event for event in events if isinstance(event, Saved) and event.phase == "control")
+
+    extended = list(run(longer, tmp_path, out / in_control.resume.path, data_folder=data, extends=True))
+
+    trained = [(event.phase, event.epoch) for event in extended if isinstance(event, Evaluated)][:-3]
+    assert trained == [("student", 5), ("student", 6), *(("control", epoch) for epoch in range(1, 7))]
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes", "why"),
+    [
+        ("train", {"patience": 2}, "a run with patience"),
+        ("guide", {"rounds": {"epochs": 2, "views": 2, "teacher": "cotrain"}}, "'cotrain' was planned for 4 epochs"),
+    ],
+)
+def test_what_was_planned_for_its_epochs_is_not_extended(mode, changes, why):
+    before, longer = (parse({"mode": mode, "config": {**TINY, **changes, "epochs": epochs}}) for epochs in (4, 6))
+
+    assert why in why_not(request_of(before), request_of(longer), extends=True)
+
+
+def test_a_guide_that_stops_early_comes_to_its_end_all_the_same(data, tmp_path):
+    rounds = {"epochs": 5, "views": 5}
+    spec = parse(
+        {"mode": "guide", "config": {**TINY, "epochs": 200, "patience": 2, "rounds": rounds, "control": False}}
+    )
+
+    events = list(run(spec, tmp_path, data_folder=data))
+
+    assert events[-1].metrics["student.epochs"] < 200
+    assert [event.fraction for event in events if isinstance(event, Step)][-1] == 1
+    ends = [event.step for event in events if isinstance(event, Evaluated) and event.phase == "student"]
+    assert [event for event in events if isinstance(event, RoundEnded)][-1].step == ends[-1]
 
 
 @pytest.mark.parametrize("role", ["teacher", "student", "control"])

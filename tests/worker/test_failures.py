@@ -129,8 +129,10 @@ def test_a_suggested_patch_makes_another_valid_spec(code, phase, given):
 
     patch = remedies.suggest(code, spec.model_dump(mode="json"), phase)
 
-    if (code, phase) == (Code.DIVERGED, "labelling") and isinstance(spec.config.teacher, TeacherOfJob):
-        assert patch is None, "the teacher has no recipe here"
+    if code is Code.DIVERGED and (
+        phase == "evaluating" or (phase == "labelling" and isinstance(spec.config.teacher, TeacherOfJob))
+    ):
+        assert patch is None, "nobody knows whose recipe it is, or there is none here"
         return
     assert patch is not None
     assert parse(merged(given, patch)) != spec
@@ -190,7 +192,6 @@ def test_the_patch_is_for_what_failed(code, phase, patch):
     ("phase", "memory_gb", "patch"),
     [
         ("student", 0.25, {"config": {"resources": {"memory_gb": 1.0}}}),  # less than torch takes at rest
-        (None, 2.0, {"config": {"resources": {"memory_gb": 4.0}}}),  # no batch has been seen yet
         ("student", 2.0, {"config": {"batch_size": 32}}),
     ],
 )

@@ -9,7 +9,10 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis import settings as fuzz
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from starlette.testclient import TestClient
+
+from kd.spec import parse
 
 JSON = {"Content-Type": "application/json"}
 
@@ -94,7 +97,7 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
     (
         {"mode": "train", "config": {"epochs": 9, "schedule": {"name": "step", "milestones": [3, 9]}}},
         "/config",
-        "schedule: milestone 9 is never come to; of 9 epochs the last one may be 8",
+        "schedule: milestone 9 is not reached in 9 epochs; the last one may be 8",
     ),
     ({"mode": "train", "config": {"augmentation": {"magnitude": 3}}}, "/config/augmentation", "strong operations"),
     (
@@ -221,6 +224,22 @@ def test_settings_at_their_defaults_may_be_said_where_they_do_nothing(lone_clien
 
     assert again.status_code == 201
     assert again.json()["resolved_spec"] == first["resolved_spec"]
+
+
+def test_what_was_accepted_by_a_version_before_is_read_all_the_same() -> None:
+    waits = {"mode": "train", "config": {"optimizer": {"name": "adamw", "momentum": 0.5}, "schedule": {"gamma": 0.5}}}
+
+    with pytest.raises(ValidationError):
+        parse(waits)
+    assert parse(waits, accepted=True).config.optimizer.momentum == 0.5
+
+
+def test_batches_that_the_data_set_cannot_fill_are_refused(lone_client: TestClient, problem_in: Any) -> None:
+    config = {"dataset": "digits", "batch_size": 8192, "gradient_accumulation": 1000}
+
+    problem = problem_in(lone_client.post("/jobs", json={"mode": "train", "config": config}), 422, "invalid")
+
+    assert "gradient_accumulation asks for 2000 images in a batch, two for each piece" in problem["detail"]
 
 
 def test_a_body_may_begin_with_the_mark_that_windows_editors_leave(lone_client: TestClient) -> None:

@@ -53,7 +53,7 @@ def test_a_spec_may_name_one_and_crops_nothing_unless_told():
 
     assert (config.dataset, config.augmentation.crop_padding, config.augmentation.flip) == (NAME, 0, False)
     assert padded.augmentation.crop_padding == 4
-    assert list(padded.misfits(4, (3, 8, 9), own_validation=False)) == []
-    assert list(padded.misfits(4, (3, 9, 7), own_validation=False)) == [
+    assert list(padded.misfits(4, (3, 8, 9), images=40, own_validation=False)) == []
+    assert list(padded.misfits(4, (3, 9, 7), images=40, own_validation=False)) == [
         ("augmentation.crop_padding", "must be at most 3, half of the side of an image of packed/mine")
     ]

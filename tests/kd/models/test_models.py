@@ -200,5 +200,5 @@ def test_an_unknown_name_is_refused_with_the_nearest_ones():
 
 
 def test_networks_of_torchvision_refuse_images_that_are_neither_gray_nor_rgb():
-    with pytest.raises(ModelUnfit, match="32×32 pixels in 4 channels: it was made for 1 or 3 channels"):
+    with pytest.raises(ModelUnfit, match=r"32×32 pixels with 4 channel\(s\): it was made for 1 or 3 channels"):
         build("torchvision/resnet18", 10, (4, 32, 32))
