@@ -130,13 +130,13 @@ def publish_file(
 def discard_resume(session: Session, claim: Claim, *, now: datetime | None = None) -> Claim:
     """The claim's resume file is damaged: forget it and go on from the one before, or from the start.
 
-    The caller deletes the old claim's `resume` after the commit.
+    What was safe is lost, so progress counts anew. The caller deletes the old claim's `resume` after the commit.
     """
     fence.change(session, claim, {"updated_at": clock.now_or(now)})
     resumes = retention.resumes(session, claim.job_id)
     retention.forget(session, claim.job_id, [file for file, _ in resumes if file.path == claim.resume])
     resume, step = retention.newest_resume(session, claim.job_id)
-    fence.change(session, claim, {"checkpoint_step": step})
+    fence.change(session, claim, {"checkpoint_step": step, "safe_fraction": -1.0})
     cut_back(session, claim.job_id, step)
     return replace(claim, resume=resume, checkpoint_step=step)
 

@@ -55,7 +55,8 @@ class Job(Base):
     """Attempts in a row that made no progress: none that brought `safe_fraction` up."""
     checkpoint_step: Mapped[int] = mapped_column(BigInteger, default=-1)
     safe_fraction: Mapped[float] = mapped_column(Double, default=-1.0)
-    """The largest share of the run, in 0..1, that was ever safe in a checkpoint or in kept labels; -1: nothing yet."""
+    """The largest share of the run, in 0..1, that was ever safe in a checkpoint or in kept labels; -1: nothing yet, or
+    it was lost."""
     run_seconds: Mapped[float] = mapped_column(Double, default=0.0)
     """How long trainers have worked on it, over all attempts."""
     events_seq: Mapped[int] = mapped_column(default=0)

@@ -7,6 +7,7 @@ import pytest
 
 from jobs.envelope import Limits
 from jobs.files import find
+from jobs.job import get_job
 from jobs.log.events import events_after
 from jobs.queue import requests
 from jobs.states import State
@@ -19,6 +20,7 @@ from tests.support.trainers import LABELS_KEPT
 from tests.support.waiting import HANG_SECONDS, wait_until
 from worker.attempt import supervise
 from worker.child import Child, Order
+from worker.lease import Lease
 from worker.reserve import Trainers
 from worker.worker import Worker
 
@@ -219,17 +221,22 @@ def test_a_request_to_stop_that_comes_when_all_is_trained_comes_too_late(tmp_pat
 
 @ON_ONE_DATABASE
 def test_a_job_that_has_run_as_long_as_it_may_fails_and_keeps_what_it_has_saved(
-    settings, submit, wait_for, tiny, db, warm
+    settings, submit, wait_for, tiny, db, warm, monkeypatch
 ):
     rarely = settings.model_copy(update={"heartbeat_seconds": 2.0})
-    job_id = submit(tiny(**SELDOM | {"epochs": 10_000}), limits=Limits(max_run_seconds=3))
+    job_id = submit(tiny(**SELDOM | {"epochs": 10_000}), limits=Limits(max_run_seconds=3_600))
 
+    def an_hour_once_something_is_saved(lease: Lease) -> float:
+        with db.read() as session:
+            return 3_601.0 if get_job(session, job_id).checkpoint_step > 0 else 1.0
+
+    monkeypatch.setattr(Lease, "ran_seconds", property(an_hour_once_something_is_saved))
     supervise(Worker("strict", db, rarely, warm, threading.Event(), ENOUGH))
 
     job = wait_for(job_id)
     assert (job.state, job.error["code"]) == (State.FAILED, "run_time_exceeded")
-    assert "3 seconds" in job.error["message"]
-    assert job.run_seconds >= 3, "exact, and not that of the last heartbeat"
+    assert "3600 seconds" in job.error["message"]
+    assert job.run_seconds == 3_601, "exact, and not that of the last heartbeat"
     with db.read() as session:
         saved = find.checkpoints(session, job.id)
     assert job.checkpoint_step > 0

@@ -194,6 +194,7 @@ class Life(RuleBasedStateMachine):
             return multiple()
         known = self.known[claim.job_id]
         known.resumes = [(step, path) for step, path in known.resumes if path != claim.resume]
+        known.safe = -1.0
         assert (anew[0].checkpoint_step, anew[0].resume) == known.newest
         return anew[0]
 
