@@ -94,7 +94,8 @@ WHOLE_RUN_UNDER_A_CAP = """
 """
 
 
-@pytest.mark.parametrize(("how", "ends"), [("placed", True), ("resident", False)])
+# The whole run takes most of a minute; that an epoch is shown so is in every run of the suite, above.
+@pytest.mark.parametrize(("how", "ends"), [pytest.param("placed", True, marks=pytest.mark.slow), ("resident", False)])
 def test_a_whole_run_trains_from_600_MB_with_450_MB_of_memory_unless_they_must_be_resident(large, how, ends):
     command = [sys.executable, "-c", textwrap.dedent(WHOLE_RUN_UNDER_A_CAP), str(large[0]), how]
 
