@@ -36,7 +36,7 @@ SPECS: dict[str, dict[str, Any]] = {
         | {"seed": 5, "student": {"arch": "cnn_small"}, "batch_size": 431}
         | {"teacher": SHARED["teacher"] | {"batch_size": 431}},
     },
-    # Its loss is no number after some dozens of steps: the job must fail, at the same step in every attempt.
+    # Its loss is no number after some dozens of steps: the job must fail, whatever is done to it before.
     DIVERGING: {
         "mode": "train",
         "config": SHARED | {"seed": 6, "optimizer": {"lr": 10.0, "weight_decay": 1.0, "momentum": 0.99}},
