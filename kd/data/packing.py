@@ -69,8 +69,8 @@ def pack(
 ) -> PackedFacts:
     """Write the data set `packed/<name>` into a data folder: whole, or not at all.
 
-    Holds one chunk in memory, and 9 bytes an image. Without `classes` these are the labels' own numbers. Labels that do
-    not count from 0 without a gap are made to; `tell` hears of it, and of what else looks strange.
+    Holds one chunk in memory, and some tens of bytes an image. Without `classes` these are the labels' own numbers.
+    Labels that do not count from 0 without a gap are made to; `tell` hears of it, and of what else looks strange.
     Raises `CannotPack` when the chunks make no data set, or when there is one of that name.
     """
     if not packed_facts.is_packed(name):
