@@ -42,6 +42,16 @@ class LossDiverged(Diverged):
         self.step, self.lr, self.parts = step, lr, parts
 
 
+class GradientDiverged(Diverged):
+    """In fp16 no step can be taken: its gradients are too large, however small the loss is made."""
+
+    def __init__(self, step: int, lr: float):
+        super().__init__(
+            f"The gradients do not fit into fp16 at step {step}, at a learning rate of {lr:g}, and no step is taken "
+            "any more. config.precision bf16 and fp32 have a wider range."
+        )
+
+
 class ScoresDiverged(Diverged):
     """A model's scores are no finite numbers, so nothing can be chosen or reported by them."""
 

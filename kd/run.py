@@ -15,6 +15,7 @@ from kd.events import Event, Noted, Started
 from kd.guide import guide
 from kd.machine import memory
 from kd.machine.device import find_device
+from kd.machine.precision import FORMATS, find_precision
 from kd.models import weights
 from kd.models.build import build
 from kd.models.catalog import MODELS
@@ -79,7 +80,7 @@ def run(
             save_now=save_now,
         )
         return
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and where.type == "cuda")
+    precision = find_precision(config.precision, where)
     if where.type == "cpu":
         memory.keep_what_is_freed()
     position = Position()
@@ -89,7 +90,7 @@ def run(
     yield Started(
         mode=spec.mode,
         device=torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
-        precision="bf16" if bf16 else "fp32",
+        precision=precision,
         torch=torch.__version__,
         resumed_from_step=position.step,
     )
@@ -111,7 +112,7 @@ def run(
         config,
         dataset,
         where,
-        autocast_dtype=torch.bfloat16 if bf16 else None,
+        autocast_dtype=FORMATS[precision],
         out=out,
         labels=label_folder,
         teacher_arch=position.teacher_arch,

@@ -63,7 +63,9 @@ class Config(Part):
         description="defaults to what suits the data set",
         json_schema_extra=_without_default,
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on CUDA, fp32 on CPU")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: bf16 on a GPU that computes in it, fp16 on an older one, fp32 on a CPU"
+    )
     resources: Resources = Resources()
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     control: bool = Field(default=True, description="also train the same student without a teacher")

@@ -11,16 +11,18 @@ from torch import Tensor, nn
 from kd.errors import LossDiverged
 from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Noted
+from kd.machine.precision import read_scale
 from kd.models.weights import State, copy_of
 from kd.objectives import logits
 from kd.objectives.objective import cross_entropy
 from kd.randomness import derive, permutation, seed_torch
-from kd.spec import GuideConfig, Teacher
+from kd.spec import GuideConfig, Optimizer, Teacher
 from kd.teachers.frozen import freeze
 from kd.teachers.guides import Guide
 from kd.training.batches import Batch, cut_batches
 from kd.training.logbook import Logbook
 from kd.training.position import Scores
+from kd.training.recipe import make_optimizer
 from kd.training.run import Run
 from kd.training.validation import validate
 
@@ -40,11 +42,17 @@ class Cotrain(Guide):
         best = log.outcome("teacher").best
         self._begin(best.weights, best.top1)
 
-    def _begin(self, weights: State, top1: float, optimizer: dict[str, Any] | None = None) -> None:
+    def _begin(
+        self, weights: State, top1: float, optimizer: dict[str, Any] | None = None, scaler: dict[str, Any] | None = None
+    ) -> None:
         self.learner = self.run.build(self.run.teacher_arch, "teacher", weights)
-        self.optimizer = torch.optim.SGD(self.learner.parameters(), lr=self.recipe.lr, momentum=0.9, fused=True)
+        self.scaler = self.run.scaler()
+        recipe = Optimizer(lr=self.recipe.lr, weight_decay=0)
+        self.optimizer = make_optimizer(recipe, list(self.learner.parameters()), self.scaler)
         if optimizer is not None:
             self.optimizer.load_state_dict(optimizer)
+        if scaler:
+            self.scaler.load_state_dict(scaler)
         self.top1 = top1
         # Who labels is a frozen copy: the learner goes on changing, and is not folded.
         self.model = freeze(self.run, weights)
@@ -106,10 +114,11 @@ class Cotrain(Guide):
                     with run.autocast():
                         teacher_BC = learner(piece.pixels_BCHW)
                     loss = self._loss(teacher_BC, student_BC, piece)
-                    (loss * piece.weight).backward()  # type: ignore[no-untyped-call]
+                    self.scaler.scale(loss * piece.weight).backward()  # type: ignore[no-untyped-call]
                     # Summed on the device, and read when somebody is to hear of it.
                     sums += loss.detach() * len(piece.labels_B)
-                self.optimizer.step()
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
                 log.position.step += 1
 
                 seen, unsaid = seen + len(batch.labels_B), unsaid + len(batch.labels_B)
@@ -139,12 +148,18 @@ class Cotrain(Guide):
         loss = loss_sum.item() / images
         if not math.isfinite(loss):
             raise LossDiverged(self.log.position.step, self.recipe.lr, {"cotrain_loss": loss})
-        return self.log.step("teacher", 1, images * self.run.team.size, {"cotrain_loss": loss})
+        metrics = {"cotrain_loss": loss} | read_scale(self.scaler, self.log.position.step, self.recipe.lr)
+        return self.log.step("teacher", 1, images * self.run.team.size, metrics)
 
     def state(self) -> dict[str, Any]:
         # A copy: the momentum that state_dict() hands out is the one that goes on changing.
         optimizer = copy.deepcopy(self.optimizer.state_dict())
-        return {"weights": copy_of(self.learner), "optimizer": optimizer, "top1": self.top1}
+        return {
+            "weights": copy_of(self.learner),
+            "optimizer": optimizer,
+            "scaler": self.scaler.state_dict(),
+            "top1": self.top1,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._begin(state["weights"], state["top1"], state["optimizer"])
+        self._begin(state["weights"], state["top1"], state["optimizer"], state.get("scaler"))

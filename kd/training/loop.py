@@ -12,6 +12,7 @@ from torch import nn
 from kd.errors import LossDiverged, ScoresDiverged
 from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Phase, PhaseStarted
+from kd.machine.precision import read_scale
 from kd.models.weights import copy_of, load_state
 from kd.objectives.objective import Objective
 from kd.randomness import derive, permutation, seed_torch
@@ -50,7 +51,8 @@ def fit(
     viewer = run.viewer_of(phase)
     # What an objective trains learns with the model, under the same recipe.
     learning = [*model.parameters(), *objective.to(run.device).parameters()]
-    optimizer = make_optimizer(recipe.optimizer, learning)
+    scaler = run.scaler()
+    optimizer = make_optimizer(recipe.optimizer, learning, scaler)
     average = Average(model, recipe.ema) if recipe.ema is not None else None
     judged = average.model if average is not None else model  # what is evaluated and kept
     trail = Trail(anchors)
@@ -69,6 +71,8 @@ def fit(
         scores, trail = current.scores, Trail(anchors, stride=current.stride, moments=current.moments)
         if average is not None and current.average is not None:
             average.load(current.average)
+        if current.scaler:  # else it was not in fp16 that it came so far
+            scaler.load_state_dict(current.scaler)
         if guidance is not None:
             guidance.restore(current.guidance)
     elif phase in position.reopened:  # it had come to the end, and is to go on for more epochs
@@ -100,6 +104,7 @@ def fit(
             stride=trail.stride,
             moments=trail.moments,
             guidance=guidance.state() if guidance is not None else {},
+            scaler=scaler.state_dict(),
         )
 
     while epoch < recipe.epochs and not stopped:
@@ -148,12 +153,15 @@ def fit(
                 # Outside of autocast: in half precision a loss of many classes loses what it is about.
                 parts = criterion(student_BC, piece.labels_B, piece.answer, piece.mix)
                 # DDP takes the mean over the processes, whose shares of a batch may differ by one image.
-                (parts.total if piece.weight == 1 else parts.total * piece.weight).backward()
+                loss = parts.total if piece.weight == 1 else parts.total * piece.weight
+                scaler.scale(loss).backward()
                 # The loss stays on the device until somebody is to hear of it: to read it makes the host wait.
                 meter.add(parts, student_BC, piece.labels_B)
             if recipe.optimizer.clip_norm is not None:
+                scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(learning, recipe.optimizer.clip_norm)
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             if average is not None:
                 average.update(epoch * batches + number)
             position.step += 1
@@ -163,6 +171,7 @@ def fit(
             if last_batch or saves or log.is_time_to_report:
                 share = (epoch + (number + 1) / batches) / recipe.epochs
                 images, metrics = read_means(meter, position.step, rate)
+                metrics |= read_scale(scaler, position.step, rate)
                 yield log.step(phase, share, images * team.size, metrics, epoch=epoch + 1, epochs=recipe.epochs)
                 log.begin_counting()
             if saves:

@@ -47,6 +47,7 @@ class Training:
     stride: int  # of the moments
     moments: tuple[Moment, ...]
     guidance: dict[str, Any]
+    scaler: dict[str, Any] = field(default_factory=dict)  # of the gradients; nothing but in fp16
 
 
 @dataclass

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from kd.data.dataset import Dataset
 from kd.data.splits import Split
 from kd.events import Phase
+from kd.machine.precision import make_scaler
 from kd.models.build import build
 from kd.models.weights import Facts, State, load_state
 from kd.parallel.team import Team
@@ -93,6 +95,10 @@ class Run:
         if self.autocast_dtype is None:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast_dtype)
+
+    def scaler(self) -> GradScaler:
+        """What an optimizer's steps go through, for gradients that fit into the forward's precision."""
+        return make_scaler(self.device, self.autocast_dtype)
 
 
 def prepare(
