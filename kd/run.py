@@ -23,6 +23,7 @@ from kd.parallel import launch
 from kd.parallel.team import join
 from kd.spec import GuideSpec, Teacher, TeacherOfJob, TrainSpec
 from kd.train import train
+from kd.training.batches import count_batches
 from kd.training.logbook import Logbook
 from kd.training.position import Position
 from kd.training.request import request_of
@@ -172,7 +173,9 @@ def plan_work(run: Run, log: Logbook) -> None:
         log.progress.done(phase, outcome.epochs / config.epochs)
     if position.current is not None:
         recipe = config.teacher if position.phase == "teacher" and isinstance(config.teacher, Teacher) else config
-        log.progress.done(position.phase, position.current.epoch / recipe.epochs)
+        batches = count_batches(images, recipe.batch_size, run.team, recipe.gradient_accumulation)
+        epochs = position.current.epoch + position.current.batch / batches
+        log.progress.done(position.phase, epochs / recipe.epochs)
     log.progress.start_clock()
 
 

@@ -3,13 +3,12 @@
 from typing import Any
 
 from jobs.endings import Code
+from kd.spec import least_images
 
 Patch = dict[str, Any]
 
 # What a trainer takes with torch loaded and before it does anything, generously, in gigabytes.
 AT_REST_GB = 1.0
-# Batch normalisation needs two images for each GPU.
-LEAST_A_GPU = 2
 
 
 def suggest(code: Code, spec: dict[str, Any], phase: str | None) -> Patch | None:
@@ -43,7 +42,7 @@ def _smaller(config: dict[str, Any], phase: str | None) -> Patch | None:
 
 def _half(recipe: dict[str, Any], resources: dict[str, Any]) -> int | None:
     """Half of a recipe's batch, if that is enough for every GPU and every piece."""
-    least = LEAST_A_GPU * resources["gpus"] * recipe.get("gradient_accumulation", 1)
+    least = least_images(resources["gpus"], recipe.get("gradient_accumulation", 1))
     half: int = recipe["batch_size"] // 2
     return half if half >= least else None
 

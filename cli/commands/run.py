@@ -88,6 +88,8 @@ def run(
         write_spec(run_spec, folder)
     narration = Narration()
     with progress_display(quiet=as_json) as progress:
+        if run_spec.config.resources.memory_gb is not None:
+            progress.say("config.resources.memory_gb holds the jobs of a server to it; this run takes what it needs.")
         try:
             finished = follow(
                 distil(

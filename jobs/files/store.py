@@ -62,14 +62,16 @@ def open_folder(data_dir: Path, parts: Sequence[str]) -> Iterator[int]:
 def link_teacher(data_dir: Path, path: str, folder: Path) -> Path:
     """The file under a second name in an attempt's folder: it stays when its own job gives it up. Raises `FileGone`."""
     there, _ = open_file(data_dir, path)
-    folder.mkdir(parents=True, exist_ok=True)
     held = folder / layout.HELD_TEACHER
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         held.unlink(missing_ok=True)
         os.link(there, held, follow_symlinks=False)
     except FileNotFoundError:
         raise FileGone(path) from None
-    except OSError:  # a file system without links: then it is only as safe as its first name
+    # A file system without links: then it is only as safe as its first name. One that takes nothing at all will have
+    # its trainer say so.
+    except OSError:
         return there
     return held
 

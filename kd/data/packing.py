@@ -170,7 +170,8 @@ def _check_chunk(name: str, chunk: Chunk, shape: tuple[int, ...], first: int) ->
         given = f"{images.dtype} of shape {images.shape}"
         raise CannotPack(name, f"images must be uint8 of shape N×H×W×C, these are {given}")
     height, width, channels = shape
-    if channels > 4 and ((height <= 4 < width) or (height < width == channels)):
+    # Hardly any image is so flat and has so many channels; one of 5×5 pixels and 200 bands passes.
+    if channels > 4 and ((height <= 4 < width) or (height < width == channels) or 2 * height <= min(width, channels)):
         raise CannotPack(
             name,
             f"images of shape N×{height}×{width}×{channels} look like N×C×H×W, with the channels first; they must be "

@@ -17,7 +17,8 @@ from kd.machine import memory
 from kd.report import verdict
 from kd.report.document import class_by_class, document
 from kd.training.logbook import Logbook
-from kd.training.run import Run
+from kd.training.position import Outcome
+from kd.training.run import Run, Shown
 
 
 def evaluate(run: Run, log: Logbook) -> Iterator[Event]:
@@ -55,27 +56,12 @@ def measure(run: Run, log: Logbook) -> Generator[Event, None, dict[str, Any]]:
     archs = {role: arch for role, arch in archs.items() if role in position.outcomes}
     log.begin_counting()
     for role, arch in archs.items():
-        outcome = position.outcomes[role]
-        best = outcome.best
-        for name, weights in ((role, best.weights), (f"{role}.last", outcome.last)):
-            model = run.build(arch, role, weights)
-            logits_NC = predict(model, test.viewer, run.autocast_dtype)
-            scores = score(logits_NC, labels_N)
-            if not is_finite(scores):
-                raise ScoresDiverged(role, "test", best.epoch if name == role else outcome.epochs, scores)
-            confusion = Confusion.of(logits_NC, labels_N)
-            scores |= {"balanced_accuracy": confusion.balanced_accuracy, "macro_f1": confusion.macro_f1}
-            metrics |= {f"{name}.test.{which}": value for which, value in scores.items()}
-            if name == role:
-                predictions[role], confusions[role] = logits_NC, confusion
-                metrics |= {f"{role}.validation.{which}": value for which, value in best.scores.items()}
-                metrics |= {f"{role}.best_epoch": best.epoch, f"{role}.epochs": outcome.epochs}
-                if role != "control":  # the control is the student's twin
-                    metrics |= size_and_speed(run, role, model)
+        predictions[role], confusions[role], found = judge(run, role, arch, position.outcomes[role], test)
+        metrics |= found
         yield Evaluated(
             phase="evaluating",
             step=position.step,
-            epoch=best.epoch,
+            epoch=position.outcomes[role].best.epoch,
             split="test",
             metrics={f"{role}.{which}": metrics[f"{role}.test.{which}"] for which in ("top1", "nll", "ece")},
         )
@@ -102,6 +88,28 @@ def measure(run: Run, log: Logbook) -> Generator[Event, None, dict[str, Any]]:
         "remarks": [remark._asdict() for remark in verdict.remarks(metrics, predictions, labels_N)],
         **class_by_class(dataset.classes, confusions),
     }
+
+
+def judge(run: Run, role: str, arch: str, outcome: Outcome, test: Shown) -> tuple[Tensor, Confusion, dict[str, float]]:
+    """The best model of a role on the test split: its logits, its confusion, and what is said of it in the report; of
+    the last one the scores. Raises `ScoresDiverged`."""
+    best, labels_N = outcome.best, run.dataset.test.labels
+    metrics = {f"{role}.validation.{which}": value for which, value in best.scores.items()}
+    metrics |= {f"{role}.best_epoch": best.epoch, f"{role}.epochs": outcome.epochs}
+    found = {}
+    for name, weights, epoch in ((role, best.weights, best.epoch), (f"{role}.last", outcome.last, outcome.epochs)):
+        model = run.build(arch, role, weights)
+        logits_NC = predict(model, test.viewer, run.autocast_dtype)
+        scores = score(logits_NC, labels_N)
+        if not is_finite(scores):
+            raise ScoresDiverged(role, "test", epoch, scores)
+        confusion = Confusion.of(logits_NC, labels_N)
+        scores |= {"balanced_accuracy": confusion.balanced_accuracy, "macro_f1": confusion.macro_f1}
+        metrics |= {f"{name}.test.{which}": value for which, value in scores.items()}
+        found[name] = (logits_NC, confusion)
+        if name == role and role != "control":  # the control is the student's twin
+            metrics |= size_and_speed(run, role, model)
+    return *found[role], metrics
 
 
 def size_and_speed(run: Run, role: str, model: nn.Module) -> dict[str, float]:

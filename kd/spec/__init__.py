@@ -17,6 +17,7 @@ from kd.spec.part import Part as Part
 from kd.spec.recipe import Augmentation as Augmentation
 from kd.spec.recipe import Optimizer as Optimizer
 from kd.spec.recipe import Schedule as Schedule
+from kd.spec.recipe import least_images as least_images
 from kd.spec.resources import Resources as Resources
 from kd.spec.rounds import Cotrain as Cotrain
 from kd.spec.rounds import Rounds as Rounds

@@ -22,9 +22,10 @@ from kd.spec.recipe import (
     GradientAccumulation,
     Optimizer,
     Schedule,
+    least_images,
 )
 from kd.spec.resources import Resources
-from kd.spec.rounds import Rounds
+from kd.spec.rounds import Rounds, Route
 from kd.spec.teacher import AnyTeacher, Teacher, TeacherOfJob
 
 
@@ -115,7 +116,9 @@ class Config(Part):
                 wanted = " or ".join(map(str, channels))
                 yield field, f"{model.arch} takes images of {wanted} channels, those of {self.dataset} have {shape[0]}"
         for whose, recipe in (("", self), ("teacher.", trained)):
-            if recipe is not None and images < (least := 2 * self.resources.gpus * recipe.gradient_accumulation):
+            if recipe is not None and images < (
+                least := least_images(self.resources.gpus, recipe.gradient_accumulation)
+            ):
                 yield (
                     f"{whose}gradient_accumulation",
                     f"asks for {least} images in a batch, two for each piece on each GPU; {self.dataset} has {images}",
@@ -133,7 +136,7 @@ class Config(Part):
         if isinstance(self.teacher, Teacher):
             recipes.append(("teacher.batch_size", self.teacher.batch_size, self.teacher.gradient_accumulation))
         for whose, size, pieces in recipes:
-            if size < (least := 2 * self.resources.gpus * pieces):
+            if size < (least := least_images(self.resources.gpus, pieces)):
                 what = "the GPUs" if pieces == 1 else "the pieces on each GPU"
                 raise PydanticCustomError(
                     "share",
@@ -158,6 +161,16 @@ class Config(Part):
                     "{whose}: milestone {last} is not reached in {epochs} epochs; the last one may be {may}",
                     {"whose": whose, "last": schedule.milestones[-1], "epochs": epochs, "may": epochs - 1},
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _patience_may_run_out(self, info: ValidationInfo) -> Self:
+        if self.patience is not None and self.patience >= self.epochs and not was_accepted(info):
+            raise PydanticCustomError(
+                "patience",
+                "patience {patience} would do nothing here: the student ends after {epochs} epochs anyway",
+                {"patience": self.patience, "epochs": self.epochs},
+            )
         return self
 
     @model_validator(mode="after")
@@ -212,6 +225,20 @@ class GuideConfig(Config):
             raise PydanticCustomError(
                 "route",
                 "rounds.teacher 'route' needs a teacher that is trained here: anchors are saved along its training",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _there_are_so_many_anchors(self, info: ValidationInfo) -> Self:
+        wanted = self.rounds.route.anchors
+        default = Route.model_fields["anchors"].get_default()
+        if self.rounds.teacher != "route" or wanted == default or isinstance(self.teacher, TeacherOfJob):
+            return self
+        if wanted >= self.teacher.epochs and not was_accepted(info):
+            raise PydanticCustomError(
+                "anchors",
+                "rounds.route.anchors {anchors}: a teacher of {epochs} epochs passes at most {may} before its best one",
+                {"anchors": wanted, "epochs": self.teacher.epochs, "may": self.teacher.epochs - 1},
             )
         return self
 

@@ -5,11 +5,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from kd.spec.part import Part, refuse_idle
+from kd.spec.part import Part, refuse_idle, was_accepted
 
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 
-BatchSize = Annotated[int, Field(ge=2, le=65_536)]  # batch normalisation has no variance of a single image
+BatchSize = Annotated[int, Field(ge=2, le=65_536)]
 
 GradientAccumulation = Annotated[int, Field(ge=1, le=1_024)]
 ACCUMULATION_SAYS = (
@@ -20,6 +20,12 @@ EmaDecay = Annotated[float, Field(gt=0, lt=1)]
 EMA_SAYS = (
     "decay of an exponential moving average of the weights, which is what is evaluated and kept; none: no average"
 )
+
+
+def least_images(gpus: int, pieces: int) -> int:
+    """What a batch must have: two images for each piece of it on each GPU, since batch normalisation has no variance
+    of a single one."""
+    return 2 * gpus * pieces
 
 
 class Optimizer(Part):
@@ -60,6 +66,8 @@ class Schedule(Part):
     def _every_setting_acts(self, info: ValidationInfo) -> Self:
         if self.name != "step":
             refuse_idle(self, info, "milestones", "gamma", acts_with="name 'step'")
+        elif self.gamma == 1 and not was_accepted(info):
+            raise PydanticCustomError("gamma", "a gamma of 1 leaves the rate as it is: use name 'constant'")
         return self
 
     @model_validator(mode="after")

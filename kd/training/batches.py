@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kd.objectives.objective import Answer
 from kd.parallel.team import Team
+from kd.spec import least_images
 from kd.training.guidance import Guidance
 from kd.training.run import Shown
 from kd.views.mixup import Mix
@@ -56,7 +57,7 @@ class Batch(NamedTuple):
 def count_batches(count: int, batch_size: int, team: Team, pieces: int = 1) -> int:
     """The batches of an epoch: as few as `batch_size` allows, and each of two images at least for every process and
     each of its pieces, since batch normalisation has no variance of one."""
-    return max(1, min(math.ceil(count / batch_size), count // (2 * team.size * pieces)))
+    return max(1, min(math.ceil(count / batch_size), count // least_images(team.size, pieces)))
 
 
 def cut_evenly(order_N: Tensor, batch_size: int, team: Team, pieces: int = 1) -> tuple[Tensor, ...]:

@@ -99,6 +99,20 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
         "/config",
         "schedule: milestone 9 is not reached in 9 epochs; the last one may be 8",
     ),
+    (
+        {"mode": "train", "config": {"schedule": {"name": "step", "milestones": [3], "gamma": 1}}},
+        "/config/schedule",
+        "a gamma of 1 leaves the rate as it is",
+    ),
+    ({"mode": "train", "config": {"epochs": 9, "patience": 9}}, "/config", "the student ends after 9 epochs anyway"),
+    (
+        {
+            "mode": "guide",
+            "config": {"teacher": {"epochs": 5}, "rounds": {"teacher": "route", "route": {"anchors": 5}}},
+        },
+        "/config",
+        "a teacher of 5 epochs passes at most 4 before its best one",
+    ),
     ({"mode": "train", "config": {"augmentation": {"magnitude": 3}}}, "/config/augmentation", "strong operations"),
     (
         {"mode": "train", "config": {"objective": {"soft_weight": 0, "temperature": 2}}},

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,15 @@ def test_without_links_a_file_is_read_where_it_is(data, monkeypatch):
         raise OSError(errno.EPERM, "no links here")
 
     monkeypatch.setattr(os, "link", link)
+
+    assert store.link_teacher(data, FILE, layout.attempt_folder(data, OTHER, 1)) == data / FILE
+
+
+def test_on_a_disk_that_takes_nothing_a_file_is_read_where_it_is(data, monkeypatch):
+    def mkdir(*_, **__) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(pathlib.Path, "mkdir", mkdir)
 
     assert store.link_teacher(data, FILE, layout.attempt_folder(data, OTHER, 1)) == data / FILE
 

@@ -66,6 +66,7 @@ def test_a_channel_that_never_changes_can_still_be_normalised(tmp_path):
     assert (facts.mean[1], facts.std[1]) == (0.2, 1.0)
 
 
+OF_SIX_CHANNELS = np.random.default_rng(0).integers(0, 256, (60, 32, 48, 6), np.uint8)
 LARGER = np.random.default_rng(1).integers(0, 256, (60, 16, 16, 3), np.uint8)
 
 
@@ -96,7 +97,13 @@ def wrong_chunks(**change: object) -> list[Chunk]:
         ([Chunk(IMAGES * 0 + 7, LABELS)], None, "every pixel to learn from is 7: the images show nothing"),
         *(
             ([Chunk(np.moveaxis(images, -1, 1), LABELS)], None, "look like N×C×H×W, .* np.moveaxis")
-            for images in (LARGER, LARGER[..., :1], np.repeat(LARGER, 4, axis=-1), LARGER[:, :, :9])
+            for images in (
+                LARGER,
+                LARGER[..., :1],
+                np.repeat(LARGER, 4, axis=-1),
+                LARGER[:, :, :9],
+                OF_SIX_CHANNELS,
+            )
         ),
     ],
 )
