@@ -22,7 +22,8 @@ FROM base AS api
 RUN pip install -c constraints.txt '.[api]'
 USER stillhouse
 EXPOSE 8000
-CMD ["uvicorn", "--factory", "api.app:build_app", "--host", "0.0.0.0", "--port", "8000"]
+# Published on loopback only, by compose.
+CMD ["kd", "serve", "--no-worker", "--host", "0.0.0.0", "--port", "8000", "--allow-unauthenticated"]
 
 FROM base AS worker
 RUN pip install -c constraints.txt '.[worker,demo]'

@@ -10,7 +10,9 @@ from api import label_tables, openapi, system, workers
 from api.files import routes as files_routes
 from api.http import problems
 from api.http.body_limit import BodyLimit
+from api.http.bounded import BoundedProtocol
 from api.http.cross_site import refuse_other_sites
+from api.http.known_hosts import KnownHosts
 from api.http.queries import refuse_queries_nobody_reads
 from api.http.request_id import RequestId
 from api.jobs import events, submit
@@ -21,12 +23,14 @@ from api.live.lookout import Lookout
 from api.webhooks import routes as webhooks_routes
 from api.webhooks.public_addresses import Allowed
 from api.webhooks.sender import WebhookSender
+from jobs import logs
 from jobs.database import migrate
 from jobs.database.engine import Sessions, connect
 from jobs.doorbell.notifier import Notifier
 from jobs.settings import Settings
 from jobs.upkeep import Upkeep
 from jobs.version import VERSION
+from kd.machine import open_files
 
 DESCRIPTION = """Give it labelled images, a teacher and a student architecture; it gives back a small, verified student,
 and an honest answer to the question: was distillation worth it?
@@ -66,6 +70,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     openapi.complete(app)
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(KnownHosts, allowed=settings.names)
     app.add_middleware(RequestId)  # the last one added is the first one to see a request
     return app
 
@@ -73,6 +78,9 @@ def build_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
+    # Here, because whoever starts the app need not be `kd serve`.
+    logs.configure(settings.log_level)
+    BoundedProtocol.leave_room(open_files.raise_limit())
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = connect(settings.url)
     if engine.dialect.name == "sqlite":

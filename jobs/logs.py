@@ -1,23 +1,65 @@
-"""Logs for operators: one event name and its facts a line; JSON where a machine reads them."""
+"""Logs for operators: one event name and its facts a line; JSON where a machine reads them.
+
+Of an error the traceback, and never what its variables held: a request's headers are among them. What libraries log
+goes the same way as what we do.
+"""
 
 import logging
 import sys
+from typing import Any
 
 import structlog
+from structlog.typing import Processor
+
+# Libraries that set up logs of their own when they start.
+TAKEN_OVER = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+
+
+class Stderr(logging.Handler):
+    """Whatever stderr is at the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
+
+
+_HANDLER = Stderr()
 
 
 def configure(level: str) -> None:
-    """Write to stderr: in colour at a terminal, as JSON lines elsewhere."""
-    at_terminal = sys.stderr.isatty()
+    """Write to stderr: in colour at a terminal, as JSON lines elsewhere. Every process of ours begins with it."""
+    processors = _processors(at_terminal=sys.stderr.isatty())
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if at_terminal else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-            if at_terminal
-            else structlog.processors.JSONRenderer(default=str),
-        ],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
+    *facts, render = processors
+    _HANDLER.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *facts],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    if _HANDLER not in root.handlers:
+        root.addHandler(_HANDLER)
+    for name in TAKEN_OVER:
+        logger = logging.getLogger(name)
+        if logger.handlers:
+            logger.handlers.clear()
+            logger.propagate = True
+
+
+def _processors(*, at_terminal: bool) -> list[Processor]:
+    facts: list[Processor] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    if at_terminal:
+        return [*facts, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [*facts, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=_as_text)]
+
+
+def _as_text(value: Any) -> str:
+    return str(value)

@@ -9,10 +9,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from jobs import hosts
 from jobs.errors import BadSettings
 from jobs.files import layout
-from jobs.webhooks import hosts
-from jobs.webhooks.hosts import Hosts, NoHost
+from jobs.hosts import Hosts, NoHost
 from kd.labels.cache import DEFAULT_BYTES
 
 PREFIX = "STILLHOUSE_"
@@ -62,6 +62,10 @@ class Settings(BaseSettings):
 
     trainer_memory_bytes: int = Field(default=0, ge=0)
     """What a trainer may use of the machine's memory; 0 is all of it. Smaller beside other programs."""
+
+    allowed_hosts: str = ""
+    """Names and networks (`kd.example.org,10.0.0.0/8`), by commas, under which clients know this server, besides those
+    of this machine. A request for any other is refused."""
 
     webhook_hosts: str = ""
     """Host names and networks (`10.0.0.0/8`), by commas, that webhooks may reach although they are not public."""
@@ -117,14 +121,14 @@ class Settings(BaseSettings):
             raise PydanticCustomError("broker_url", "not a broker URL; give redis://host:6379/0")
         return given
 
-    @field_validator("webhook_hosts")
+    @field_validator("allowed_hosts", "webhook_hosts")
     @classmethod
     def _names_and_networks(cls, given: str) -> str:
         try:
             hosts.parse(given)
         except NoHost as error:
             raise PydanticCustomError(
-                "webhook_hosts",
+                "hosts",
                 "{what}; give some by commas, as in hooks.local,10.0.0.0/8",
                 {"what": str(error)},
             ) from None
@@ -146,7 +150,12 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir / layout.DATABASE}"
 
     @property
-    def allowed_hosts(self) -> Hosts:
+    def names(self) -> Hosts:
+        """What `allowed_hosts` names."""
+        return hosts.parse(self.allowed_hosts)
+
+    @property
+    def webhook_targets(self) -> Hosts:
         """What `webhook_hosts` names."""
         return hosts.parse(self.webhook_hosts)
 

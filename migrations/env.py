@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.types import TypeDecorator
 
+from jobs import logs
 from jobs.database import migrate
 from jobs.database.engine import connect
 from jobs.settings import Settings
@@ -37,6 +38,7 @@ elif context.is_offline_mode():
     with context.begin_transaction():
         context.run_migrations()
 else:  # the `alembic` command
+    logs.configure(Settings().log_level)
     engine = connect(Settings().url)
     with engine.begin() as connection:
         migrate.lock_out_other_migrations(connection)

@@ -108,12 +108,17 @@ def _empty(url: str) -> None:
 
 
 @pytest.fixture(params=DATABASES)
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database without tables."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'empty.db'}"
-        return
-    yield _create(request.getfixturevalue("postgres_server"))
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    return str(request.getfixturevalue("empty_postgres"))
+
+
+@pytest.fixture
+def empty_postgres(postgres_server: str) -> str:
+    """The same of PostgreSQL, for what has to do with no other."""
+    return _create(postgres_server)
 
 
 @pytest.fixture(params=DATABASES)

@@ -1,13 +1,23 @@
 """The compose file is what it should be: valid, closed to the outside, and every command in it exists."""
 
+import contextlib
+import json
+import os
 import re
 import shutil
+import signal
+import socket
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import yaml
 from compose_spec import PyCompose
+
+from client import Client
+from tests.support.servers import Broker, free_port
+from tests.support.waiting import HANG_SECONDS, wait_until
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -52,13 +62,57 @@ def test_the_images_run_as_an_ordinary_user():
         assert "\nUSER stillhouse" in stage
 
 
-@pytest.mark.parametrize("service", ["migrate", "api", "worker"])
-def test_the_command_of_our_images_exists(service):
-    target = SERVICES[service]["build"]["target"]
-    stage = DOCKERFILE.split(f" AS {target}\n")[1].split("\nFROM ")[0]
-    command = SERVICES[service].get("command") or re.findall(r'"([^"]*)"', stage.split("CMD ")[1])
+def command_of(service: str) -> list[str]:
+    """What its container runs, with our own programs where they are here."""
+    stage = DOCKERFILE.split(f" AS {SERVICES[service]['build']['target']}\n")[1].split("\nFROM ")[0]
+    program, *arguments = SERVICES[service].get("command") or re.findall(r'"([^"]*)"', stage.split("CMD ")[1])
+    found = shutil.which(program, path=str(Path(sys.executable).parent))
+    assert found, program
+    return [found, *arguments]
 
-    assert shutil.which(command[0], path=str(Path(sys.executable).parent)), command
+
+def test_every_command_of_the_compose_file_runs_and_logs_in_json(empty_postgres, tmp_path):
+    """Ours, and what libraries say: one object a line, so that whoever collects logs can read them."""
+    broker, port = Broker(), free_port()
+    broker.start()
+    environment = {
+        "STILLHOUSE_DATABASE_URL": empty_postgres,
+        "STILLHOUSE_BROKER_URL": broker.url,
+        "STILLHOUSE_DATA_DIR": str(tmp_path / "data"),
+        "STILLHOUSE_STANDBY": "false",
+    }
+
+    @contextlib.contextmanager
+    def running(command: list[str]) -> Iterator[Path]:
+        said = tmp_path / "said"
+        with open(said, "w") as stderr:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=stderr
+            )
+        try:
+            yield said
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(HANG_SECONDS) == 0, said.read_text()
+
+    def words(said: Path) -> set[str]:
+        lines = [json.loads(line) for line in said.read_text().splitlines()]
+        assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
+        return {line["event"] for line in lines}
+
+    subprocess.run(command_of("migrate"), cwd=ROOT, env=os.environ | environment, check=True, capture_output=True)
+    here = {"0.0.0.0": "127.0.0.1", "8000": str(port)}  # beyond loopback nothing listens in a test
+    with running([here.get(word, word) for word in command_of("api")]) as said:
+        wait_until(lambda: Client(f"http://127.0.0.1:{port}").is_ready())
+        with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
+            connection.sendall(b"\x16\x03\x01 TLS is not spoken here\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+        assert "Invalid HTTP request received." in words(said), "which uvicorn says"
+    with running(command_of("worker")) as said:
+        wait_until(lambda: "worker_started" in said.read_text())
+        broker.kill()
+        wait_until(lambda: "consumer: Cannot connect to" in said.read_text())
+        assert "worker_started" in words(said)
 
 
 def test_everything_the_images_copy_is_in_the_repository_and_not_ignored():

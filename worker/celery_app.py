@@ -18,6 +18,7 @@ from kombu.asynchronous import get_event_loop, set_event_loop
 from jobs import logs
 from jobs.doorbell import celery
 from jobs.settings import Settings
+from kd.machine import open_files
 from worker.attempt import supervise
 from worker.heartbeat import at_work
 from worker.loop import make_worker, work
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 settings = Settings()
 if settings.broker_url is None:
     raise SystemExit("Set STILLHOUSE_BROKER_URL, as in redis://localhost:6379/0. Without a broker, use `kd work`.")
+logs.configure(settings.log_level)
 app = celery.make_celery(settings.broker_url)
 
 # One job at a time in this process, whether the doorbell or the poll found it.
@@ -82,11 +84,16 @@ class Reconnecting(bootsteps.StartStopStep):  # type: ignore[misc]
 app.steps["consumer"].add(Reconnecting)
 
 
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def leave_logs_as_they_are(**_: object) -> None:
+    """Celery sets up its own where nobody does it instead."""
+
+
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def start_polling(**_: object) -> None:
     """Set this process up, once, when Celery starts it."""
     global worker, ask_to_stop
-    logs.configure(settings.log_level)
+    open_files.raise_limit()
     worker = make_worker(settings)
     ask_to_stop = trigger_for(partial(_leave, worker))
     on_duty.enter_context(at_work(worker))

@@ -17,6 +17,7 @@ from jobs import logs
 from jobs.database import engine as database
 from jobs.queue import place
 from jobs.settings import Settings
+from kd.machine import open_files
 from kd.parallel.child import Lifeline
 from worker.attempt import supervise
 from worker.heartbeat import at_work, offer_of
@@ -76,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     settings = Settings()
     logs.configure(settings.log_level)
+    open_files.raise_limit()
     worker = make_worker(settings)
     ask_to_stop = trigger_for(worker.stopping.set)
 

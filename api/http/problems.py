@@ -54,6 +54,19 @@ class CrossSite(ApiError):
         super().__init__(f"This comes from {page}, and such pages may not change anything here.")
 
 
+class HostUnclear(ApiError):
+    def __init__(self, why: str):
+        super().__init__(f"A request says in one Host header whom it is for; this one {why}.")
+
+
+class HostUnknown(ApiError):
+    def __init__(self, host: str):
+        super().__init__(
+            f"This server is not known as {faults.quoted(host)}. If it should be, its operator adds that name to "
+            "STILLHOUSE_ALLOWED_HOSTS."
+        )
+
+
 class BodyTooLarge(ApiError):
     def __init__(self, limit: int):
         super().__init__(f"The body is larger than {limit} bytes, which is all that this server accepts.")
@@ -95,6 +108,7 @@ class TooManyStreams(ApiError):
 PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     NotJson: (400, "not_json"),
     ClientDisconnect: (400, "client_left", "The client left before its request was whole."),
+    HostUnclear: (400, "host_unclear"),
     CrossSite: (403, "cross_site"),
     jobs_errors.JobNotFound: (404, "job_not_found"),
     jobs_errors.CheckpointNotFound: (404, "checkpoint_not_found"),
@@ -115,6 +129,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     BodyTooLarge: (413, "body_too_large"),
     WrongContentType: (415, "wrong_content_type"),
     RangeNotSatisfiable: (416, "range_not_satisfiable"),
+    HostUnknown: (421, "host_unknown"),
     Invalid: (422, "invalid"),
     jobs_errors.SpecRefused: (422, "invalid"),
     jobs_errors.NotStorable: (422, "invalid"),

@@ -25,7 +25,7 @@ from api.jobs.shown import Unchanged, view_of
 from api.jobs.submit import CONFLICTS
 from api.live.long_poll import Look, Wait, look_when_changed
 from jobs import ids
-from jobs.envelope import printable
+from jobs.envelope import label_key, printable
 from jobs.files import store
 from jobs.job import get_job as read_job
 from jobs.log import marks
@@ -50,12 +50,17 @@ def _whole(at: object) -> object:
     return at
 
 
+def _with_a_key(label: str) -> str:
+    label_key(label.partition("=")[0])
+    return label
+
+
 class JobFilter(Query):
     """Which jobs are meant."""
 
     status: Annotated[list[State], BeforeValidator(separate)] = Field(default=[], max_length=10)
     mode: Literal["train", "guide"] | None = None
-    label: Annotated[str, AfterValidator(printable)] | None = Field(
+    label: Annotated[str, AfterValidator(printable), AfterValidator(_with_a_key)] | None = Field(
         default=None, max_length=330, description="`key=value`, or `key` for any value"
     )
     q: Annotated[str, AfterValidator(printable)] | None = Field(

@@ -15,8 +15,8 @@ from typing import Any, Self
 import httpcore2
 import httpx2
 
+from jobs.hosts import HOST_NAME
 from jobs.settings import Settings
-from jobs.webhooks.hosts import HOST_NAME
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -56,7 +56,7 @@ class Allowed:
 
     @classmethod
     def by(cls, settings: Settings) -> Self:
-        return cls(settings.allowed_hosts.names, settings.allowed_hosts.networks)
+        return cls(settings.webhook_targets.names, settings.webhook_targets.networks)
 
     def name(self, host: str) -> bool:
         return _bare(host) in self.names

@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -16,12 +17,10 @@ from cli.errors import MissingExtra, Misused, Trouble, extra
 from cli.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from jobs.settings import Settings
 
-# Requests still open when the server is asked to end are given this long.
-GRACE_SECONDS = 5
+# As many may wait to be let in as the kernel allows, while the server is busy for a moment.
+BACKLOG = 1_024
 
 
 def serve(
@@ -42,19 +41,18 @@ def serve(
             "it. If that is what you want, add --allow-unauthenticated."
         )
     with extra("api", "serve"):
+        from api import server
         from api.app import build_app
-        from jobs import logs
     if data is not None:
         os.environ["STILLHOUSE_DATA_DIR"] = str(data.expanduser().absolute())  # the worker reads it as well
     with ExitStack() as stack:
         listener = stack.enter_context(listen(host, port))
         settings = prepare_settings()
-        logs.configure(settings.log_level)
         signal.signal(signal.SIGTERM, _leave)
         if not no_worker and settings.broker_url is None:
             require_torch("serve")
             stack.enter_context(WorkerProcess())
-        answer_requests(build_app(settings), listener, settings)
+        server.serve(build_app(settings), listener, say_started=partial(greet, listener, settings))
 
 
 def work() -> None:
@@ -73,19 +71,28 @@ def require_torch(command: str) -> None:
 
 
 def prepare_settings() -> "Settings":
-    """The settings, with the data folder made and the tables up to date."""
+    """The settings, with the data folder made and the tables of this version: SQLite's are brought up to date, those of
+    PostgreSQL are their operator's to change."""
     from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
 
     from jobs.database import migrate
-    from jobs.database.engine import connect
+    from jobs.database.engine import Sessions, connect
     from jobs.settings import Settings
 
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = connect(settings.url)
     try:
-        migrate.upgrade(engine)
+        if engine.dialect.name == "sqlite":
+            migrate.upgrade(engine)
+        elif not migrate.is_current(Sessions(engine)):
+            print(
+                f"The tables of {engine.url!r} are not those of this version; `alembic upgrade head` brings them up to "
+                "date.",
+                file=sys.stderr,
+                flush=True,
+            )
     except DBAPIError as error:
         raise Trouble(f"The database at {engine.url!r} cannot be used: {error.orig}") from error
     except CommandError as error:  # its tables are of a version that this code has never heard of
@@ -113,30 +120,18 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port is free again at once
         listener.bind(address)
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise Trouble(f"Cannot listen on {host}:{port}: {why}. --port 0 takes a free port.") from error
     return listener
 
 
-def answer_requests(app: "FastAPI", listener: socket.socket, settings: "Settings") -> None:
-    """Serve until Ctrl-C or SIGTERM."""
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                host, port = listener.getsockname()[:2]
-                where = f"[{host}]" if ":" in host else host
-                print(f"Stillhouse listens on http://{where}:{port} (data in {settings.data_dir})", flush=True)
-
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, server_header=False
-    )
-    with suppress(KeyboardInterrupt):  # uvicorn has ended in peace by then, and passes the signal on
-        Server(config).run(sockets=[listener])
+def greet(listener: socket.socket, settings: "Settings") -> None:
+    """Say where the server is."""
+    host, port = listener.getsockname()[:2]
+    where = f"[{host}]" if ":" in host else host
+    print(f"Stillhouse listens on http://{where}:{port} (data in {settings.data_dir})", flush=True)
 
 
 def _leave(signum: int, frame: object) -> NoReturn:

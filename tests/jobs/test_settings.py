@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import BadSettings
+from jobs.hosts import Hosts
 from jobs.settings import PREFIX, Settings
-from jobs.webhooks.hosts import Hosts
 
 
 @pytest.fixture(autouse=True)
@@ -57,12 +57,12 @@ def test_hosts_for_webhooks_are_names_and_networks(monkeypatch):
 
     settings = Settings()
 
-    assert settings.allowed_hosts.names == {"hooks.local", "redis"}
-    assert [str(network) for network in settings.allowed_hosts.networks] == [
+    assert settings.webhook_targets.names == {"hooks.local", "redis"}
+    assert [str(network) for network in settings.webhook_targets.networks] == [
         *("10.0.0.0/8", "192.168.0.7/32", "fd00::1/128", "fe80::/10")
     ]
     monkeypatch.setenv("STILLHOUSE_WEBHOOK_HOSTS", "")
-    assert Settings().allowed_hosts == Hosts(frozenset(), ())
+    assert Settings().webhook_targets == Hosts(frozenset(), ())
 
 
 def test_an_empty_url_is_no_url(monkeypatch):

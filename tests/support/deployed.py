@@ -20,7 +20,7 @@ from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
 from client import Client, ClientError
-from jobs.database import clock
+from jobs.database import clock, migrate
 from jobs.database.engine import Sessions, connect
 from jobs.files import retention
 from jobs.job import get_job
@@ -101,6 +101,7 @@ class Deployment:
             "STILLHOUSE_DATABASE_URL": self.postgres.url,
             "STILLHOUSE_BROKER_URL": self.broker.url,
         }
+        migrate.upgrade(self.postgres.url)
 
     def add_worker(self, **settings: str) -> Process:
         command = CELERY if self.kind == "production" else LOOP

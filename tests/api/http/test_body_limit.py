@@ -3,46 +3,23 @@
 import http.client
 import json
 import socket
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from tests.support.waiting import HANG_SECONDS
 
 LIMIT = 1_000_000
+POST = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+ReadAnswer = Callable[[socket.socket], tuple[int, dict[str, Any]]]
 
 
-@pytest.fixture(scope="module")
-def port(lone_app: FastAPI) -> Iterator[int]:
-    server = uvicorn.Server(uvicorn.Config(lone_app, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
-
-
-def read_answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
-    answer = http.client.HTTPResponse(connection)
-    answer.begin()
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["x-request-id"]
-    return answer.status, json.loads(answer.read())
-
-
-def test_a_body_that_says_it_is_too_large_is_refused_unread(port: int) -> None:
+def test_a_body_that_says_it_is_too_large_is_refused_unread(port: int, read_answer: ReadAnswer) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
-        connection.sendall(
-            b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10000000\r\n\r\n"
-        )
+        connection.sendall(POST + b"Content-Length: 10000000\r\n\r\n")
 
         status, problem = read_answer(connection)  # of the body not a byte has been sent
 
@@ -51,11 +28,9 @@ def test_a_body_that_says_it_is_too_large_is_refused_unread(port: int) -> None:
         assert connection.recv(1) == b"", "the server closes a connection that it cannot use any more"
 
 
-def test_a_chunked_body_without_end_is_refused_at_the_limit(port: int) -> None:
+def test_a_chunked_body_without_end_is_refused_at_the_limit(port: int, read_answer: ReadAnswer) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
-        connection.sendall(
-            b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
         for _ in range(LIMIT // 10_000 + 1):
             connection.sendall(b"2710\r\n" + b" " * 10_000 + b"\r\n")
 

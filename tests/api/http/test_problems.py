@@ -1,9 +1,11 @@
 """Every error is a problem: also the router's, the server's own, and those of a database that went away."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request
 from starlette.testclient import TestClient
 
 from api.app import build_app
@@ -90,16 +92,28 @@ def test_our_own_page_may_change_things(lone_client: TestClient, headers: dict[s
     assert lone_client.post("/jobs", json={"mode": "train", "config": {}}, headers=headers).status_code == 201
 
 
-def test_an_unforeseen_error_says_no_more_than_its_id(tmp_path: Path, problem_in: Any) -> None:
+def test_an_unforeseen_error_says_no_more_than_its_id_and_its_log_no_more_than_where(
+    tmp_path: Path, problem_in: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
     app = build_app(Settings(data_dir=tmp_path))
 
     @app.get("/broken")
-    def broken() -> None:
-        raise RuntimeError("the password is hunter2")
+    def broken(request: Request) -> None:
+        authorization, much = request.headers["authorization"], ["local"] * 10_000
+        raise RuntimeError(f"the password is hunter2, {len(authorization)} and {len(much)}")
 
     with TestClient(app, raise_server_exceptions=False) as client:
-        problem = problem_in(client.get("/broken"), 500, "internal")
+        answer = client.get("/broken", headers={"Authorization": "Bearer sesame", "Cookie": "key=sesame"})
+    problem = problem_in(answer, 500, "internal")
+    said = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    (logged,) = [line for line in said if line["event"] == "internal"]
+
     assert "hunter2" not in str(problem)
+    assert logged["request_id"] == problem["request_id"]
+    assert "in broken" in logged["exception"]
+    assert "sesame" not in str(said)
+    assert "local" not in str(said)
+    assert len(str(said)) < 20_000
 
 
 def test_a_database_that_is_away_is_a_problem_that_passes(tmp_path: Path, problem_in: Any) -> None:

@@ -68,6 +68,50 @@ def test_every_job_must_be_meant(
     assert client.request(method, f"{path}?all=true").json()["changed"] == 1
 
 
+TYPOS = [
+    "created_after=2026",
+    "created_after=0",
+    "created_after=1e9",
+    "created_after=-1",
+    "created_after=2026-01-01",
+    "created_after=20260101T000000Z",
+    "created_after=2026-01-01T00:00:00",
+    "created_after=",
+    "status=queud",
+    "status=",
+    "status=queued,",
+    "mode=trian",
+    "mode=",
+    "label=",
+    "label=%20team=vision",
+    "label==vision",
+    "q=",
+    "q=%0A",
+    "all=yes",
+    "all=1",
+    "all=True",
+    "all=on",
+    "all=",
+    "all=false",
+    "al=true",
+    "statuses=queued",
+]
+
+
+@pytest.mark.parametrize("typo", TYPOS)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/jobs/cancel"), ("DELETE", "/jobs")])
+def test_a_typo_in_a_filter_touches_no_job(
+    lone_client: TestClient, lone_worker: Any, problem_in: Any, method: str, path: str, typo: str
+) -> None:
+    waits, failed = (lone_client.post("/jobs", json={"mode": "train", "config": {}}).json() for _ in range(2))
+    lone_worker.release(lone_worker.claim(failed), State.FAILED)
+
+    problem_in(lone_client.request(method, f"{path}?{typo}"), 422, "invalid")
+
+    assert lone_client.get(waits["urls"]["self"]).json()["status"] == "queued"
+    assert lone_client.get(failed["urls"]["self"]).json()["status"] == "failed"
+
+
 def test_ten_thousand_jobs_are_cancelled_in_one_transaction(client: TestClient, app: FastAPI, submit: Any) -> None:
     submit()
     with app.state.database.begin() as session:

@@ -45,7 +45,7 @@ def now() -> datetime:
 @pytest.fixture
 def sender(db: Any) -> WebhookSender:
     """A server's sender, by hand: it sends when a test says so, at the time that a test says."""
-    return WebhookSender(db, Allowed(networks=Settings(webhook_hosts=LOOPBACK).allowed_hosts.networks))
+    return WebhookSender(db, Allowed(networks=Settings(webhook_hosts=LOOPBACK).webhook_targets.networks))
 
 
 @pytest.fixture

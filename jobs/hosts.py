@@ -1,4 +1,4 @@
-"""Hosts and networks that webhooks may reach although they are not public, as the setting names them."""
+"""Hosts and networks, as settings name them."""
 
 import re
 from dataclasses import dataclass
