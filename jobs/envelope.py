@@ -6,7 +6,7 @@ Pydantic and the spec only, so that who needs no database can read it too.
 import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
@@ -15,6 +15,9 @@ from kd.spec import Part
 # In the dialect that Python and JSON Schema share.
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 LABEL_KEY = r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$"
+
+
+LABELS_BYTES = 8_192
 
 
 def printable(text: str) -> str:
@@ -62,6 +65,14 @@ class Change(Part):
         json_schema_extra={"propertyNames": {"pattern": LABEL_KEY}},
     )
     priority: int = Field(default=0, ge=-100, le=100, description="higher starts first")
+
+    @field_validator("labels")
+    @classmethod
+    def _few_bytes(cls, labels: dict[str, str]) -> dict[str, str]:
+        # They are part of every list, and of an event for each change.
+        if sum(len(key.encode()) + len(value.encode()) for key, value in labels.items()) > LABELS_BYTES:
+            raise PydanticCustomError("labels", "may take at most {most} bytes together", {"most": LABELS_BYTES})
+        return labels
 
 
 class Envelope(Change):

@@ -70,6 +70,13 @@ class FileGone(JobError):
         super().__init__(f"The file {path!r} is no longer there.")
 
 
+class FileDamaged(JobError):
+    """A file whose content is not what its row says."""
+
+    def __init__(self, name: str):
+        super().__init__(f"{name} is not what was written.")
+
+
 class NotAllowed(JobError):
     def __init__(self, job_id: str, state: str, action: str, allowed: Collection[str]):
         self.job_id, self.state, self.action, self.allowed = job_id, state, action, tuple(allowed)

@@ -38,9 +38,11 @@ def run(
     out: Path | str,
     resume: Path | str | None = None,
     *,
+    resume_sha256: str | None = None,
     data_folder: Path | str = "data",
     label_folder: Path | str | None = None,
     teacher_file: Path | str | None = None,
+    teacher_sha256: str | None = None,
     extends: bool = False,
     device: str = "auto",
     label_cache_bytes: int | None = None,
@@ -50,12 +52,12 @@ def run(
     """Distil as `spec` says, into the folder `out`, saying what happens. To stop, stop iterating.
 
     `resume` is a `resume.pt` that an earlier run of the same spec saved, or, if this one `extends` it, one of fewer
-    epochs. Data sets are looked for in
-    `data_folder`; label tables are kept in `label_folder` (default: `labels` beside the data), those used least
-    lately are evicted beyond `label_cache_bytes`. `teacher_file` is the weights file of the teacher, if the spec says
-    that it comes from another job. Images that would take more than `resident_bytes` (default: half of what is free)
-    stay on disk. With `resources.gpus` above 1 the run goes on in as many processes. Once `save_now` is set, the run
-    saves after every step: set it, and stop iterating at the next `Saved`, to lose nothing.
+    epochs. Data sets are looked for in `data_folder`; label tables are kept in `label_folder` (default: `labels` beside
+    the data), those used least lately are evicted beyond `label_cache_bytes`. `teacher_file` is the weights file of the
+    teacher, if the spec says that it comes from another job. Files whose `…_sha256` is given must have it. Images that
+    would take more than `resident_bytes` (default: half of what is free) stay on disk. With `resources.gpus` above 1
+    the run goes on in as many processes. Once `save_now` is set, the run saves after every step: set it, and stop
+    iterating at the next `Saved`, to lose nothing.
     Raises a `KdError` for what a user can mend: missing data, a loss that diverged, a damaged resume state.
     """
     config, out, data_folder = spec.config, Path(out), Path(data_folder)
@@ -71,9 +73,11 @@ def run(
             processes=config.resources.gpus,
             out=str(out),
             resume=str(resume) if resume is not None else None,
+            resume_sha256=resume_sha256,
             data_folder=str(data_folder),
             label_folder=str(label_folder),
             teacher_file=str(teacher_file) if teacher_file is not None else None,
+            teacher_sha256=teacher_sha256,
             extends=extends,
             device=device,
             label_cache_bytes=label_cache_bytes,
@@ -87,7 +91,7 @@ def run(
     position = Position()
     request = request_of(spec)
     if resume is not None:
-        position = load_position(Path(resume), request, extends=extends)
+        position = load_position(Path(resume), request, sha256=resume_sha256, extends=extends)
     yield Started(
         mode=spec.mode,
         device=torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
@@ -107,6 +111,8 @@ def run(
         len(dataset.classes), dataset.shape, images=len(dataset.train), own_validation=dataset.own_validation
     ):
         raise SpecUnfit(field, why)
+    if teacher_file is not None and "teacher" not in position.finished:
+        weights.check_content(teacher_file, teacher_sha256)
     if not position.teacher_arch:
         position.teacher_arch = arch_of_teacher(config.teacher, teacher_file)
     at_hand = prepare(

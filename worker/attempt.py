@@ -18,6 +18,7 @@ from jobs.database.engine import UNREACHABLE
 from jobs.endings import Code, Ending
 from jobs.errors import FileGone, LeaseLost, NoTeacher
 from jobs.files import layout, store
+from jobs.files.store import Stored
 from jobs.queue import leases
 from jobs.teachers import lending
 from kd.machine import cgroups
@@ -46,7 +47,7 @@ def supervise(worker: Worker) -> bool:
     if lease is None:
         return False
     claim = lease.claim
-    log.info("job_claimed", job=claim.job_id, attempt=claim.attempt, resume=claim.resume)
+    log.info("job_claimed", job=claim.job_id, attempt=claim.attempt, resume=claim.resume and claim.resume.path)
     attempt = Attempt(lease)
     try:
         attempt.see_through()
@@ -95,7 +96,7 @@ class Attempt:
     def see_through(self) -> None:
         """Start the trainer and stay until its end is in the database. Raises `LeaseLost`."""
         try:
-            teacher_file = self._teacher_file()
+            teacher = self._teacher()
         except NoTeacher as error:
             log.warning("no_teacher", job=self.claim.job_id, error=str(error))
             settling.refuse(self.lease, endings.no_teacher(error))
@@ -111,7 +112,7 @@ class Attempt:
             settling.put_back(self.lease, endings.no_trainer(error))
             return
         try:
-            self.child.start(self._order(teacher_file))
+            self.child.start(self._order(teacher))
             self._listen(self.child)
             settling.settle(self.lease, self.recorder, self._end_of(self.child))
         finally:
@@ -123,36 +124,40 @@ class Attempt:
             self.child.kill()
         store.unlink_teacher(self.folder)
 
-    def _teacher_file(self) -> str | None:
-        """The weights of the teacher if another job has it; None if it is trained in this one. Raises `NoTeacher`."""
+    def _teacher(self) -> Stored | None:
+        """The weights of the teacher if another job has it, where they are held for us; None if it is trained in this
+        one. Raises `NoTeacher`."""
         wanted = lending.teacher_of(self.claim.spec)
         if wanted is None:
             return None
-        for path in self._teacher_paths():
+        for weights in self._teacher_weights():
             with contextlib.suppress(FileGone):
-                return str(store.link_teacher(self.worker.settings.data_dir, path, self.folder))
+                held = store.link_teacher(self.worker.settings.data_dir, weights.path, self.folder)
+                return Stored(str(held), weights.sha256)
         raise NoTeacher(wanted.job, f"no longer has the weights of its {wanted.role}, which was to teach here")
 
-    def _teacher_paths(self) -> Iterator[str]:
+    def _teacher_weights(self) -> Iterator[Stored]:
         """Where its weights were when we claimed the job, and where they are now: its job may have gone on elsewhere,
         and written them anew."""
         if self.claim.teacher is not None:
             yield self.claim.teacher
         with self.worker.db.read() as session:
-            path = lending.find_weights(session, self.claim.job_id, self.claim.spec)
-        if path is not None:
-            yield path
+            weights = lending.find_weights(session, self.claim.job_id, self.claim.spec)
+        if weights is not None:
+            yield weights
 
-    def _order(self, teacher_file: str | None) -> Order:
-        data = self.worker.settings.data_dir
+    def _order(self, teacher: Stored | None) -> Order:
+        data, resume = self.worker.settings.data_dir, self.claim.resume
         return Order(
             spec=self.claim.spec,
             out=str(self.folder),
-            resume=str(data / self.claim.resume) if self.claim.resume else None,
+            resume=str(data / resume.path) if resume else None,
+            resume_sha256=resume.sha256 if resume else None,
             data_folder=str(data / layout.DATASETS),
             label_folder=str(data / layout.LABELS),
             log=str(log_path(self.folder)),
-            teacher_file=teacher_file,
+            teacher_file=teacher.path if teacher else None,
+            teacher_sha256=teacher.sha256 if teacher else None,
             label_cache_bytes=self.worker.settings.label_cache_bytes,
         )
 

@@ -38,7 +38,9 @@ class Order:
     data_folder: str
     label_folder: str
     log: str
+    resume_sha256: str | None = None
     teacher_file: str | None = None
+    teacher_sha256: str | None = None
     label_cache_bytes: int | None = None
 
 

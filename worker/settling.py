@@ -108,7 +108,7 @@ def _move(session: Session, lease: Lease, end: End) -> tuple[State, list[str]]:
     if failure is not None and failure.code is Code.BAD_CHECKPOINT and claim.resume is not None:
         # Damaged on disk: the one before it serves, or the start does.
         before = recording.discard_resume(session, claim)
-        return _requeue(session, lease, before, failure), [claim.resume]
+        return _requeue(session, lease, before, failure), [claim.resume.path]
     if failure is not None and failure.code is Code.UNFIT_CHECKPOINT:
         # Nothing is known to be wrong with the file: another worker may do.
         return _requeue(session, lease, claim, failure), []

@@ -44,7 +44,9 @@ def main() -> int:
             resume=order["resume"],
             data_folder=order["data_folder"],
             label_folder=order["label_folder"],
+            resume_sha256=order["resume_sha256"],
             teacher_file=order["teacher_file"],
+            teacher_sha256=order["teacher_sha256"],
             label_cache_bytes=order["label_cache_bytes"],
             save_now=lifeline.save_now,
         ):

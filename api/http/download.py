@@ -1,22 +1,30 @@
 """A file over HTTP: whole, in part, or not at all if the client has it already (RFC 9110, RFC 9530)."""
 
 import base64
+import hashlib
 import mimetypes
 import os
 import re
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
+import structlog
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.http import conditional
 from api.http.problems import RangeNotSatisfiable
-from jobs.errors import FileGone
+from jobs.errors import FileDamaged, FileGone
 
 CHUNK_BYTES = 2**18
+# A file up to this size is read before the answer begins, so that one which is damaged is an error in words. Of a
+# larger one the last part is held back if it proves to be: the client sees a cut connection, and no whole file.
+CHECKED_BEFORE_BYTES = 2**26
 ONE_RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
+
+
+log = structlog.get_logger()
 
 
 def serve(request: Request, path: Path, *, name: str, size: int, sha256: str) -> Response:
@@ -42,10 +50,15 @@ def serve(request: Request, path: Path, *, name: str, size: int, sha256: str) ->
     if wanted:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     headers["Content-Length"] = str(stop - start)
-    return StreamingResponse(_chunks(_open(path, size), start, stop), 206 if wanted else 200, headers)
+    file = _open(path, size)
+    is_checked = size <= CHECKED_BEFORE_BYTES
+    if is_checked:
+        _check(file, sha256)
+    chunks = _chunks(file, start, stop, sha256=None if is_checked or wanted else sha256)
+    return StreamingResponse(chunks, 206 if wanted else 200, headers)
 
 
-def _open(path: Path, size: int) -> BinaryIO:
+def _open(path: Path, size: int) -> BufferedReader:
     """Opened before the answer begins: it may be superseded, and deleted, while we still send it."""
     try:
         file = path.open("rb")
@@ -77,7 +90,16 @@ def _range(request: Request, etag: str, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-def _chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+def _check(file: BufferedReader, sha256: str) -> None:
+    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        log.error("file_damaged", path=file.name)
+        file.close()
+        raise FileDamaged(Path(file.name).name)
+
+
+def _chunks(file: BufferedReader, start: int, stop: int, *, sha256: str | None) -> Iterator[bytes]:
+    """The bytes from `start` to `stop`, which are the whole file where its digest is given, to be checked."""
+    digest = hashlib.sha256()
     with file:
         file.seek(start)
         while start < stop:
@@ -85,4 +107,9 @@ def _chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
             if not chunk:
                 raise OSError(f"{file.name} became shorter while it was sent")  # the client sees a cut connection
             start += len(chunk)
+            if sha256 is not None:
+                digest.update(chunk)
+                if start == stop and digest.hexdigest() != sha256:
+                    log.error("file_damaged", path=file.name)
+                    raise OSError(f"{file.name} is not what was written")
             yield chunk

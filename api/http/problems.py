@@ -125,6 +125,11 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     cache.TableBusy: (409, "label_table_busy"),
     cache.TableUnfinished: (409, "label_table_unfinished"),
     jobs_errors.FileGone: (410, "file_gone", "The file is no longer there; a newer checkpoint may have replaced it."),
+    jobs_errors.FileDamaged: (
+        410,
+        "file_damaged",
+        "The file is not what was written: its disk may be failing. Another checkpoint may be whole.",
+    ),
     PreconditionFailed: (412, "precondition_failed"),
     BodyTooLarge: (413, "body_too_large"),
     WrongContentType: (415, "wrong_content_type"),

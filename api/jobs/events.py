@@ -16,7 +16,7 @@ from api.jobs import views
 from api.live import stream
 from jobs.job import get_job as read_job
 from jobs.log import curves
-from jobs.log.events import events_after
+from jobs.log.events import page_after
 from jobs.states import FINAL
 from kd.spec.faults import Fault
 
@@ -76,9 +76,9 @@ def list_events(
 def _events(db: Database, job_id: str, after: int, limit: int) -> stream.Part[views.Event]:
     with db.read() as session:
         job = read_job(session, job_id)
-        found = events_after(session, job_id, after, limit + 1)
-    events = [views.event(row) for row in found[:limit]]
-    return stream.Part(events, len(found) <= limit, job.state in FINAL, job.events_seq)
+        found = page_after(session, job_id, after, limit)
+    events = [views.event(row) for row in found.items]
+    return stream.Part(events, found.next_cursor is None, job.state in FINAL, job.events_seq)
 
 
 @router.get("/metrics")

@@ -80,20 +80,26 @@ class EventStream(EventSourceResponse):
     async def _chunks(self, seq: int) -> AsyncIterator[bytes]:
         while not self._lookout.leaving:
             try:
-                part = await run_in_threadpool(self._read, seq, PAGE)
+                part, blocks = await run_in_threadpool(self._next, seq)
             except JobNotFound:  # deleted meanwhile; a client that connects again is told
                 return
             except UNREACHABLE as error:  # a client that connects again goes on from here
                 log.warning("event_stream_broken", job_id=self._job_id, error=str(error))
                 return
+            for block in blocks:  # one by one: a client that does not read holds up no more than that
+                yield block
             if part.events:
                 seq = part.events[-1].seq
-                yield b"".join(_format(event) for event in part.events)
             if part.is_last:
                 return
             if part.is_whole:
                 async for beat in self._heartbeats_until_after(seq):
                     yield beat
+
+    def _next(self, seq: int) -> tuple[Part[Event], list[bytes]]:
+        """In a thread: what follows, as it goes out."""
+        part = self._read(seq, PAGE)
+        return part, [_format(event) for event in part.events]
 
     async def _heartbeats_until_after(self, seq: int) -> AsyncIterator[bytes]:
         """Heartbeats, until there is an event after this one."""

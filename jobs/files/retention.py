@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, lazyload
 from jobs import ids
 from jobs.errors import CheckpointNotFound, JobNotFound, NotStorable
 from jobs.files.layout import is_name
+from jobs.files.store import Stored
 from jobs.files.store import check as check_path
 from jobs.tables import Checkpoint, File, FileKind, Job
 
@@ -69,9 +70,11 @@ def resumes(session: Session, job_id: str) -> list[tuple[File, Checkpoint]]:
     return [(file, checkpoint) for file, checkpoint in _files(session, job_id) if file.kind is FileKind.RESUME]
 
 
-def newest_resume(session: Session, job_id: str) -> tuple[str | None, int]:
-    """The path to go on from and its step; (None, -1) is the start."""
-    return next(((file.path, checkpoint.step) for file, checkpoint in resumes(session, job_id)), (None, -1))
+def newest_resume(session: Session, job_id: str) -> tuple[Stored | None, int]:
+    """The file to go on from and its step; (None, -1) is the start."""
+    for file, checkpoint in resumes(session, job_id):
+        return Stored(file.path, file.sha256), checkpoint.step
+    return None, -1
 
 
 def forget_superseded(session: Session, job_id: str) -> list[str]:

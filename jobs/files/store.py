@@ -19,6 +19,14 @@ from jobs.files import layout
 from kd.outputs import CHECKPOINTS
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A file as its row knows it: where it is, relative to the data folder, and the digest of what was written."""
+
+    path: str
+    sha256: str
+
+
 def check(path: str) -> PurePosixPath:
     """A path relative to the data folder, in the one form that rows hold: plain names joined by slashes."""
     relative = PurePosixPath(path)

@@ -7,12 +7,14 @@ returned to `append`.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import insert, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.orm import Session
 
+from jobs import pages
 from jobs.database import storable
 from jobs.job import get_job
 from jobs.log import outbox
+from jobs.pages import Page
 from jobs.states import State
 from jobs.tables import Event, Job
 from kd.events import FOR_USERS
@@ -66,5 +68,14 @@ def append_each(session: Session, changes: Sequence[tuple[Any, Sequence[NewEvent
 def events_after(session: Session, job_id: str, seq: int = 0, limit: int = 100) -> list[Event]:
     """The events that follow number `seq`, in order."""
     get_job(session, job_id)
-    found = select(Event).where(Event.job_id == job_id, Event.seq > seq).order_by(Event.seq).limit(limit)
-    return list(session.execute(found).scalars())
+    return list(session.execute(_after(job_id, seq).limit(limit)).scalars())
+
+
+def page_after(session: Session, job_id: str, seq: int, limit: int) -> Page[Event]:
+    """The same as a page, of which the cursor is the number of its last event."""
+    found = _after(job_id, seq).limit(limit + 1)
+    return pages.read(session, found, limit, lambda event: str(event.seq), lambda event: pages.json_bytes(event.data))
+
+
+def _after(job_id: str, seq: int) -> Select[Event]:
+    return select(Event).where(Event.job_id == job_id, Event.seq > seq).order_by(Event.seq)

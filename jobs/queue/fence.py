@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.orm import Session
 
 from jobs.errors import AlreadyWritten, LeaseLost
+from jobs.files.store import Stored
 from jobs.log import events
 from jobs.states import State
 from jobs.tables import Job
@@ -25,8 +26,8 @@ class Claim:
     attempt: int
     worker: str
     spec: dict[str, Any] = field(repr=False)
-    resume: str | None
-    """The newest resume file, relative to the data folder."""
+    resume: Stored | None
+    """The newest resume file."""
     checkpoint_step: int
     max_run_seconds: float | None = None
     run_seconds: float = 0.0
@@ -34,8 +35,8 @@ class Claim:
     max_stall_seconds: float | None = None
     memory_bytes: int = 0
     """What its trainer may use of the machine's memory; 0: what the worker allows."""
-    teacher: str | None = None
-    """The weights of another job's teacher, relative to the data folder: if the spec wants it and it is still there."""
+    teacher: Stored | None = None
+    """The weights of another job's teacher: if the spec wants it and it is still there."""
 
 
 def conditions(claim: Claim) -> tuple[ColumnElement[bool], ...]:

@@ -14,7 +14,7 @@ from jobs import ids
 from jobs.database import clock
 from jobs.envelope import Change
 from jobs.errors import JobNotFound, NotAllowed
-from jobs.job import get_job
+from jobs.job import get_job, lock_job
 from jobs.log import events
 from jobs.log.events import NewEvent
 from jobs.states import ACTIONS, FINAL, State
@@ -79,19 +79,23 @@ def resume(session: Session, job_id: str, now: datetime | None = None) -> tuple[
 
 
 def change(session: Session, job_id: str, wanted: Change, now: datetime | None = None) -> Job:
-    """Another name, other labels, another priority (which matters while the job waits)."""
-    changes = wanted.model_dump(exclude_unset=True)
+    """Another name, other labels, another priority (which matters while the job waits). What is so already is no
+    change, and nothing is said of it."""
+    lock_job(session, job_id)
+    job, asked = get_job(session, job_id), wanted.model_dump(exclude_unset=True)
+    changes = {name: value for name, value in asked.items() if getattr(job, name) != value}
+    if not changes:
+        return job
     changed = session.execute(
         update(Job)
         .where(*_one(job_id))
         .values(**changes, updated_at=clock.now_or(now), events_seq=Job.events_seq + 1)
         .returning(*events.COLUMNS)
         .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if changed is None:
-        raise JobNotFound(job_id)
+    ).one()
     events.append(session, changed, [NewEvent("changed", changes)])
-    return get_job(session, job_id)
+    session.refresh(job)
+    return job
 
 
 def _cancel(session: Session, matching: Sequence[ColumnElement[bool]], now: datetime | None) -> Sequence[Any]:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, JobNotFound, NoTeacher
 from jobs.files import find
+from jobs.files.store import Stored
 from jobs.job import get_job, keep_job
 from jobs.states import FINAL, State
 from jobs.tables import File, Job
@@ -37,16 +38,20 @@ def teacher_of(spec: Mapping[str, Any]) -> TeacherOfJob | None:
     return TeacherOfJob.model_validate(given) if "job" in given else None
 
 
-def find_weights(session: Session, job_id: str, spec: Mapping[str, Any]) -> str | None:
-    """The weights that a job's spec takes over, relative to the data folder; None if none, or if they are gone."""
+def find_weights(session: Session, job_id: str, spec: Mapping[str, Any]) -> Stored | None:
+    """The weights that a job's spec takes over; None if none, or if they are gone."""
     teacher = teacher_of(spec)
     if teacher is None:
         return None
     with contextlib.suppress(ArtifactNotFound):  # an earlier attempt of the job has made them its own
-        return find.artifact(session, job_id, TEACHER).path
+        return _stored(find.artifact(session, job_id, TEACHER))
     with contextlib.suppress(NoTeacher):
-        return _find_file(session, _lender(session, teacher), teacher).path
+        return _stored(_find_file(session, _lender(session, teacher), teacher))
     return None
+
+
+def _stored(file: File) -> Stored:
+    return Stored(file.path, file.sha256)
 
 
 def _lender(session: Session, teacher: TeacherOfJob) -> Job:

@@ -11,7 +11,7 @@ import safetensors.torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from kd.disk import write
+from kd.disk import sha256_of, write
 from kd.errors import BadWeights, first_line
 from kd.events import SavedFile
 from kd.models.build import build
@@ -47,6 +47,16 @@ def load_model(path: Path) -> tuple[nn.Module, Facts]:
         model = build(facts.arch, len(facts.classes), facts.shape)
         load_state(model, state)
     return model.eval(), facts
+
+
+def check_content(path: Path, sha256: str | None) -> None:
+    """Raise `BadWeights` if the file is another than the one that was written; None: nobody knows."""
+    try:
+        is_other = sha256 is not None and sha256_of(path) != sha256
+    except OSError as error:
+        raise BadWeights(path, first_line(error)) from error
+    if is_other:
+        raise BadWeights(path, "its content has changed since it was written (its sha256 is another)")
 
 
 def read_facts(path: Path) -> Facts:

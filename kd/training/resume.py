@@ -1,5 +1,8 @@
 """Resume states: what a run goes on from."""
 
+import hashlib
+import zipfile
+from io import BufferedReader
 from pathlib import Path
 
 import torch
@@ -20,13 +23,14 @@ def save_position(position: Position, request: Request, out: Path) -> SavedFile:
     return write(out, folder_of(position.step) / outputs.RESUME, lambda file: torch.save(content, file))
 
 
-def load_position(path: Path, request: Request, *, extends: bool = False) -> Position:
+def load_position(path: Path, request: Request, *, sha256: str | None = None, extends: bool = False) -> Position:
     """Read a resume state of a run that was asked for the same; with `extends` perhaps for fewer epochs.
 
-    Raises `DamagedResume` when the file is no resume state (any more), and `BadResume` when it may well be one, but
-    cannot be read from here and now, or belongs to another version or spec.
+    `sha256` is that of what was saved; where nobody knows it, the checksums within the file must do. Raises
+    `DamagedResume` when the file is no resume state (any more), and `BadResume` when it may well be one, but cannot be
+    read from here and now, or belongs to another version or spec.
     """
-    _ask_the_disk_for(path)
+    _check_content(path, sha256)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         saved_as = content["format"]
@@ -54,13 +58,23 @@ def folder_of(step: int) -> Path:
     return Path(outputs.CHECKPOINTS) / f"step-{step:09d}"
 
 
-def _ask_the_disk_for(path: Path) -> None:
-    """Read the file once: torch.load says of a damaged one, too, that its disk failed (it seeks before its start)."""
+def _check_content(path: Path, sha256: str | None) -> None:
+    """Read the file once before torch does, which takes a flipped bit for a weight, and says of a damaged file, too,
+    that its disk failed (it seeks before its start)."""
     try:
-        with path.open("rb", buffering=0) as file:
-            while file.read(2**20):
-                pass
+        with path.open("rb") as file:
+            is_whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256 if sha256 else _has_its_checksums(file)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and path.parent.exists():
             raise DamagedResume(path, "it is gone") from error
         raise BadResume(path, f"the disk does not give it ({error.strerror})") from error
+    if not is_whole:
+        raise DamagedResume(path, "its content is not what was saved")
+
+
+def _has_its_checksums(file: BufferedReader) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError):
+        return False

@@ -146,7 +146,8 @@ class World:
         with contextlib.suppress(*UNREACHABLE), self.db.read() as session:
             held = select(Job.id).where(Job.lease_owner.contains(f":{worker.pid}:", autoescape=True))
             if job_id := session.execute(held).scalars().first():
-                return retention.newest_resume(session, job_id)[0]
+                newest, _ = retention.newest_resume(session, job_id)
+                return newest and newest.path
         return None
 
     def postgres(self) -> list[psutil.Process]:

@@ -260,7 +260,7 @@ class Deployment:
         with self.database() as session:
             newest, _ = retention.newest_resume(session, job_id)
         assert newest is not None, f"{job_id} has no checkpoint"
-        return self.data / newest
+        return self.data / newest.path
 
     def checkpoints_on_disk(self, job_id: str) -> set[Path]:
         return set((self.data / "jobs" / job_id).rglob("resume.pt"))

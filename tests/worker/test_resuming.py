@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from sqlalchemy import select
 
 from jobs.log.events import events_after
@@ -34,9 +35,20 @@ def test_a_trainer_killed_in_mid_training_resumes_from_its_checkpoint_and_succee
         assert job.result["metrics"][name] == whole.result["metrics"][name], "bit-identical to the undisturbed run"
 
 
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit])
 @SLOW_ON_POSTGRESQL
-def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(
-    worker, submit, wait_for, lasting, settings, db, stage
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(
+    worker, submit, wait_for, lasting, settings, db, stage, damage
 ):
     job_id = submit(lasting())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
@@ -48,7 +60,7 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(
         resumes = select(File.path).where(File.job_id == job_id, File.kind == FileKind.RESUME)
         newest = settings.data_dir / max(session.scalars(resumes))
 
-    os.truncate(newest, newest.stat().st_size // 2)
+    damage(newest)
     stage.open_gate(READY)
     job = wait_for(job_id)
 

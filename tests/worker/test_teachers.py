@@ -1,5 +1,6 @@
 """A second job under the first one's teacher, through the whole worker."""
 
+import hashlib
 import threading
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from sqlalchemy import delete, update
 
 from jobs import tables as module
 from jobs.files import find, layout, retention, store
+from jobs.files.store import Stored
 from jobs.job import get_job
 from jobs.log import curves, events
 from jobs.queue import fence, leases, recording
@@ -20,6 +22,8 @@ from tests.support.offers import ENOUGH
 from worker.attempt import supervise
 from worker.reserve import Trainers
 from worker.worker import Worker
+
+WEIGHTS = b"weights"
 
 
 def notes(db, job_id: str) -> set[str]:
@@ -36,10 +40,12 @@ def finished_teacher(tiny, submit, db, TTL, settings):
         claim = claim_job(session, job.id, worker="w1", ttl=TTL)
     path = layout.attempt_folder(settings.data_dir, job.id, 1) / "teacher.safetensors"
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"weights")
+    path.write_bytes(WEIGHTS)
     with db.begin() as session:
         name = path.relative_to(settings.data_dir).as_posix()
-        file = retention.NewFile(module.FileKind.ARTIFACT, path.name, name, size=7, sha256="ab" * 32)
+        file = retention.NewFile(
+            module.FileKind.ARTIFACT, path.name, name, size=len(WEIGHTS), sha256=hashlib.sha256(WEIGHTS).hexdigest()
+        )
         recording.publish_file(session, claim, file)
         leases.release(session, claim, State.SUCCEEDED, result={})
     return job.id, path
@@ -119,6 +125,21 @@ def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
 
 
 @ON_ONE_DATABASE
+def test_a_teacher_of_which_one_bit_has_flipped_fails_the_job_in_words(worker, submit, wait_for, tiny, db, settings):
+    first = wait_for(submit(tiny(epochs=1, control=False)))
+    with db.read() as session:
+        path = settings.data_dir / find.artifact(session, first.id, "teacher.safetensors").path
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1 << 6  # of a weight
+    path.write_bytes(content)
+
+    job = wait_for(submit(tiny(teacher={"job": first.id})))
+
+    assert (job.state, job.error["code"]) == (State.FAILED, "bad_teacher")
+    assert "its content has changed since it was written" in job.error["message"]
+
+
+@ON_ONE_DATABASE
 def test_a_teacher_that_cannot_be_read_fails_the_job_in_words(worker, submit, wait_for, tiny, finished_teacher):
     teacher, _ = finished_teacher
 
@@ -150,6 +171,6 @@ def test_a_claim_brings_the_teacher_and_after_the_first_attempt_the_jobs_own_cop
         session.execute(delete(Job).where(Job.id == teacher))
     again = claim(job_id)
 
-    assert first.teacher == f"jobs/{teacher}/attempt-1/teacher.safetensors"
-    assert again.teacher == own.path
+    assert first.teacher.path == f"jobs/{teacher}/attempt-1/teacher.safetensors"
+    assert again.teacher == Stored(own.path, own.sha256)
     assert claim(plain).teacher is None

@@ -4,10 +4,13 @@ import base64
 import hashlib
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+
+from api.http import download
 
 Submit = Callable[..., dict[str, Any]]
 
@@ -55,6 +58,40 @@ def test_what_is_no_checkpoint_is_not_found(client: TestClient, submit: Submit, 
     for name in ("best", "last", "worst", elsewhere, "ckpt_01J00000000000000000000000", "%00", "x" * 3_000):
         problem_in(client.get(f"{job['urls']['checkpoints']}/{name}"), 404, "checkpoint_not_found")
         problem_in(client.get(f"{job['urls']['checkpoints']}/{name}/download"), 404, "checkpoint_not_found")
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-9"}])
+def test_a_file_that_is_not_what_was_written_is_not_handed_out(
+    lone_client: TestClient, lone_worker: Any, problem_in: Any, headers: dict[str, str]
+) -> None:
+    job = lone_client.post("/jobs", json={"mode": "train", "config": {}}).json()
+    lone_worker.publish(lone_worker.claim(job), CONTENT, step=1)
+    (path,) = (lone_worker.app.state.settings.data_dir / "jobs" / job["id"]).rglob("*.safetensors")
+    flip_a_bit(path)
+
+    answer = lone_client.get(f"{job['urls']['checkpoints']}/best/download", headers=headers)
+
+    problem_in(answer, 410, "file_damaged")
+
+
+def test_a_large_file_that_is_not_what_was_written_does_not_come_to_its_end(
+    lone_client: TestClient, lone_worker: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "CHECKED_BEFORE_BYTES", 1_000)
+    assert lone_client.get(url).content == CONTENT
+    job = lone_client.post("/jobs", json={"mode": "train", "config": {}}).json()
+    lone_worker.publish(lone_worker.claim(job), CONTENT, step=1)
+    (path,) = (lone_worker.app.state.settings.data_dir / "jobs" / job["id"]).rglob("*.safetensors")
+    flip_a_bit(path)
+
+    with pytest.raises(OSError, match="is not what was written"):  # to a client: a cut connection
+        lone_client.get(f"{job['urls']['checkpoints']}/best/download")
 
 
 def test_a_download_carries_its_digest_and_its_name(lone_client: TestClient, url: str) -> None:

@@ -129,3 +129,26 @@ def test_a_weak_etag_is_not_enough_for_a_change(client: TestClient, submit: Any,
     seen = client.get(job["urls"]["self"]).headers["etag"]
 
     problem_in(client.post(job["urls"]["pause"], headers={"If-Match": f"W/{seen}"}), 412, "precondition_failed")
+
+
+def test_a_change_to_what_is_so_already_is_none_and_says_nothing(client: TestClient, submit: Any) -> None:
+    job = submit(name="x", labels={"a": "1"}, priority=3)
+
+    for same in ({}, {"name": "x"}, {"labels": {"a": "1"}}, {"priority": 3, "name": "x"}):
+        answer = client.patch(job["urls"]["self"], json=same)
+        assert answer.status_code == 200
+        assert answer.json()["updated_at"] == job["updated_at"]
+    client.patch(job["urls"]["self"], json={"name": "y", "priority": 3})
+
+    said = client.get(job["urls"]["events"]).json()["data"]
+    assert [event["data"] for event in said if event["type"] == "changed"] == [{"name": "y"}]
+
+
+def test_labels_are_bounded_in_bytes(client: TestClient, submit: Any, problem_in: Any) -> None:
+    job, large = submit(), {f"k{number}": "é" * 150 for number in range(28)}
+
+    problem = problem_in(client.patch(job["urls"]["self"], json={"labels": large}), 422, "invalid")
+
+    assert problem["errors"][0]["pointer"] == "/labels"
+    assert "8192 bytes" in problem["errors"][0]["message"]
+    problem_in(client.post("/jobs", json={"mode": "train", "config": {}, "labels": large}), 422, "invalid")

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from jobs.states import State
+from jobs.tables import Job
 
 Submit = Callable[..., dict[str, Any]]
 
@@ -277,3 +280,20 @@ def test_curves_come_as_columns_and_what_diverged_reads_as_a_string(
     assert (loss["step"], loss["value"]) == ([1, 2, 3, 4], [1.5, "NaN", "Infinity", "-Infinity"])
     assert everything["series"]["student/a,b"]["value"] == [0.25]
     assert set(client.get(url, params={"names": "student.loss,other"}).json()["series"]) == {"student.loss"}
+
+
+def test_a_page_of_large_jobs_is_cut_by_its_bytes_and_goes_on(client: TestClient, app: FastAPI, submit: Submit) -> None:
+    large = [submit()["id"] for _ in range(8)]
+    spec = {"mode": "train", "config": {"objective": {"class_weights": [1 / 3] * 4_000}}}
+    with app.state.database.begin() as session:
+        session.execute(update(Job).values(spec=spec, resolved_spec=spec))
+
+    seen, after, pages = [], None, 0
+    while pages == 0 or after:
+        answer = client.get("/jobs", params={"after": after} if after else {})
+        assert len(answer.content) < 600_000
+        seen += ids(answer)
+        after, pages = answer.json()["next_cursor"], pages + 1
+
+    assert seen == large[::-1]
+    assert pages > 1

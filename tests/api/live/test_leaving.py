@@ -46,7 +46,7 @@ def test_who_goes_away_makes_room_for_others(listening: Any) -> None:
     asks = [("self", "Prefer: wait=60"), ("events", "Accept: text/event-stream")]
     clients = [socket.create_connection(address) for _ in asks]
     for one, (url, header) in zip(clients, asks, strict=True):
-        one.sendall(f"GET {job['urls'][url]} HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        one.sendall(f"GET {job['urls'][url]} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n".encode())
     wait_until(lambda: (lookout.long_polls.taken, lookout.streams.taken) == (1, 1))
 
     for one in clients:

@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.live import stream
+from jobs import pages
 from jobs.queue import leases, recording, requests
 from jobs.states import State
 
@@ -108,3 +109,26 @@ def test_caches_are_told_that_pages_and_streams_are_two_answers(client: TestClie
 
 def test_there_is_no_stream_of_a_job_that_is_not_there(client: TestClient, problem_in: Any) -> None:
     problem_in(client.get("/jobs/job_01J00000000000000000000000/events", headers=STREAM), 404, "job_not_found")
+
+
+def test_pages_and_streams_of_large_events_are_cut_by_their_bytes_and_miss_none(
+    client: TestClient, submit: Any, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MOST_BYTES", 10_000)
+    job = submit()
+    claim = worker.claim(job)
+    for number in range(20):
+        worker.record(claim, events=[{"type": "noted", "data": {"number": number, "message": "x" * 3_000}}])
+    worker.release(claim, State.FAILED)
+
+    seen: list[dict[str, Any]] = []
+    after, asked = "0", 0
+    while after is not None:
+        page = client.get(job["urls"]["events"], params={"after": after, "limit": 1_000}).json()
+        assert len(json.dumps(page)) < 15_000
+        seen, after, asked = seen + page["data"], page["next_cursor"], asked + 1
+    heard = [json.loads(event["data"]) for event in said(client.get(job["urls"]["events"], headers=STREAM).text)]
+
+    assert asked > 5
+    assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
+    assert heard == seen

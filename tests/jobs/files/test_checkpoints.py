@@ -119,7 +119,7 @@ def test_a_claim_goes_on_from_the_newest_resume_file(add, claim, publish, rescue
     second = claim(now=NOON + 2 * TTL)
 
     assert second.checkpoint_step == 20
-    assert second.resume == f"jobs/{job_id}/attempt-1/resume-20.pt"
+    assert second.resume.path == f"jobs/{job_id}/attempt-1/resume-20.pt"
 
 
 def test_files_of_an_earlier_attempt_are_superseded_like_any_other(add, claim, publish, rescue, shown, NOON, TTL):
@@ -155,7 +155,7 @@ def test_a_damaged_resume_file_is_discarded_for_the_one_before(db, add, claim, p
         nothing = recording.discard_resume(session, third)
         points = curves.metric_series(session, job_id)
 
-    assert (third.resume, third.checkpoint_step) == (f"jobs/{job_id}/attempt-1/resume-10.pt", 10)
+    assert (third.resume.path, third.checkpoint_step) == (f"jobs/{job_id}/attempt-1/resume-10.pt", 10)
     assert (nothing.resume, nothing.checkpoint_step) == (None, -1)
     assert points == {}, "it all happens again"
     assert job(job_id).checkpoint_step == -1

@@ -153,7 +153,7 @@ class Life(RuleBasedStateMachine):
         known.state, known.owner, known.lease_ends = State.RUNNING, claim, self.now + TTL
         known.attempt, known.stalls = known.attempt + 1, known.stalls + 1
         assert (claim.attempt, claim.checkpoint_step) == (known.attempt, known.step)
-        assert claim.resume == known.newest[1]
+        assert (claim.resume and claim.resume.path) == known.newest[1]
         return claim
 
     @rule(claim=claims)
@@ -193,9 +193,9 @@ class Life(RuleBasedStateMachine):
         ):
             return multiple()
         known = self.known[claim.job_id]
-        known.resumes = [(step, path) for step, path in known.resumes if path != claim.resume]
+        known.resumes = [(step, path) for step, path in known.resumes if path != claim.resume.path]
         known.safe = -1.0
-        assert (anew[0].checkpoint_step, anew[0].resume) == known.newest
+        assert (anew[0].checkpoint_step, anew[0].resume and anew[0].resume.path) == known.newest
         return anew[0]
 
     @rule(claim=claims, state=ENDINGS)
