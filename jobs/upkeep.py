@@ -1,5 +1,5 @@
 """What every server and worker does on the side, in case nobody else does: rescue jobs of dead workers, ring for what
-waits, end what has waited too long, delete files that nobody needs.
+waits, end what has waited too long, delete files that nobody needs, and look whether the others are whole.
 
 All of it is idempotent, so any number of processes may do it at once.
 """
@@ -10,7 +10,7 @@ import structlog
 
 from jobs.database.engine import Sessions
 from jobs.doorbell.notifier import Notifier
-from jobs.files import garbage, layout
+from jobs.files import garbage, layout, scrub
 from jobs.log import purge
 from jobs.queue import place, rescue
 from jobs.settings import Settings
@@ -96,3 +96,4 @@ class Upkeep:
             with self._database.begin() as session:
                 if deliveries.forget_old(session) < deliveries.FORGOTTEN_TOGETHER:
                     break
+        scrub.scrub(self._database, self._settings.data_dir, stop=self._stop)

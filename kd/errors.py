@@ -103,6 +103,13 @@ class BadLabels(Diverged):
         )
 
 
+class LabelsHeld(KdError):
+    """Another run holds the labels that this one waits for, and does not write them."""
+
+    def __init__(self, table: str, seconds: float):
+        super().__init__(f"Another run holds the label table {table}, and has written nothing for {seconds:g} seconds.")
+
+
 class TeacherMissing(KdError):
     """The spec names another job's teacher, but nobody brought it."""
 

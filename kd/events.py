@@ -147,9 +147,11 @@ class LabelsKept(Message):
 
 
 class Waiting(Message):
-    """Alive, with nothing to do: another run writes the labels that this one needs. Said again and again."""
+    """Alive, with nothing to do: another run writes the labels that this one needs, and so many of them are safe. Said
+    again and again; only a larger number is progress."""
 
     event: Literal["waiting"] = "waiting"
+    count: int = 0
 
 
 class Finished(Message):

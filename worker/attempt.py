@@ -21,6 +21,7 @@ from jobs.files import layout, store
 from jobs.files.store import Stored
 from jobs.queue import leases
 from jobs.teachers import lending
+from kd.events import Event, Waiting
 from kd.machine import cgroups
 from worker import settling
 from worker.child import Child, Order, last_words, log_path
@@ -88,6 +89,7 @@ class Attempt:
         self.limits = Limits.of(self.worker, self.claim)
         self.limit: Ending | None = None  # the one that was exceeded
         self.stop_asked_at: float | None = None
+        self.waited_at: int | None = None  # how many labels there were when it said last that it waits for them
         self.oom_kills = cgroups.oom_kills()
         self.folder = layout.attempt_folder(self.worker.settings.data_dir, self.claim.job_id, self.claim.attempt)
         self.recorder = Recorder(self.worker.db, self.claim, self.worker.settings.data_dir, self.folder)
@@ -156,6 +158,7 @@ class Attempt:
             data_folder=str(data / layout.DATASETS),
             label_folder=str(data / layout.LABELS),
             log=str(log_path(self.folder)),
+            silence_seconds=self.worker.settings.lease_seconds,
             teacher_file=teacher.path if teacher else None,
             teacher_sha256=teacher.sha256 if teacher else None,
             label_cache_bytes=self.worker.settings.label_cache_bytes,
@@ -169,6 +172,7 @@ class Attempt:
         while True:
             now = time.monotonic()
             if now >= next_beat:
+                child.beat()
                 self.lease.try_to(self.lease.renew)
                 next_beat = now + self.worker.settings.heartbeat_seconds
             if now >= next_flush or (self.recorder.is_urgent and not failing):
@@ -193,10 +197,16 @@ class Attempt:
                 continue
             if event is None:
                 return
-            heard_at = time.monotonic()
+            if not self._waits_in_vain(event):
+                heard_at = time.monotonic()
             self.recorder.hear(event)
             if self.recorder.finished is not None:
                 return  # there is nothing more to hear, and to unload torch takes a second
+
+    def _waits_in_vain(self, event: Event) -> bool:
+        """Whether it only says, once more, that it waits for another run, which has done nothing meanwhile."""
+        waited_at, self.waited_at = self.waited_at, event.count if isinstance(event, Waiting) else None
+        return waited_at is not None and waited_at == self.waited_at
 
     def _must_end_now(self, child: Child, now: float) -> bool:
         """Whether to kill the trainer. One that is only in the way is asked to stop first, and may save."""

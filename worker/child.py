@@ -42,6 +42,8 @@ class Order:
     teacher_file: str | None = None
     teacher_sha256: str | None = None
     label_cache_bytes: int | None = None
+    silence_seconds: float | None = None
+    """Without a beat of ours for so long it ends."""
 
 
 class Child:
@@ -81,6 +83,10 @@ class Child:
     def start(self, order: Order) -> None:
         """Hand over the order."""
         child.tell(self._process, json.dumps(asdict(order)).encode())
+
+    def beat(self) -> None:
+        """Say that we are awake."""
+        child.beat(self._process)
 
     def ask_to_stop(self) -> None:
         """Let it save where it stands, and end."""

@@ -15,6 +15,7 @@ from kd.errors import (
     DeviceMissing,
     Diverged,
     KdError,
+    LabelsHeld,
     TeacherMissing,
     TeacherUnfit,
 )
@@ -130,6 +131,12 @@ KNOWN: tuple[tuple[Callable[[BaseException], bool], Code, str, bool], ...] = (
         Code.BAD_TEACHER,
         "Name a job on the same data set that still has its files in config.teacher, or train a teacher here.",
         False,
+    ),
+    (
+        lambda error: isinstance(error, LabelsHeld),
+        Code.STALLED,
+        "See what the job that writes them does (GET /label-tables names the table); if it hangs, cancel it.",
+        True,
     ),
     (_cuda_error, Code.CUDA_ERROR, "The GPU or its driver failed. If it happens again, check `nvidia-smi`.", True),
     (

@@ -35,6 +35,8 @@ def main() -> int:
     say(Ready())
     order = json.loads(lifeline.order())
     lifeline.at_end = _kill_all_we_started
+    if (seconds := order["silence_seconds"]) is not None:
+        lifeline.expect_beats(seconds)
     _save_on_sigterm(lifeline.save_now)
     try:
         _log_to(Path(order["log"]))

@@ -69,9 +69,9 @@ def after(delay: timedelta, now: datetime | None = None) -> ColumnElement[dateti
     return _DatabaseClock(_seconds(delay)) if now is None else _literal(now + delay)
 
 
-def to_compare(now: datetime | None) -> ColumnElement[datetime]:
-    """`now` as SQL, for a WHERE."""
-    return _StatementClock(_seconds(timedelta(0))) if now is None else _literal(now)
+def to_compare(now: datetime | None, delay: timedelta = timedelta(0)) -> ColumnElement[datetime]:
+    """`now` + `delay` as SQL, for a WHERE."""
+    return _StatementClock(_seconds(delay)) if now is None else _literal(now + delay)
 
 
 def _seconds(delay: timedelta) -> ColumnElement[float]:

@@ -19,6 +19,9 @@ LABELS = "labels"
 GARBAGE_COLLECTED = ".garbage-collected"
 """Its time says when that was done last."""
 
+SCRUBBED = ".scrubbed"
+"""How far the files of jobs have been read to see whether they are whole."""
+
 JOBS = "jobs"
 """A folder for each job, and in it one for each attempt."""
 

@@ -132,11 +132,10 @@ def discard_resume(session: Session, claim: Claim, *, now: datetime | None = Non
 
     What was safe is lost, so progress counts anew. The caller deletes the old claim's `resume` after the commit.
     """
-    damaged = claim.resume
-    assert damaged is not None, "only what was gone on from can be found damaged"
+    damaged = claim.resume and claim.resume.path
     fence.change(session, claim, {"updated_at": clock.now_or(now)})
     resumes = retention.resumes(session, claim.job_id)
-    retention.forget(session, claim.job_id, [file for file, _ in resumes if file.path == damaged.path])
+    retention.forget(session, claim.job_id, [file for file, _ in resumes if file.path == damaged])
     resume, step = retention.newest_resume(session, claim.job_id)
     fence.change(session, claim, {"checkpoint_step": step, "safe_fraction": -1.0})
     cut_back(session, claim.job_id, step)

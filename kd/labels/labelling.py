@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kd.errors import BadLabels, TeacherUnfit
+from kd.errors import BadLabels, LabelsHeld, TeacherUnfit
 from kd.evaluation.predict import batch_size
 from kd.events import Event, LabelsKept, Noted, PhaseStarted, Step, Waiting
 from kd.labels import cache, table
@@ -32,6 +32,9 @@ CHUNK_SECONDS = 2.0
 CHUNK_BATCHES = 64
 # How often a run that waits for another one's labels looks for them.
 WAIT_SECONDS = 0.2
+# A run that writes labels keeps some every two seconds; one that has kept none for so long does not come on. To read a
+# finished table, or to make the digest of a large one, takes minutes.
+HELD_SECONDS = 1_200.0
 
 # Shapes: N = images, V = views of each, R = N·V rows, C = classes, B = batch, P = a view's parameters.
 
@@ -101,7 +104,7 @@ def check_size(run: Run, views: int) -> int:
 
 def secure_table(run: Run, path: Path, views: int, lock: ExitStack) -> Generator[Event, None, tuple[Table, int | None]]:
     """The table and None if there is one; else, once nobody else writes it, its draft and how many labels are safe."""
-    waited = False
+    waited, count, moved_at = False, -1, time.monotonic()
     while True:
         alone = lock.enter_context(table.try_to_write(path))
         table_NVC = table.read(path)
@@ -124,7 +127,12 @@ def secure_table(run: Run, path: Path, views: int, lock: ExitStack) -> Generator
         # Without a lock in hand, so that the other run's death is noticed at the next round; said, so that nobody takes
         # this run for one that hangs.
         time.sleep(WAIT_SECONDS)
-        yield Waiting()
+        before, count = count, table.count_of(path)
+        if count != before:
+            moved_at = time.monotonic()
+        elif time.monotonic() - moved_at > HELD_SECONDS:
+            raise LabelsHeld(path.stem, HELD_SECONDS)
+        yield Waiting(count=count)
 
 
 def columns_of(run: Run) -> tuple[str, ...]:

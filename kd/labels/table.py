@@ -90,6 +90,13 @@ def join_draft(path: Path) -> Table:
     return table_NVC
 
 
+def count_of(path: Path) -> int:
+    """How many labels of a table that is being written are safe; 0 where nobody says so."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.with_suffix(COUNT).read_text())
+    return 0
+
+
 def keep(path: Path, table_NVC: Table, written: int) -> None:
     """From now on this many labels are safe."""
     table_NVC.flush()  # type: ignore[attr-defined]  # a memmap's; only what has changed goes to the disk

@@ -2,7 +2,8 @@
 
 The child reads its order from stdin and says on stdout what happens, both as JSON, a line each. Its stdin is a lifeline
 as well: a line `save` asks it to save where it stands, and however its parent ends, kill -9 included, the kernel closes
-the pipe, and the child ends too.
+the pipe, and the child ends too. A parent that only sleeps closes nothing: a child that was told to expect lines `beat`
+ends when none has come for too long, whatever it is doing, for somebody else may need what it holds.
 """
 
 import contextlib
@@ -12,10 +13,14 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import IO
 
 SAVE = b"save"
+BEAT = b"beat"
+# How often a child looks whether it has been silent for too long.
+LOOK_SECONDS = 0.5
 
 
 # -- the parent's side ---------------------------------------------------------------------------------------------
@@ -42,6 +47,14 @@ def tell(child: subprocess.Popen[bytes], line: bytes) -> None:
     with contextlib.suppress(BrokenPipeError, ValueError):  # ValueError: another thread has let go of it
         child.stdin.write(line + b"\n")
         child.stdin.flush()
+
+
+def beat(child: subprocess.Popen[bytes]) -> None:
+    """Say that we are there; not to a child that does not read: it sleeps, and has no need of more."""
+    assert child.stdin is not None
+    with contextlib.suppress(ValueError):  # another thread has let go of it
+        if select.select((), (child.stdin,), (), 0)[1]:
+            tell(child, BEAT)
 
 
 def let_go(child: subprocess.Popen[bytes]) -> None:
@@ -73,19 +86,39 @@ class Lifeline:
         self.at_end = at_end or (lambda: os._exit(0))
         """What to do when the parent is gone."""
         self._orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._silence_seconds: float | None = None
         mind = self._read if reads else self._watch
         threading.Thread(target=mind, args=(descriptor,), name="lifeline", daemon=True).start()
+
+    def expect_beats(self, silence_seconds: float) -> None:
+        """From now on, a parent that is silent for so long is taken for one that is gone."""
+        self._silence_seconds = silence_seconds
 
     def order(self) -> bytes:
         """The order, once it is there."""
         return self._orders.get()
 
     def _read(self, descriptor: int) -> None:
-        for line in _lines(descriptor):
-            if line.strip() == SAVE:
-                self.save_now.set()
-            else:
-                self._orders.put(line)
+        # Straight from the descriptor: a buffer that the interpreter closes at its end must not be waited on.
+        there, rest, heard_at = select.poll(), b"", time.monotonic()
+        there.register(descriptor, select.POLLIN)
+        while True:
+            if not there.poll(LOOK_SECONDS * 1_000):
+                silent = time.monotonic() - heard_at
+                # We may have slept ourselves: what came meanwhile lies in the pipe.
+                if self._silence_seconds is not None and silent > self._silence_seconds and not there.poll(0):
+                    break
+                continue
+            more = os.read(descriptor, 65_536)
+            if not more:
+                break
+            heard_at = time.monotonic()
+            *whole, rest = (rest + more).split(b"\n")
+            for line in whole:
+                if line.strip() == SAVE:
+                    self.save_now.set()
+                elif line.strip() != BEAT:
+                    self._orders.put(line)
         self.at_end()
 
     def _watch(self, descriptor: int) -> None:
@@ -93,11 +126,3 @@ class Lifeline:
         hangup.register(descriptor, 0)
         hangup.poll()
         self.at_end()
-
-
-def _lines(descriptor: int) -> Iterator[bytes]:
-    """Straight from the descriptor: a buffer that the interpreter closes at its end must not be waited on."""
-    rest = b""
-    while more := os.read(descriptor, 65_536):
-        *whole, rest = (rest + more).split(b"\n")
-        yield from whole

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from tests.faults.place import ENDLESS
+from tests.faults.place import ENDLESS, JOB
 from tests.support.deployed import wait_until
 from tests.support.processes import gone
+from tests.support.trainers import LABELS_KEPT
 
 
 def test_a_job_whose_worker_was_killed_goes_on_elsewhere_to_the_same_weights(place):
@@ -51,6 +52,29 @@ def test_a_worker_that_slept_through_its_lease_writes_nothing_and_ends_its_train
     claimed = [place for place, event in enumerate(events) if event["type"] == "claimed"]
     assert all(event["attempt"] > 1 for event in events[claimed[1] :])
     assert worker.alive
+
+
+def test_a_worker_that_sleeps_while_labels_are_written_holds_up_nobody(place):
+    """Its trainer has the lock of the table and, sooner or later, nobody who reads what it says."""
+    place.on.crew(0)
+    place.on.stage.close_gate(LABELS_KEPT)
+    sleeper = place.on.add_worker(STILLHOUSE_LEASE_SECONDS="4", LABELS_ARE_KEPT_EVERY_SECONDS="0")
+    labelled = JOB | {"dataset": "digits", "views": 8, "epochs": 1}  # in ten batches, each of which is kept
+    asleep = place.submit(labelled)
+    wait_until(place.on.stage.held, "it labels")
+    trainers = sleeper.trainers()
+    place.on.freeze(sleeper)
+    frozen = time.monotonic()
+    place.on.crew(2)
+    awake = place.submit(labelled | {"objective": {"temperature": 8.0}})
+
+    place.wait_until_dead(trainers, frozen, "worker asleep -> trainer gone")
+    place.on.stage.open_gate(LABELS_KEPT)
+    done = [place.on.wait_for_end(job) for job in (awake, asleep)]
+    sleeper.send(signal.SIGCONT)
+
+    assert [job["status"] for job in done] == ["succeeded"] * 2, [job["error"] for job in done]
+    assert place.on.job(asleep)["attempt"] == 2
 
 
 def test_on_sigterm_a_worker_gives_its_job_back_with_a_checkpoint_and_without_a_stall(place):

@@ -85,7 +85,7 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
         process.wait()
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow  # tests/faults has the same in a whole deployment
 def test_a_job_outlives_the_worker_that_ran_it(start, submit, wait_for, lasting, db):
     first = start(LOOP)
     job_id = submit(lasting())

@@ -14,7 +14,7 @@ from tests.support.trainers import FINISHED, READY, alive, trainers_of
 from tests.support.waiting import wait_until
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow  # tests/faults has the same in a whole deployment
 def test_a_trainer_killed_in_mid_training_resumes_from_its_checkpoint_and_succeeds(
     worker, submit, wait_for, lasting, db
 ):

@@ -193,7 +193,8 @@ class Life(RuleBasedStateMachine):
         ):
             return multiple()
         known = self.known[claim.job_id]
-        known.resumes = [(step, path) for step, path in known.resumes if path != claim.resume.path]
+        damaged = claim.resume and claim.resume.path
+        known.resumes = [(step, path) for step, path in known.resumes if path != damaged]
         known.safe = -1.0
         assert (anew[0].checkpoint_step, anew[0].resume and anew[0].resume.path) == known.newest
         return anew[0]

@@ -219,3 +219,13 @@ def test_a_job_is_queued_without_the_error_of_its_last_crash(db, add, job):
         leases.requeue(session, claim_in(session), keep_stall=True, max_stalls=3, error=CRASH)
 
     assert job(job_id).error is None
+
+
+def test_a_clock_that_is_set_back_leaves_no_job_with_a_dead_worker(add, claim, rescue, job, NOON, TTL):
+    """The lease was given before, and would last for as long as the clock was wrong."""
+    job_id = add()
+    claim(now=NOON)
+
+    assert rescue(NOON - timedelta(minutes=59)) == [], "so long a lease may be"
+    assert rescue(NOON - timedelta(hours=1)) == [(job_id, State.QUEUED)]
+    assert claim(now=NOON - timedelta(hours=1)).attempt == 2

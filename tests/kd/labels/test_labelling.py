@@ -1,5 +1,6 @@
 """Label tables in real processes: killed in mid-labelling, wanted by two runs at once, taken over from the dead."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -7,7 +8,11 @@ import numpy as np
 import psutil
 import pytest
 
+from kd.errors import LabelsHeld
+from kd.labels import labelling
 from kd.labels.table import keep, open_draft
+from kd.run import run
+from kd.spec import parse
 from tests.support.running import Halt, Run
 from tests.support.waiting import wait_until
 
@@ -124,6 +129,19 @@ def test_a_run_that_waits_takes_over_when_the_writer_dies(data, undisturbed, tmp
     assert 5_000 <= left_at < LABELS
     assert "labels_reused" not in heir.codes()
     assert table_bytes(labels) == table_bytes(undisturbed)
+
+
+def test_a_run_does_not_wait_for_ever_for_one_that_holds_the_labels_and_writes_none(data, tmp_path, monkeypatch):
+    labels = tmp_path / "labels"
+    halt = Halt("labels_kept", count=5_000, by=signal.SIGSTOP)
+    writer = Run(SPEC, tmp_path / "1", data=data, labels=labels, halt=halt)
+    wait_until(lambda: psutil.Process(writer.process.pid).status() == psutil.STATUS_STOPPED)
+    monkeypatch.setattr(labelling, "HELD_SECONDS", 0.5)
+
+    said = []
+    with pytest.raises(LabelsHeld, match="has written nothing for"):
+        said.extend(run(parse(json.dumps(SPEC)), tmp_path / "2", data_folder=data, label_folder=labels))
+    writer.kill()
 
 
 def test_a_draft_of_another_shape_is_started_anew(tmp_path):

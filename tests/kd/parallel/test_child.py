@@ -1,5 +1,6 @@
 """Between a process and its child: orders and wishes come in, messages go out, and neither outlives its use."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,13 +17,10 @@ LONG = 60
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        try:
-            os.close(end)
-        except OSError:
-            continue  # the test has closed it
+    ours, parents = os.pipe()  # ours is minded by a thread for as long as the other end is open, and a moment longer
+    yield ours, parents
+    with contextlib.suppress(OSError):  # the test has closed it
+        os.close(parents)
 
 
 def test_an_order_and_a_wish_to_save_are_told_apart_however_they_arrive(pipe):
@@ -48,6 +46,45 @@ def test_the_end_of_the_parent_is_seen_also_by_who_only_shares_the_pipe(pipe, re
 
     assert gone.wait(LONG)
     assert lifeline.save_now.is_set() == reads
+
+
+class Clock:
+    """Time that passes when the test says so, for whoever asks this module."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.now = 0.0
+        monkeypatch.setattr(child, "time", self)
+        monkeypatch.setattr(child, "LOOK_SECONDS", 0.01)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_a_parent_that_says_nothing_for_too_long_is_taken_for_gone(pipe, monkeypatch):
+    ours, parents = pipe
+    clock, gone = Clock(monkeypatch), threading.Event()
+    lifeline = Lifeline(at_end=gone.set, descriptor=ours)
+    clock.now = 1_000
+    os.write(parents, b"{}\n")
+    assert lifeline.order() == b"{}", "without a word about beats it may be silent for as long as it likes"
+
+    lifeline.expect_beats(30)
+    for _ in range(5):
+        clock.now += 29
+        os.write(parents, b"beat\n" + b"then\n")
+        assert lifeline.order() == b"then", "and beats are no orders"
+    assert not gone.is_set()
+    clock.now += 31
+
+    assert gone.wait(LONG)
+
+
+def test_to_a_child_that_does_not_read_beats_are_not_said_without_end():
+    sleeps = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with subprocess.Popen(sleeps, stdin=subprocess.PIPE) as process:
+        for _ in range(30_000):  # of which a pipe holds some 13,000
+            child.beat(process)
+        process.kill()
 
 
 def test_who_has_no_order_yet_ends_with_its_parent():
