@@ -4,7 +4,7 @@ MINUTES ?= 10
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo demo-production test test-slow test-faults chaos test-gpu check serve bench clean
+.PHONY: help install demo demo-production test test-slow test-faults test-attack chaos test-gpu check serve bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test-faults: .venv/installed-dev ## every fault on both deployments, those that 
 chaos: .venv/installed-dev ## MINUTES of random faults over real jobs, on both deployments; SEED repeats a run
 	$(BIN)/python -m tests.chaos --deployment embedded --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos --deployment production --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+test-attack: .venv/installed-dev ## clients that mean harm, against a real server
+	$(BIN)/python -m pytest -n 0 -m slow tests/attack
 
 test-gpu: .venv/installed-dev ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu

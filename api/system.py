@@ -48,8 +48,8 @@ def get_schema(mode: str) -> JSONResponse:
 
 @router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
-def is_alive() -> Health:
-    """Whether the process answers; touches nothing else."""
+async def is_alive() -> Health:
+    """Whether the process answers; touches nothing else, and needs no thread, of which others may have all."""
     return Health(status="ok")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import anyio
 import structlog
 from starlette.concurrency import run_in_threadpool
 
@@ -15,6 +16,8 @@ from jobs.log.marks import Mark
 LOOK_SECONDS = 0.25
 LONG_POLLS = 500
 STREAMS = 500
+# So many streams read at a time: news of one job wakes all who listen to it, and other requests need threads too.
+STREAM_READERS = 4
 
 IsNews = Callable[[Mark | None], bool]
 """Whether a job's mark is what somebody waits for; None: the job is gone."""
@@ -34,6 +37,7 @@ class Lookout:
 
     def __init__(self, db: Sessions):
         self.long_polls, self.streams = Places(LONG_POLLS), Places(STREAMS)
+        self.stream_readers = anyio.CapacityLimiter(STREAM_READERS)
         self.leaving = False
         self._db = db
         self._waiting: set[_Waiting] = set()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import structlog
+from anyio import to_thread
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
-from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from api.http.problems import Invalid, TooManyStreams
@@ -80,7 +80,7 @@ class EventStream(EventSourceResponse):
     async def _chunks(self, seq: int) -> AsyncIterator[bytes]:
         while not self._lookout.leaving:
             try:
-                part, blocks = await run_in_threadpool(self._next, seq)
+                part, blocks = await to_thread.run_sync(self._next, seq, limiter=self._lookout.stream_readers)
             except JobNotFound:  # deleted meanwhile; a client that connects again is told
                 return
             except UNREACHABLE as error:  # a client that connects again goes on from here

@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from jobs.queue import submit
 from jobs.settings import Settings
 from kd import spec
 from kd.models.catalog import MODELS
+from tests.support.waiting import HANG_SECONDS
 
 
 def test_every_model_is_listed_with_its_family(lone_client: TestClient) -> None:
@@ -144,3 +147,22 @@ def test_the_server_loads_neither_torch_nor_numpy() -> None:
     check = f"import sys, api.app; loaded = {heavy} & set(sys.modules); assert not loaded, loaded"
 
     subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_the_server_says_that_it_lives_when_all_its_threads_are_taken(tmp_path: Path) -> None:
+    app, gate, taken = build_app(Settings(data_dir=tmp_path)), threading.Event(), threading.Semaphore(0)
+
+    @app.get("/slow")
+    def slow() -> None:
+        taken.release()
+        gate.wait()
+
+    with TestClient(app) as client, ThreadPoolExecutor(60) as people:
+        try:
+            for _ in range(50):
+                people.submit(client.get, "/slow")
+            for _ in range(40):  # as many as there are for all routes
+                assert taken.acquire(timeout=HANG_SECONDS)
+            assert people.submit(client.get, "/healthz").result(HANG_SECONDS).status_code == 200
+        finally:
+            gate.set()

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -46,6 +47,8 @@ class Server:
     data: Path
     options: list[str] = field(default_factory=lambda: ["--no-worker"])
     port: int = 0
+    files: int | None = None
+    """How many it may have open; None: as many as we."""
 
     def start(self) -> None:
         self.out, self.err = self.data.with_suffix(".out"), self.data.with_suffix(".err")
@@ -60,10 +63,15 @@ class Server:
                     "STILLHOUSE_LOG_LEVEL": "INFO",
                     "OMP_NUM_THREADS": "1",
                 },
+                preexec_fn=self._limit if self.files else None,
             )
         self.url = self.wait_for(self.out, r"listens on (http://\S+)")[1]
         self.port = int(self.url.rpartition(":")[2])
         self.db: Sessions = Sessions(connect(f"sqlite:///{self.data / 'stillhouse.db'}"))
+
+    def _limit(self) -> None:
+        assert self.files is not None
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
 
     def wait_for(self, file: Path, pattern: str) -> re.Match[str]:
         """Wait until it has said this."""
