@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(default=None, repr=False)
     """`postgresql://user:password@host/name` once there is more than one machine. Default: SQLite in data_dir."""
 
+    database_password: str | None = Field(default=None, repr=False)
+    """That of database_url, as it is: within the URL some characters would have to be written in another way."""
+
     broker_url: str | None = Field(default=None, repr=False)
     """`redis://host:6379/0` starts jobs at once on many machines. Without it workers poll."""
 
@@ -82,7 +85,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise BadSettings([_sentence(problem) for problem in error.errors()]) from None
 
-    @field_validator("database_url", "broker_url", mode="before")
+    @field_validator("database_url", "database_password", "broker_url", mode="before")
     @classmethod
     def _empty_is_unset(cls, given: Any) -> Any:
         return None if given == "" else given
@@ -135,6 +138,15 @@ class Settings(BaseSettings):
         return given
 
     @model_validator(mode="after")
+    def _a_password_has_a_database(self) -> Self:
+        if self.database_password is not None and make_url(self.url).get_backend_name() == "sqlite":
+            raise PydanticCustomError(
+                "database_password",
+                "STILLHOUSE_DATABASE_PASSWORD is of no use without a STILLHOUSE_DATABASE_URL of PostgreSQL",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_lease_outlives_some_heartbeats(self) -> Self:
         if self.heartbeat_seconds > self.lease_seconds / 3:
             raise PydanticCustomError(
@@ -147,7 +159,9 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """The database's URL, also when none was given."""
-        return self.database_url or f"sqlite:///{self.data_dir / layout.DATABASE}"
+        if self.database_url is None or self.database_password is None:
+            return self.database_url or f"sqlite:///{self.data_dir / layout.DATABASE}"
+        return make_url(self.database_url).set(password=self.database_password).render_as_string(hide_password=False)
 
     @property
     def names(self) -> Hosts:

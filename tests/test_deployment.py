@@ -27,7 +27,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 def test_the_compose_file_follows_the_compose_specification():
     # Interpolation is the shell's part of the specification; here every variable takes its default.
-    plain = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", TEXT)
+    plain = re.sub(r"\$\{\w+:[-?]([^}]*)\}", r"\1", TEXT)
 
     compose = PyCompose.from_yaml(yaml.safe_dump(yaml.safe_load(plain)))  # its anchors and merges resolved
 
@@ -128,4 +128,12 @@ def test_the_example_of_settings_names_no_setting_that_compose_does_not_read():
 
     assert names
     for name in names:
-        assert f"${{{name}:-" in TEXT, name
+        assert re.search(rf"\$\{{{name}:[-?]", TEXT), name
+
+
+def test_there_is_no_password_that_everybody_knows():
+    passwords = re.findall(r"\$\{POSTGRES_PASSWORD([^}]*)\}", TEXT)
+
+    assert len(passwords) == 2
+    assert all(otherwise.startswith(":?") for otherwise in passwords), "without one compose says what to do"
+    assert "\nPOSTGRES_PASSWORD=\n" in (ROOT / ".env.example").read_text()

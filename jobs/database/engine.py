@@ -5,7 +5,9 @@ with db.begin() as session: ...  # one transaction that may write; leaving the b
 with db.read() as session: ...   # one snapshot; never waits for a writer, commits nothing
 """
 
+import contextlib
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +72,7 @@ def _sqlite(url: URL, *, connections: int, read_only: bool = False) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        _keep_private(Path(str(url.database)))
         connection.isolation_level = None  # the driver begins nothing; `begin` below does
         _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
@@ -85,6 +88,15 @@ def _sqlite(url: URL, *, connections: int, read_only: bool = False) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _keep_private(path: Path) -> None:
+    """Nobody else on this machine has business with the secrets in it. What SQLite keeps beside it is as private."""
+    with contextlib.suppress(OSError):  # it is another's, who will know
+        facts = path.stat()
+        mode = 0o600 if facts.st_size == 0 else facts.st_mode & 0o770
+        if stat.S_IMODE(facts.st_mode) != mode:
+            path.chmod(mode)
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

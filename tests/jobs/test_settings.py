@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from jobs.errors import BadSettings
 from jobs.hosts import Hosts
@@ -118,4 +119,28 @@ def test_all_that_is_wrong_is_said_at_once(monkeypatch):
     monkeypatch.setenv("STILLHOUSE_POLL_SECONDS", "never")
 
     with pytest.raises(BadSettings, match=r"(?s)POLL_SECONDS.*MAX_STALLS"):
+        Settings()
+
+
+@pytest.mark.parametrize("password", ["p@ss/word#1", "a:b@c?d=e&f", "100% sure", "päss wörd", "'\"\\"])
+def test_a_password_of_its_own_may_hold_any_character(monkeypatch, password):
+    monkeypatch.setenv("STILLHOUSE_DATABASE_URL", "postgresql://stillhouse@db:5432/jobs")
+    monkeypatch.setenv("STILLHOUSE_DATABASE_PASSWORD", password)
+
+    url = make_url(Settings().url)
+
+    assert (url.username, url.password, url.host, url.port, url.database) == (
+        "stillhouse",
+        password,
+        "db",
+        5432,
+        "jobs",
+    )
+    assert password not in repr(Settings())
+
+
+def test_a_password_without_its_database_is_refused(monkeypatch):
+    monkeypatch.setenv("STILLHOUSE_DATABASE_PASSWORD", "secret")
+
+    with pytest.raises(BadSettings, match="STILLHOUSE_DATABASE_PASSWORD is of no use without"):
         Settings()

@@ -262,3 +262,20 @@ def test_a_migration_that_fails_leaves_no_half_of_it(empty_database_url):
     assert [table for table in inspect(engine).get_table_names() if table != "alembic_version"] == ["files"]
     assert not migrate.is_current(database.Sessions(engine))
     engine.dispose()
+
+
+def test_a_database_file_is_for_its_owner_alone(tmp_path):
+    path = tmp_path / "stillhouse.db"
+
+    def modes_while_it_is_written() -> set[int]:
+        engine = database.connect(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS secrets (secret TEXT)")
+            connection.exec_driver_sql("INSERT INTO secrets VALUES ('whsec_')")
+            modes = {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        engine.dispose()
+        return modes
+
+    assert modes_while_it_is_written() == {0o600}
+    path.chmod(0o664)  # as an earlier version made it, in a folder that a group shares
+    assert modes_while_it_is_written() == {0o660}
