@@ -7,8 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from jobs.states import State
+from tests.support.relaying import relay
 from tests.support.served import FAILURE, RESULT
 
 
@@ -150,17 +153,18 @@ def test_show_says_what_would_help_a_failed_job_and_which_command_does_it(kd, cl
     )
 
 
-def test_download_puts_the_student_where_it_was_asked_to(kd, client, worker, tmp_path):
+def test_download_puts_the_student_where_it_was_asked_to(kd, client, server, worker, tmp_path):
     job_id = client.submit("train")["id"]
     claim = worker.claim(job_id)
-    stored = worker.publish(claim, b"weights")
+    worker.publish(claim, b"the weights of a student")
 
     result = kd("download", job_id, "--to", str(tmp_path / "s.safetensors"))
-    assert (tmp_path / "s.safetensors").read_bytes() == b"weights"
+    assert (tmp_path / "s.safetensors").read_bytes() == b"the weights of a student"
     assert "sha256" in result.stdout
 
-    stored.write_bytes(b"damaged")
-    result = kd("download", job_id, "--to", str(tmp_path / "t.safetensors"))
+    with relay(server.url, {b"the weights of": b"something else"}) as network:
+        spoilt = CliRunner(env={"STILLHOUSE_URL": network.url})
+        result = spoilt.invoke(app, ["download", job_id, "--to", str(tmp_path / "t.safetensors")])
     assert result.exit_code == 1
     assert "thrown away" in result.stderr
     assert not (tmp_path / "t.safetensors").exists()

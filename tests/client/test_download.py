@@ -42,14 +42,17 @@ def test_in_a_folder_it_is_named_after_job_and_checkpoint(client, job, tmp_path)
     assert client.download(job[0], "last", to=tmp_path) == tmp_path / f"{job[0]}-last.safetensors"
 
 
-def test_a_part_that_is_there_is_not_fetched_again(client, job, tmp_path):
-    job_id, stored, _ = job
+# A network that spoils the first bytes of it on their way.
+SPOILT = {STUDENT[:8]: bytes(8)}
+
+
+def test_a_part_that_is_there_is_not_fetched_again(server, job, tmp_path):
     target = tmp_path / "student.safetensors"
     part_of(target, STUDENT).write_bytes(STUDENT[:200_000])
-    # Should the client ask for the first part again, it would get another one, and notice.
-    stored.write_bytes(bytes(200_000) + STUDENT[200_000:])
 
-    client.download(job_id, to=target)
+    # Should the client ask for the first part again, it would get another one, and notice.
+    with relay(server.url, SPOILT) as network, Client(network.url) as far:
+        far.download(job[0], to=target)
 
     assert target.read_bytes() == STUDENT
 
@@ -85,17 +88,26 @@ def test_what_is_there_already_is_not_asked_for(client, job, tmp_path):
     assert target.read_bytes() == STUDENT
 
 
-def test_content_that_is_not_what_was_promised_never_takes_the_place(client, job, tmp_path):
-    job_id, stored, _ = job
-    stored.write_bytes(bytes(len(STUDENT)))  # same size, other bytes
+def test_content_that_is_not_what_was_promised_never_takes_the_place(server, job, tmp_path):
     target = tmp_path / "student.safetensors"
     target.write_bytes(b"precious")
 
-    with pytest.raises(BadDownload, match="sha256"):
-        client.download(job_id, to=target)
+    with relay(server.url, SPOILT) as network, Client(network.url) as far, pytest.raises(BadDownload, match="sha256"):
+        far.download(job[0], to=target)
 
     assert target.read_bytes() == b"precious"
     assert [file.name for file in tmp_path.iterdir()] == [target.name]
+
+
+def test_a_file_that_is_damaged_on_the_server_is_a_sentence(client, job, tmp_path):
+    job_id, stored, _ = job
+    stored.write_bytes(bytes(len(STUDENT)))  # same size, other bytes
+
+    with pytest.raises(Refused, match="not what was written") as refused:
+        client.download(job_id, to=tmp_path)
+
+    assert refused.value.code == "file_damaged"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_gone_on_the_server_is_a_sentence(client, job, tmp_path):

@@ -13,7 +13,7 @@ from jobs.queue.fence import Claim
 from jobs.states import State
 from tests.jobs.files.leaving import checkpoint, everything, grow_old, publish
 
-SECOND, A_DAY = timedelta(seconds=1), timedelta(days=1)
+SECOND, LONG, A_DAY = timedelta(seconds=1), timedelta(minutes=59), timedelta(days=1)
 
 
 def test_a_download_that_has_begun_is_read_to_its_end(db, data, add, write, collect, NOON):
@@ -90,7 +90,7 @@ def test_a_collector_without_patience_takes_nothing_from_those_who_work(db, data
             now += SECOND
             job_id = add(now=now)
             for attempt in (1, 2):
-                held = claim(job_id=job_id, now=now, ttl=TTL if attempt == 1 else A_DAY)
+                held = claim(job_id=job_id, now=now, ttl=TTL if attempt == 1 else LONG)
                 for step in range(attempt * 10, attempt * 10 + 4):
                     new = [write_file(held, step, name) for name in ("student.safetensors", "resume.pt")]
                     superseded = publish(db, data, held, step, *new, best=step % 3 == 0)

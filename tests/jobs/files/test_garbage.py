@@ -12,7 +12,7 @@ from jobs.queue import delete, leases, requests
 from jobs.states import State
 from tests.jobs.files.leaving import checkpoint, everything, grow_old, publish
 
-SECOND, A_DAY = timedelta(seconds=1), timedelta(days=1)
+SECOND, LONG = timedelta(seconds=1), timedelta(minutes=59)
 DRAFT_OLD = 2 * garbage.DRAFT_GRACE_SECONDS
 
 
@@ -157,7 +157,7 @@ def test_of_any_mix_what_rows_name_stays_and_every_old_orphan_goes(
         loose = {attempt: set() for attempt in range(1, attempts + 1)}
         for attempt in range(1, attempts + 1):
             lapses = attempt < attempts or fate != "runs"
-            held = claim(job_id=job_id, now=now, ttl=TTL if lapses else A_DAY)
+            held = claim(job_id=job_id, now=now, ttl=TTL if lapses else LONG)
             for step in range(chance.randint(0, 3)):
                 new = [write(job_id, attempt, checkpoint(step, name)) for name in ("student.safetensors", "resume.pt")]
                 publish(db, data, held, step, *new)  # what it supersedes is left: the worker was killed
