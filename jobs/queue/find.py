@@ -47,9 +47,12 @@ def list_jobs(session: Session, *, limit: int = 20, after: str | None = None, wh
         parts = [newest(select(Job.id), replace(which, states=[one])) for one in states]
         of_any = union_all(*(select(part.subquery().c.id) for part in parts))
         found = select(Job).where(Job.id.in_(of_any)).order_by(Job.id.desc()).limit(limit + 1)
+    return pages.read(session, found, limit, lambda job: job.id, _weigh)
+
+
+def _weigh(job: Job) -> int:
     # The resolved spec holds what is large in the other once more, and every default.
-    weigh = lambda job: 4_000 + 2 * pages.json_bytes(job.spec, job.labels)  # noqa: E731
-    return pages.read(session, found, limit, lambda job: job.id, weigh)
+    return 4_000 + 2 * pages.json_bytes(job.spec, job.labels)
 
 
 def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
