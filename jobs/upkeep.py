@@ -94,6 +94,6 @@ class Upkeep:
             log.info("deleted_jobs_purged", jobs=cleared)
         while not self._stop.is_set():
             with self._database.begin() as session:
-                if deliveries.forget_old(session) < deliveries.FORGOTTEN_TOGETHER:
+                if deliveries.forget_old(session) < deliveries.TOGETHER:
                     break
         scrub.scrub(self._database, self._settings.data_dir, stop=self._stop)

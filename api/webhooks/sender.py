@@ -1,7 +1,7 @@
 """Sends deliveries to webhooks, signed as the Standard Webhooks specification says. Servers share the work.
 
-The database says what is due and keeps the outcome (`jobs/webhooks/deliveries.py`): what a server that dies was
-sending, another one sends again.
+The database says what is due and keeps the outcome (`jobs/webhooks/`): what a server that dies was sending, another one
+sends again.
 """
 
 import base64
@@ -21,7 +21,8 @@ from api.webhooks import views
 from api.webhooks.public_addresses import Allowed, PublicNetwork
 from jobs.database import storable
 from jobs.database.engine import Sessions
-from jobs.webhooks import deliveries
+from jobs.pace import rest
+from jobs.webhooks import deliveries, fan_out
 from jobs.webhooks.deliveries import DELAYS, GONE, Claim
 
 log = structlog.get_logger()
@@ -89,13 +90,18 @@ class WebhookSender:
             under_way = Counter(self._under_way().values())
             most = AT_ONCE_TO_ONE if under_way.total() < MANY else 1
             busy = [webhook for webhook, count in under_way.items() if count >= most]
+            began = time.monotonic()
             with self._database.read() as session:
-                if not deliveries.is_due(session, without=busy, now=now):
-                    break
-            with self._database.begin() as session:
-                claim = deliveries.claim(session, without=busy, now=now)
-            if claim is None:  # another server was faster
+                due = deliveries.is_due(session, without=busy, now=now)
+            if not due and not self._fan_out():
                 break
+            claim = None
+            if due:
+                with self._database.begin() as session:
+                    claim = deliveries.claim(session, without=busy, now=now)
+            if claim is None:  # some have been written or given up, or another server was faster
+                rest(self._stop, began)
+                continue
             thread = threading.Thread(target=self._deliver, args=(claim, now), name=claim.id, daemon=True)
             with self._lock:
                 self._sending[thread] = claim.webhook_id
@@ -107,6 +113,14 @@ class WebhookSender:
                 raise
             started.append(thread)
         return started
+
+    def _fan_out(self) -> bool:
+        """Only when there is nothing to send: what thousands of jobs have said at once is written bit by bit."""
+        with self._database.read() as session:
+            if not fan_out.is_due(session):
+                return False
+        with self._database.begin() as session:
+            return fan_out.fan_out(session)
 
     def _under_way(self) -> dict[threading.Thread, str]:
         with self._lock:

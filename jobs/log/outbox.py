@@ -1,87 +1,50 @@
-"""The outbox that an event and its deliveries enter together."""
+"""The outbox: events that webhooks want, written down in the transaction that made them true.
+
+However many webhooks there are, an event costs that transaction one row at most. `jobs.webhooks.fan_out` makes the
+deliveries of it afterwards.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, literal, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from jobs import ids
-from jobs.database import clock
-from jobs.tables import Delivery, DeliveryState, Job, Webhook
-
-AT_ONCE = 1_000
-"""Databases bound the number of values in a statement."""
+from jobs.tables import OutboxEntry, Webhook
 
 
 def enqueue(session: Session, changes: Sequence[tuple[Any, Sequence[Any]]]) -> None:
     """Called by `jobs.log.events` for the events of each row, which took the last numbers of its `events_seq`.
 
-    A delivery for each webhook that wants one of them: it exists if and only if the event does.
+    An entry for each of them that some webhook may want: it exists if and only if the event does.
     """
     listeners = _listeners(session)
     if not listeners:
         return
-    wanted = [
-        (webhook, row, seq)
+    entries = [
+        {"job_id": row.id, "seq": seq, "at": row.updated_at}
         for row, events in changes
         for seq, event in enumerate(events, row.events_seq - len(events) + 1)
-        for webhook in listeners
-        if _wants(webhook.events, event.type, event.data)
+        if any(wants(words, event.type, event.data) for words in listeners)
     ]
-    choosy = {row.id for webhook, row, _ in wanted if webhook.label is not None}
-    labels = _labels(session, sorted(choosy))
-    told = [
-        {"delivery": ids.new("dlv", row.updated_at), "hook": webhook.id, "job": row.id, "number": seq}
-        | {"moment": row.updated_at}
-        for webhook, row, seq in wanted
-        if _has_label(labels.get(row.id, {}), webhook.label)
-    ]
-    if told:
-        session.execute(_ADD, told)
+    if entries:
+        session.execute(insert(OutboxEntry), entries)
 
-
-def _labels(session: Session, job_ids: Sequence[str]) -> dict[str, Mapping[str, str]]:
-    found: dict[str, Mapping[str, str]] = {}
-    for first in range(0, len(job_ids), AT_ONCE):
-        chunk = job_ids[first : first + AT_ONCE]
-        found |= {row.id: row.labels for row in session.execute(select(Job.id, Job.labels).where(Job.id.in_(chunk)))}
-    return found
-
-
-# Nothing for a webhook that was deleted or disabled since we read it: that must not fail a job's write. The lock keeps
-# it as it is until we commit.
-_COLUMNS: dict[str, Any] = {
-    "id": bindparam("delivery", type_=Delivery.__table__.c.id.type),
-    "webhook_id": Webhook.id,
-    "job_id": bindparam("job", type_=Delivery.__table__.c.job_id.type),
-    "seq": bindparam("number", type_=Delivery.__table__.c.seq.type),
-    "state": literal(DeliveryState.PENDING, Delivery.__table__.c.state.type),
-    "tries": literal(0),
-    "next_try_at": bindparam("moment", type_=clock.UtcDateTime()),
-    "created_at": bindparam("moment", type_=clock.UtcDateTime()),
-}
-_ADD = insert(Delivery.__table__).from_select(  # type: ignore[arg-type]
-    list(_COLUMNS),
-    select(*_COLUMNS.values())
-    .where(Webhook.id == bindparam("hook"), Webhook.disabled_at.is_(None))
-    .with_for_update(read=True),
-)
 
 _KNOWN = "webhooks"
 
 
-def _listeners(session: Session) -> Sequence[Row[Any]]:
-    """The enabled webhooks: one SELECT a transaction, however many jobs it changes."""
+def _listeners(session: Session) -> Sequence[Sequence[str]]:
+    """What each enabled webhook asks for: one SELECT a transaction, however many jobs it changes."""
     transaction, found = session.info.get(_KNOWN, (None, ()))
     if transaction is None or transaction is not session.get_transaction():
-        enabled = select(Webhook.id, Webhook.events, Webhook.label).where(Webhook.disabled_at.is_(None))
-        found = session.execute(enabled).all()
+        found = session.execute(select(Webhook.events).where(Webhook.disabled_at.is_(None))).scalars().all()
         session.info[_KNOWN] = (session.get_transaction(), found)
     return found  # type: ignore[no-any-return]
 
 
 def forget_listeners(session: Session) -> None:
+    """Somebody has just become one, or is one no more."""
     session.info.pop(_KNOWN, None)
 
 
@@ -90,13 +53,6 @@ def word_for(type: str, data: Mapping[str, Any]) -> str:
     return f"{type}.{data['state']}" if type == "state" else type
 
 
-def _wants(words: Sequence[str], type: str, data: Mapping[str, Any]) -> bool:
+def wants(words: Sequence[str], type: str, data: Mapping[str, Any]) -> bool:
+    """Whether somebody who asked for these words is meant; no word: every change of state."""
     return type in (words or ("state",)) or word_for(type, data) in words
-
-
-def _has_label(labels: Mapping[str, str], label: str | None) -> bool:
-    """As `jobs.queue.find.has_label`, for one job."""
-    if label is None:
-        return True
-    key, equals, value = label.partition("=")
-    return key in labels and (not equals or labels[key] == value)

@@ -16,5 +16,6 @@ from jobs.tables.log import Leftover as Leftover
 from jobs.tables.log import MetricPoint as MetricPoint
 from jobs.tables.webhook import Delivery as Delivery
 from jobs.tables.webhook import DeliveryState as DeliveryState
+from jobs.tables.webhook import OutboxEntry as OutboxEntry
 from jobs.tables.webhook import Webhook as Webhook
 from jobs.tables.worker import Worker as Worker

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.tables.base import Base, words
@@ -31,16 +31,35 @@ class Webhook(Base):
     """Only jobs with this label: "key" or "key=value"."""
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
+    enabled_at: Mapped[datetime | None]
+    """Since when it hears again; none: since it was made."""
+
+
+class OutboxEntry(Base):
+    """An event that some webhook wants, written in the event's transaction; its deliveries are written later."""
+
+    __tablename__ = "outbox"
+
+    job_id: Mapped[str] = mapped_column(String(30), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    """Of the event."""
+
+    __table_args__ = (Index("outbox_in_turn", "at", "job_id", "seq"), {"sqlite_with_rowid": False})
 
 
 class Delivery(Base):
-    """An event on its way to a webhook; written in the transaction that wrote the event."""
+    """An event on its way to a webhook.
+
+    No foreign keys: there may be thousands to a job and to a webhook, which would all go in the transaction that
+    deletes it. What is left of them cannot be sent, and goes when it is old.
+    """
 
     __tablename__ = "deliveries"
 
     id: Mapped[str] = mapped_column(String(31), primary_key=True)
-    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    webhook_id: Mapped[str] = mapped_column(String(31))
+    job_id: Mapped[str] = mapped_column(String(30))
     seq: Mapped[int]
     """Of the event."""
     state: Mapped[DeliveryState] = mapped_column(words(DeliveryState, 16), default=DeliveryState.PENDING)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, delete, exists, or_, select, updat
 from sqlalchemy.orm import Session, aliased
 
 from jobs.database import clock
-from jobs.tables import Delivery, DeliveryState, Event, Job, Webhook
+from jobs.tables import Delivery, DeliveryState, Event, Job, OutboxEntry, Webhook
 from jobs.webhooks import subscriptions
 
 LEASE = timedelta(seconds=60)
@@ -34,8 +34,11 @@ GONE = 410
 KEPT = timedelta(days=30)
 """How long the log keeps a delivery that is over."""
 
-FORGOTTEN_TOGETHER = 1_000
-"""Rows in one transaction: more would hold up the other writers of SQLite."""
+TOGETHER = 1_000
+"""Rows in one statement: more would hold up the other writers of SQLite."""
+
+ORPHANS_TOGETHER = 20
+"""Deliveries of jobs and webhooks that are gone which one claim puts aside."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,13 @@ class Claim:
 
 
 def forget_old(session: Session, now: datetime | None = None) -> int:
-    """Drop deliveries that were over long ago from the log, at most `FORGOTTEN_TOGETHER`. Returns how many."""
+    """Drop deliveries that were over long ago from the log, at most `TOGETHER`. Returns how many."""
     old = aliased(Delivery)
     oldest = (
         select(old.id)
         .where(old.state != DeliveryState.PENDING, old.created_at < clock.after(-KEPT, now))
         .order_by(old.created_at)
-        .limit(FORGOTTEN_TOGETHER)
+        .limit(TOGETHER)
     )
     # Asked once more: one of them may be sent anew at this very moment.
     over = (Delivery.id.in_(oldest), Delivery.state != DeliveryState.PENDING)
@@ -80,48 +83,72 @@ def is_due(session: Session, *, without: Collection[str] = (), now: datetime | N
 def claim(
     session: Session, *, lease: timedelta = LEASE, without: Collection[str] = (), now: datetime | None = None
 ) -> Claim | None:
-    """Take the delivery that has been due for longest, except of these webhooks; None if there is none."""
-    first = _first_due(without, now).with_for_update(skip_locked=True).scalar_subquery()
-    taken = session.execute(
-        update(Delivery)
-        .where(Delivery.id == first, Delivery.state == DeliveryState.PENDING)
-        .values(tries=Delivery.tries + 1, next_try_at=clock.after(lease, now))
-        .returning(
-            Delivery.id, Delivery.webhook_id, Delivery.job_id, Delivery.seq, Delivery.tries, Delivery.next_try_at
+    """Take the delivery that has been due for longest, except of these webhooks; None if there is none.
+
+    Those that can never be sent, for their job or their webhook is gone, are given up on the way.
+    """
+    for _ in range(ORPHANS_TOGETHER):
+        first = _first_due(without, now).with_for_update(skip_locked=True).scalar_subquery()
+        taken = session.execute(
+            update(Delivery)
+            .where(Delivery.id == first, Delivery.state == DeliveryState.PENDING)
+            .values(tries=Delivery.tries + 1, next_try_at=clock.after(lease, now))
+            .returning(
+                Delivery.id, Delivery.webhook_id, Delivery.job_id, Delivery.seq, Delivery.tries, Delivery.next_try_at
+            )
+            .execution_options(synchronize_session=False)
+        ).one_or_none()
+        if taken is None:
+            return None
+        said = (
+            select(Webhook.url, Webhook.secret, Job.name, Job.labels, Event)
+            .select_from(Webhook)
+            .join(Job, Job.id == taken.job_id)
+            .join(Event, (Event.job_id == Job.id) & (Event.seq == taken.seq))
+            .where(Webhook.id == taken.webhook_id)
         )
+        found = session.execute(said).one_or_none()
+        if found is None:
+            _give_up_orphans(session, taken)
+            continue
+        url, secret, name, labels, event = found
+        return Claim(
+            taken.id,
+            taken.webhook_id,
+            url,
+            secret,
+            at=taken.next_try_at - lease,
+            until=taken.next_try_at,
+            tries=taken.tries,
+            job_id=taken.job_id,
+            job_name=name,
+            labels=labels,
+            event=event,
+        )
+    return None
+
+
+def _give_up_orphans(session: Session, taken: Any) -> None:
+    """Give up a delivery, and what else waits of its webhook, if that is gone, or else of its job: `TOGETHER` or so."""
+    webhook_is_there = session.execute(select(Webhook.id).where(Webhook.id == taken.webhook_id)).first()
+    theirs = Delivery.job_id == taken.job_id if webhook_is_there else Delivery.webhook_id == taken.webhook_id
+    orphans = select(Delivery.id).where(theirs, Delivery.state == DeliveryState.PENDING).limit(TOGETHER)
+    session.execute(
+        update(Delivery)
+        .where(or_(Delivery.id == taken.id, Delivery.id.in_(orphans)), Delivery.state == DeliveryState.PENDING)
+        .values(state=DeliveryState.FAILED, last_error="The job was deleted before this was delivered.")
         .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if taken is None:
-        return None
-    said = (
-        select(Webhook.url, Webhook.secret, Job.name, Job.labels, Event)
-        .select_from(Webhook)
-        .join(Job, Job.id == taken.job_id)
-        .join(Event, (Event.job_id == Job.id) & (Event.seq == taken.seq))
-        .where(Webhook.id == taken.webhook_id)
-    )
-    url, secret, name, labels, event = session.execute(said).one()
-    return Claim(
-        taken.id,
-        taken.webhook_id,
-        url,
-        secret,
-        at=taken.next_try_at - lease,
-        until=taken.next_try_at,
-        tries=taken.tries,
-        job_id=taken.job_id,
-        job_name=name,
-        labels=labels,
-        event=event,
     )
 
 
 def _first_due(without: Collection[str], now: datetime | None) -> Select[str]:
     """In the order of seq for one webhook and job: an earlier event's first try must have ended.
 
-    One that has failed does not hold up the others: it may be a day before it succeeds.
+    One that has failed does not hold up the others: it may be a day before it succeeds. One that is not even written
+    yet, in the hands of another sender that fans out, does.
     """
     due, earlier = aliased(Delivery), aliased(Delivery)
+    told_of = ~exists().where(OutboxEntry.job_id == due.job_id, OutboxEntry.seq < due.seq)
     untried = exists().where(
         earlier.job_id == due.job_id,
         earlier.webhook_id == due.webhook_id,
@@ -132,7 +159,7 @@ def _first_due(without: Collection[str], now: datetime | None) -> Select[str]:
     found = select(due.id).where(
         due.state == DeliveryState.PENDING,
         due.next_try_at <= clock.to_compare(now),
-        or_(due.last_error.is_not(None), ~untried),
+        or_(due.last_error.is_not(None), told_of & ~untried),
     )
     if without:
         found = found.where(due.webhook_id.not_in(without))

@@ -1,7 +1,7 @@
 """Webhooks: who wants to hear of which events, and what became of it.
 
 A pending delivery belongs to an enabled webhook: whoever disables one fails its pending deliveries, under a lock that
-whoever adds a delivery takes too. `jobs.log.outbox` adds them, `deliveries.py` sends them.
+whoever adds a delivery takes too. `fan_out.py` adds them, `deliveries.py` sends them.
 """
 
 import base64
@@ -93,16 +93,21 @@ def page(session: Session, *, limit: int = 20, after: str | None = None) -> Page
 
 
 def remove(session: Session, webhook_id: str) -> None:
-    """Forget a webhook and its deliveries; what is being sent at this moment may still arrive."""
+    """Forget a webhook; its deliveries are out of sight with it. What is being sent at this moment may still arrive."""
     get(session, webhook_id)
     session.execute(delete(Webhook).where(Webhook.id == webhook_id).execution_options(synchronize_session=False))
     forget_listeners(session)
 
 
-def enable(session: Session, webhook_id: str) -> Webhook:
+def enable(session: Session, webhook_id: str, now: datetime | None = None) -> Webhook:
     """Let a disabled webhook hear again, of what happens from now on."""
     get(session, webhook_id)
-    _set_disabled_at(session, webhook_id, None)
+    session.execute(
+        update(Webhook)
+        .where(Webhook.id == webhook_id, Webhook.disabled_at.is_not(None))
+        .values(disabled_at=None, enabled_at=clock.now_or(now))
+        .execution_options(synchronize_session=False)
+    )
     forget_listeners(session)
     return get(session, webhook_id)
 
@@ -114,7 +119,12 @@ def lock(session: Session, webhook_id: str) -> None:
 
 def disable(session: Session, webhook_id: str, reason: str, now: datetime | None = None) -> None:
     """Send it nothing more; what waits to be sent has failed for this reason."""
-    _set_disabled_at(session, webhook_id, clock.now_or(now))
+    session.execute(
+        update(Webhook)
+        .where(Webhook.id == webhook_id, Webhook.disabled_at.is_(None))
+        .values(disabled_at=clock.now_or(now))
+        .execution_options(synchronize_session=False)
+    )
     # A statement of its own, after the lock: it sees what others have added while we waited for it.
     session.execute(
         update(Delivery)
@@ -176,14 +186,3 @@ def _one(webhook_id: str, delivery_id: str) -> tuple[Any, ...]:
     if not ids.is_id("dlv", delivery_id):
         raise DeliveryNotFound(delivery_id)
     return Delivery.id == delivery_id, Delivery.webhook_id == webhook_id
-
-
-def _set_disabled_at(session: Session, webhook_id: str, at: Any) -> None:
-    # Disabling twice keeps the first time.
-    changes = Webhook.disabled_at.is_(None) if at is not None else Webhook.disabled_at.is_not(None)
-    session.execute(
-        update(Webhook)
-        .where(Webhook.id == webhook_id, changes)
-        .values(disabled_at=at)
-        .execution_options(synchronize_session=False)
-    )

@@ -14,7 +14,7 @@ from jobs.queue.fence import Claim
 from jobs.queue.recording import Published
 from jobs.queue.rescue import rescue_expired
 from jobs.tables import Delivery, FileKind, Job
-from jobs.webhooks import deliveries, subscriptions
+from jobs.webhooks import deliveries, fan_out, subscriptions
 from kd.spec import parse
 from tests.support.claiming import claim_job
 
@@ -116,10 +116,24 @@ def hook(db, NOON: datetime) -> Callable[..., str]:
 
 
 @pytest.fixture
-def log(db) -> Callable[..., list[Delivery]]:
+def tell(db) -> Callable[[], None]:
+    """Make the deliveries of all that waits in the outbox."""
+
+    def tell() -> None:
+        more = True
+        while more:
+            with db.begin() as session:
+                more = fan_out.fan_out(session)
+
+    return tell
+
+
+@pytest.fixture
+def log(db, tell) -> Callable[..., list[Delivery]]:
     """All deliveries of a webhook, in the order in which they were added."""
 
     def log(webhook_id: str, **which: object) -> list[Delivery]:
+        tell()
         with db.read() as session:
             return subscriptions.deliveries(session, webhook_id, limit=1000, **which).items[::-1]
 
@@ -127,8 +141,9 @@ def log(db) -> Callable[..., list[Delivery]]:
 
 
 @pytest.fixture
-def take(db, NOON: datetime) -> Callable[..., deliveries.Claim | None]:
+def take(db, tell, NOON: datetime) -> Callable[..., deliveries.Claim | None]:
     def take(now: datetime = NOON, **which: object) -> deliveries.Claim | None:
+        tell()
         with db.begin() as session:
             return deliveries.claim(session, now=now, **which)
 

@@ -8,7 +8,7 @@ from api.webhooks.sender import AT_ONCE_TO_ONE, MANY, WebhookSender
 from jobs.log.events import EVENTS
 from jobs.queue import leases, recording, submit
 from jobs.states import State
-from jobs.webhooks import deliveries
+from jobs.webhooks import deliveries, fan_out
 from jobs.webhooks.deliveries import LEASE
 from kd.spec import parse
 from tests.support.receiving import Receiver
@@ -21,6 +21,7 @@ def test_a_sender_that_was_killed_is_followed_by_another_one(
     webhook_id, _ = hook()
     add()
     with db.begin() as session:
+        fan_out.fan_out(session)
         dead = deliveries.claim(session, now=now)
 
     sender.send_all_due(now)

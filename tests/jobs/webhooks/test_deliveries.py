@@ -4,10 +4,11 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert, select
 
-from jobs.queue import submit
-from jobs.tables import DeliveryState
-from jobs.webhooks import deliveries, subscriptions
+from jobs.queue import delete, find, requests, submit
+from jobs.tables import Delivery, DeliveryState, Job, OutboxEntry
+from jobs.webhooks import deliveries, fan_out, subscriptions
 from jobs.webhooks.deliveries import DELAYS, KEPT, LEASE
 from jobs.webhooks.subscriptions import WebhookDisabled
 from kd.spec import parse
@@ -34,10 +35,11 @@ def test_a_claim_holds_all_that_is_to_be_sent(add, hook, take, NOON):
     assert take() is None
 
 
-def test_the_databases_clock_decides_when_nobody_says_the_time(db, hook, log):
+def test_the_databases_clock_decides_when_nobody_says_the_time(db, hook, tell, log):
     webhook_id = hook()
     with db.begin() as session:
         submit.add_job(session, parse({"mode": "train", "config": {}}))
+    tell()
     with db.begin() as session:
         assert deliveries.is_due(session)
         claim = deliveries.claim(session)
@@ -97,9 +99,10 @@ def test_webhooks_with_enough_to_do_are_left_out(db, add, hook, take, NOON):
         assert deliveries.is_due(session, now=NOON)
 
 
-def test_two_senders_at_the_same_moment_take_different_deliveries(db, engine, add, hook, NOON):
+def test_two_senders_at_the_same_moment_take_different_deliveries(db, engine, add, hook, tell, NOON):
     hook()
     add(), add()
+    tell()
     if engine.dialect.name == "sqlite":  # which has only one writer at any moment
         with db.begin() as one:
             first = deliveries.claim(one, now=NOON)
@@ -170,10 +173,62 @@ def test_a_receiver_that_is_gone_is_told_nothing_more_until_somebody_enables_it(
     with db.begin() as session, pytest.raises(WebhookDisabled, match="enable it first"):
         subscriptions.redeliver(session, webhook_id, claim.id)
 
+    add()  # of which nobody makes a delivery before it is enabled
+    later = NOON + SECOND
     with db.begin() as session:
-        assert subscriptions.enable(session, webhook_id).disabled_at is None
-    add()
+        assert subscriptions.enable(session, webhook_id, now=later).disabled_at is None
+    add(now=later)
     assert [delivery.state for delivery in log(webhook_id)][2:] == [DeliveryState.PENDING]
+
+
+def test_what_a_sender_is_still_writing_holds_up_what_follows(db, engine, add, claim, hook, tell, take, NOON):
+    hook()
+    job_id = add()
+    with db.begin() as session:
+        fan_out.fan_out(session)
+        session.execute(insert(OutboxEntry), [{"job_id": job_id, "seq": 0, "at": NOON}])  # in the hands of another
+
+        assert not deliveries.is_due(session, now=NOON)
+        session.rollback()
+
+    assert take().event.seq == 1
+
+
+def test_what_waits_of_a_webhook_that_is_gone_is_given_up_and_holds_up_no_other(db, add, hook, tell, take, monkeypatch):
+    monkeypatch.setattr(deliveries, "TOGETHER", 2)
+    gone, other = hook(), hook()
+    jobs = [add() for _ in range(5)]
+    tell()
+    with db.begin() as session:
+        subscriptions.remove(session, gone)
+
+    taken = [take() for _ in range(5)]
+
+    assert [(claim.webhook_id, claim.job_id) for claim in taken] == [(other, job_id) for job_id in jobs]
+    assert take() is None
+    with db.read() as session:
+        states = session.execute(select(Delivery.state).where(Delivery.webhook_id == gone)).scalars().all()
+    assert states == 5 * [DeliveryState.FAILED]
+
+
+def test_what_waits_of_a_job_that_is_gone_is_given_up_and_nothing_more_is_written(
+    db, add, hook, tell, take, log, NOON, monkeypatch
+):
+    monkeypatch.setattr(deliveries, "ORPHANS_TOGETHER", 2)
+    webhook_id = hook()
+    *gone, kept = [add() for _ in range(5)]
+    tell()
+    with db.begin() as session:
+        requests.cancel_all(session, find.matching(session, find.EVERY), now=NOON)
+        delete.delete_all(session, [Job.id != kept])
+
+    taken = [take() for _ in range(3)]
+
+    assert [claim and claim.job_id for claim in taken] == [None, None, kept]  # some at a time are put aside
+    told = {(delivery.job_id, delivery.seq): delivery for delivery in log(webhook_id)}
+    assert set(told) == {(job_id, 1) for job_id in gone} | {(kept, 1), (kept, 2)}
+    assert {told[job_id, 1].state for job_id in gone} == {DeliveryState.FAILED}
+    assert {told[job_id, 1].last_error for job_id in gone} == {"The job was deleted before this was delivered."}
 
 
 # -- the log ----------------------------------------------------------------------------------------------
@@ -219,7 +274,7 @@ def test_so_many_that_they_would_hold_up_writers_leave_the_log_in_parts_the_olde
         add(now=NOON + timedelta(days=day))
     for _ in range(3):
         succeed(take(NOON + timedelta(days=2)))
-    monkeypatch.setattr(deliveries, "FORGOTTEN_TOGETHER", 2)
+    monkeypatch.setattr(deliveries, "TOGETHER", 2)
 
     forgotten, kept = [], []
     for _ in range(3):
