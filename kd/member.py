@@ -27,7 +27,7 @@ def main(order_file: str) -> int:
             spec.parse(json.dumps(order["spec"]), accepted=True), **order["options"], save_now=lifeline.save_now
         ):
             if leads:
-                print(event.model_dump_json(), file=messages, flush=True)
+                lifeline.say(messages, event.model_dump_json())
     except Exception as error:
         # Whoever fails first has the reason; the others only miss it.
         if not is_of_another(error):

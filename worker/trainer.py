@@ -30,7 +30,7 @@ def main() -> int:
     from worker.failures import explain
 
     def say(event: Event) -> None:
-        print(event.model_dump_json(), file=messages, flush=True)
+        lifeline.say(messages, event.model_dump_json())
 
     say(Ready())
     order = json.loads(lifeline.order())

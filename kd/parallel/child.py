@@ -98,6 +98,15 @@ class Lifeline:
         """The order, once it is there."""
         return self._orders.get()
 
+    def say(self, messages: IO[str], line: str) -> None:
+        """A line to the parent. That it is gone may show here first; before anything ends us for it, what is to be done
+        at its end is done."""
+        try:
+            print(line, file=messages, flush=True)
+        except BrokenPipeError:
+            self.at_end()
+            raise
+
     def _read(self, descriptor: int) -> None:
         # Straight from the descriptor: a buffer that the interpreter closes at its end must not be waited on.
         there, rest, heard_at = select.poll(), b"", time.monotonic()

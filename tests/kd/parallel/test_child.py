@@ -48,6 +48,24 @@ def test_the_end_of_the_parent_is_seen_also_by_who_only_shares_the_pipe(pipe, re
     assert lifeline.save_now.is_set() == reads
 
 
+def test_a_parent_whose_end_shows_at_the_other_pipe_first_is_gone_as_well(pipe):
+    ours, _ = pipe
+    gone = threading.Event()
+    lifeline = Lifeline(at_end=gone.set, descriptor=ours)
+    theirs, out = os.pipe()
+    messages = os.fdopen(out, "w")
+    lifeline.say(messages, "there")
+    assert os.read(theirs, 100) == b"there\n"
+
+    os.close(theirs)
+    with pytest.raises(BrokenPipeError):
+        lifeline.say(messages, "and gone")
+
+    assert gone.is_set(), "whoever raises here would have ended us before we ended what we had started"
+    with contextlib.suppress(BrokenPipeError):
+        messages.close()
+
+
 class Clock:
     """Time that passes when the test says so, for whoever asks this module."""
 
