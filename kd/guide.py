@@ -41,7 +41,7 @@ def guide(run: Run, log: Logbook) -> Iterator[Event]:
     if "student" not in log.position.finished:
         guidance = RoundLabels(run, log, GUIDES[config.rounds.teacher](run, log))
         student = run.build(config.student.arch, "student")
-        objective = Objective(config.objective, run.class_weights_C)
+        objective = Objective(config.objective, run.class_weights_C, epochs=config.epochs)
         yield from loop.fit(
             run, log, "student", student, config, objective, guidance=guidance, patience=config.patience
         )

@@ -38,7 +38,7 @@ def train(run: Run, log: Logbook) -> Iterator[Event]:
         guidance = TableLabels(table_NVC, validation_logits(run, teacher), run.device)
         del teacher  # it is not run again, so its memory is the student's
         student = run.build(config.student.arch, "student")
-        objective = Objective(config.objective, run.class_weights_C)
+        objective = Objective(config.objective, run.class_weights_C, epochs=config.epochs)
         yield from loop.fit(
             run, log, "student", student, config, objective, guidance=guidance, patience=config.patience
         )

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd import spec
-from kd.objectives.logits import METHODS, autocast_off, exact
+from kd.objectives.logits import autocast_off, distance, exact
+from kd.spec.objective import OWN, Ramp, Term
 from kd.views.mixup import Mix
 
 # Shapes: B = batch, C = classes.
@@ -32,7 +33,7 @@ class Parts(NamedTuple):
 
 
 class Objective(nn.Module):
-    """hard_weight · CE(student, label) + soft_weight · D(student, teacher), D as the spec says; without a spec the
+    """hard_weight · CE(student, label) + Σ weight · D(student, teacher), each D as the spec says; without a spec the
     labels alone. In CE an image counts what its class does in `class_weights_C` (float [C]; none: all the same).
 
     A module, because some objectives have something to train (a regressor between two feature maps, say). Whatever that
@@ -41,14 +42,18 @@ class Objective(nn.Module):
 
     class_weights_C: Tensor | None
 
-    def __init__(self, wanted: spec.Objective | None = None, class_weights_C: Tensor | None = None):
+    def __init__(self, wanted: spec.Objective | None = None, class_weights_C: Tensor | None = None, *, epochs: int = 1):
+        """`epochs` are those of the training, in which whatever has no end of its own comes to its end."""
         super().__init__()
-        self.wanted = wanted
+        self.wanted, self.epochs = wanted, epochs
+        self.terms = [] if wanted is None else list(wanted.terms)
         # It goes where the module goes, but is no state: the data set says what it is.
         self.register_buffer("class_weights_C", class_weights_C, persistent=False)
 
-    def forward(self, student_BC: Tensor, labels_B: Tensor, answer: Answer | None, mix: Mix | None = None) -> Parts:
-        """The loss of a batch.
+    def forward(
+        self, student_BC: Tensor, labels_B: Tensor, answer: Answer | None, mix: Mix | None = None, epoch: float = 0
+    ) -> Parts:
+        """The loss of a batch, after so many epochs and parts of one.
 
         Under a mix the soft label needs no care: it is what the teacher says of the mixed image.
         """
@@ -56,11 +61,27 @@ class Objective(nn.Module):
         # Not a soft weight of 0: teacher and control learn from labels in full, whatever the student's weights are.
         if self.wanted is None or answer is None:
             return Parts(hard, hard.detach(), torch.zeros_like(hard))
-        method, temperature = METHODS[self.wanted.method], self.wanted.temperature
-        soft = method(student_BC, answer.logits_BC, labels_B, temperature=temperature)
         # The parts are shown as they are, unweighted: so they can be compared between runs with other weights.
-        total = self.wanted.hard_weight * hard + self.wanted.soft_weight * soft
-        return Parts(total, hard.detach(), soft.detach())
+        total, soft = self._now(self.wanted.hard_weight, epoch) * hard, torch.zeros_like(hard)
+        for term, weight in self.terms:
+            far = self._distance(term, student_BC, labels_B, answer, epoch)
+            total, soft = total + self._now(weight, epoch) * far, soft + far.detach()
+        return Parts(total, hard.detach(), soft)
+
+    def _distance(self, term: Term, student_BC: Tensor, labels_B: Tensor, answer: Answer, epoch: float) -> Tensor:
+        several = term.temperature if isinstance(term.temperature, tuple) else (term.temperature,)
+        return distance(
+            term.method,
+            student_BC,
+            answer.logits_BC,
+            labels_B,
+            temperatures=tuple(self._now(temperature, epoch) for temperature in several),
+            standardized=term.standardize,
+            **{name: getattr(term, name) for name in OWN.get(term.method, ())},
+        )
+
+    def _now(self, number: float | Ramp, epoch: float) -> float:
+        return number.at(epoch, self.epochs) if isinstance(number, Ramp) else number
 
 
 def cross_entropy(

@@ -5,13 +5,13 @@ they print, and `kd.run.run` takes them as they are.
 """
 
 from kd.spec.config import Config as Config
-from kd.spec.config import GuideConfig as GuideConfig
-from kd.spec.config import GuideSpec as GuideSpec
-from kd.spec.config import Spec as Spec
 from kd.spec.config import Student as Student
-from kd.spec.config import TrainConfig as TrainConfig
-from kd.spec.config import TrainSpec as TrainSpec
-from kd.spec.config import parse as parse
+from kd.spec.modes import GuideConfig as GuideConfig
+from kd.spec.modes import GuideSpec as GuideSpec
+from kd.spec.modes import Spec as Spec
+from kd.spec.modes import TrainConfig as TrainConfig
+from kd.spec.modes import TrainSpec as TrainSpec
+from kd.spec.modes import parse as parse
 from kd.spec.objective import Objective as Objective
 from kd.spec.part import Part as Part
 from kd.spec.recipe import Augmentation as Augmentation

@@ -1,17 +1,17 @@
-"""A run, whole: what both modes share, and what each has of its own."""
+"""What the runs of both modes share: data, models, objective, recipe."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
 from kd.models.catalog import channels_of
 from kd.spec.names import Arch, DatasetName
-from kd.spec.objective import Objective
-from kd.spec.part import ACCEPTED, Part, refuse_idle, was_accepted
+from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, is_zero
+from kd.spec.part import Part, refuse_idle, was_accepted
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
     EMA_SAYS,
@@ -25,8 +25,7 @@ from kd.spec.recipe import (
     least_images,
 )
 from kd.spec.resources import Resources
-from kd.spec.rounds import Rounds, Route
-from kd.spec.teacher import AnyTeacher, Teacher, TeacherOfJob
+from kd.spec.teacher import AnyTeacher, Teacher
 
 
 class Student(Part):
@@ -174,99 +173,40 @@ class Config(Part):
         return self
 
     @model_validator(mode="after")
-    def _the_temperature_acts(self, info: ValidationInfo) -> Self:
-        if self.objective.soft_weight == 0 and not self._asks_a_learning_teacher:
-            refuse_idle(self.objective, info, "temperature", acts_with="a soft_weight above 0")
+    def _every_part_of_the_objective_acts(self, info: ValidationInfo) -> Self:
+        objective = self.objective
+        own = [name for name in Term.model_fields if name != "temperature"]
+        if is_zero(objective.soft_weight):
+            refuse_idle(objective, info, *own, acts_with="a soft_weight above 0")
+        if not self._asks_a_learning_teacher:
+            if is_zero(objective.soft_weight):
+                refuse_idle(objective, info, "temperature", acts_with="a soft_weight above 0")
+            if objective.method in WITHOUT_TEMPERATURE:
+                why = "another method: wttm has an exponent instead"
+                refuse_idle(objective, info, "temperature", acts_with=why)
+        for field, ramp in objective.ramps:
+            if ramp.epochs is not None and ramp.epochs > self.epochs and not was_accepted(info):
+                raise PydanticCustomError(
+                    "ramp",
+                    "objective.{field}: a ramp of {ramp} epochs does not come to its end in {epochs}",
+                    {"field": field, "ramp": f"{ramp.epochs:g}", "epochs": self.epochs},
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_whole_where_they_must_be(self) -> Self:
+        needs = {term.method for term, _ in self.objective.terms if term.method in WITH_HARD_LABELS}
+        mixed = [name for name in ("mixup", "cutmix") if getattr(self.augmentation, name)]
+        if needs and mixed:
+            raise PydanticCustomError(
+                "hard_labels",
+                "objective.method {method} needs one label to an image, and augmentation.{mixed} blends two of them: "
+                "leave one of the two out",
+                {"method": needs.pop(), "mixed": mixed[0]},
+            )
         return self
 
     @property
     def _asks_a_learning_teacher(self) -> bool:
         """Whether something else than the student's objective has a temperature."""
         return False
-
-
-class TrainConfig(Config):
-    views: Annotated[int, Field(ge=1, le=4_096)] | Literal["all"] = Field(
-        default=4,
-        description="distinct views labelled per image, as far as there are so many; 'all' is every crop and flip",
-    )
-
-    @model_validator(mode="after")
-    def _all_is_a_number(self) -> Self:
-        if self.views == "all" and self.augmentation.endless:
-            raise PydanticCustomError(
-                "views", "views 'all' needs a complete set; strong and mixed views have no end: give a number"
-            )
-        return self
-
-
-class GuideConfig(Config):
-    rounds: Rounds = Rounds()
-
-    @property
-    def _asks_a_learning_teacher(self) -> bool:
-        return self.rounds.teacher == "cotrain"
-
-    @model_validator(mode="after")
-    def _a_teacher_that_learns_on_has_a_second_round(self, info: ValidationInfo) -> Self:
-        alone = self.rounds.teacher == "cotrain" and self.rounds.epochs >= self.epochs
-        if alone and not was_accepted(info):
-            raise PydanticCustomError(
-                "cotrain",
-                "rounds.teacher 'cotrain' would do nothing here: it learns between rounds, and there is only one; "
-                "rounds.epochs must be below epochs, which is {epochs}",
-                {"epochs": self.epochs},
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _a_route_is_a_training(self) -> Self:
-        if self.rounds.teacher == "route" and isinstance(self.teacher, TeacherOfJob):
-            raise PydanticCustomError(
-                "route",
-                "rounds.teacher 'route' needs a teacher that is trained here: anchors are saved along its training",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _there_are_so_many_anchors(self, info: ValidationInfo) -> Self:
-        wanted = self.rounds.route.anchors
-        default = Route.model_fields["anchors"].get_default()
-        if self.rounds.teacher != "route" or wanted == default or isinstance(self.teacher, TeacherOfJob):
-            return self
-        if wanted >= self.teacher.epochs and not was_accepted(info):
-            raise PydanticCustomError(
-                "anchors",
-                "rounds.route.anchors {anchors}: a teacher of {epochs} epochs passes at most {may} before its best one",
-                {"anchors": wanted, "epochs": self.teacher.epochs, "may": self.teacher.epochs - 1},
-            )
-        return self
-
-
-class TrainSpec(Part):
-    """The teacher labels the data once; the student trains on the labels."""
-
-    mode: Literal["train"]
-    config: TrainConfig
-
-
-class GuideSpec(Part):
-    """The teacher guides: every few epochs it labels fresh views of the data at the student's side."""
-
-    mode: Literal["guide"]
-    config: GuideConfig
-
-
-Spec = Annotated[TrainSpec | GuideSpec, Field(discriminator="mode")]
-_SPEC: TypeAdapter[TrainSpec | GuideSpec] = TypeAdapter(Spec)
-
-
-def parse(given: dict[str, Any] | str | bytes, *, accepted: bool = False) -> TrainSpec | GuideSpec:
-    """A spec from a mapping or from JSON text; pydantic's ValidationError names every problem.
-
-    One that was `accepted` before, and waits in a queue, say, may have settings that do nothing.
-    """
-    context = {ACCEPTED: accepted}
-    if isinstance(given, dict):
-        return _SPEC.validate_python(given, context=context)
-    return _SPEC.validate_json(given, context=context)

@@ -123,7 +123,9 @@ def _fields(model: type[BaseModel] | None, loc: Path) -> list[str]:
     """The names of the fields at a place in the model. `loc` also names the members of unions: those with a tag."""
     found: Any = model
     for key in loc:
-        if not _is_model(found):
+        if isinstance(key, int):  # a member of a list
+            found = next(iter(get_args(found)), None)
+        elif not _is_model(found):
             found = next((member[0] for member in map(get_args, get_args(found)) if Tag(str(key)) in member), None)
         elif str(key) in found.model_fields:  # else it is the tag of `found` itself
             found = found.model_fields[str(key)].annotation

@@ -1,25 +1,128 @@
 """What the student is told to care about."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from kd.spec.part import Part
+from kd.spec.part import Part, refuse_idle
 
 ClassWeights = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(strict=False, min_length=1, max_length=100_000)
 ]
 Weight = Annotated[float, Field(ge=0, le=1_000)]
+Temperature = Annotated[float, Field(ge=0.01, le=1_000)]
+Temperatures = Annotated[tuple[Temperature, ...], Field(strict=False, min_length=2, max_length=16)]
+
+Method = Literal["kd", "dkd", "dist", "wttm"]
 
 
-class Objective(Part):
-    """loss = hard_weight · CE(student, label) + soft_weight · D(student, teacher)"""
+class Ramp(Part):
+    """A number that goes from `start` to `end` in a straight line, and stays there."""
 
-    method: Literal["kd"] = "kd"
-    temperature: float = Field(default=4, ge=0.01, le=1_000)
-    hard_weight: Weight = 0.1
-    soft_weight: Weight = 0.9
+    start: float
+    end: float
+    epochs: float | None = Field(
+        default=None, gt=0, le=10_000, description="within so many epochs of the student; none: within all of them"
+    )
+
+    def at(self, epoch: float, epochs: int) -> float:
+        """Its value at a place in a training of so many `epochs`; `epoch` counts those behind it, and parts of one."""
+        way = min(epoch / (self.epochs or epochs), 1.0)
+        return self.start + (self.end - self.start) * way
+
+
+class WeightRamp(Ramp):
+    start: Weight
+    end: Weight
+
+
+class TemperatureRamp(Ramp):
+    start: Temperature
+    end: Temperature
+
+
+def _shape(given: object) -> str:
+    """Which of the alternatives is meant, so that what is wrong is said of that one alone."""
+    return "several" if isinstance(given, list | tuple) else _one_or_ramp(given)
+
+
+def _one_or_ramp(given: object) -> str:
+    return "ramp" if isinstance(given, dict | Ramp) else "number"
+
+
+AnyWeight = Annotated[
+    Annotated[Weight, Tag("number")] | Annotated[WeightRamp, Tag("ramp")], Discriminator(_one_or_ramp)
+]
+AnyTemperature = Annotated[
+    Annotated[Temperature, Tag("number")]
+    | Annotated[Temperatures, Tag("several")]
+    | Annotated[TemperatureRamp, Tag("ramp")],
+    Discriminator(_shape),
+]
+
+
+class Term(Part):
+    """A distance D(student, teacher) between their logits of the same view."""
+
+    method: Method = Field(default="kd", description="see docs/objectives.md for each of them")
+    temperature: AnyTemperature = Field(default=4, description="a number, several whose mean counts, or a ramp")
+    standardize: bool = Field(
+        default=False, description="each image's logits, the student's and the teacher's, by their own mean and spread"
+    )
+    alpha: Weight = Field(default=1, description="dkd only: weight of the label's class against all others")
+    beta: Weight = Field(default=8, description="dkd only: weight of the other classes among themselves")
+    inter: Weight = Field(default=1, description="dist only: weight of each image's relation over the classes")
+    intra: Weight = Field(default=1, description="dist only: weight of each class's relation over the batch")
+    exponent: float = Field(
+        default=0.1, ge=0.01, le=1, description="wttm only: of the teacher's probabilities; 1 / exponent is like a T"
+    )
+
+    @model_validator(mode="after")
+    def _every_setting_acts(self, info: ValidationInfo) -> Self:
+        for method, fields in OWN.items():
+            if self.method != method:
+                refuse_idle(self, info, *fields, acts_with=f"method {method!r}")
+        for method, (one, other) in (("dkd", ("alpha", "beta")), ("dist", ("inter", "intra"))):
+            if self.method == method and getattr(self, one) == getattr(self, other) == 0:
+                raise PydanticCustomError(
+                    "weights",
+                    "{one} and {other} are both 0: nothing is left of {method}",
+                    {"one": one} | {"other": other, "method": method},
+                )
+        return self
+
+
+OWN = {"dkd": ("alpha", "beta"), "dist": ("inter", "intra"), "wttm": ("exponent",)}
+"""The fields that one method alone reads."""
+
+WITHOUT_TEMPERATURE = ("wttm",)
+WITH_HARD_LABELS = ("dkd",)
+
+
+class AnotherTerm(Term):
+    """One more distance, beside the first."""
+
+    weight: AnyWeight = 1
+
+    @model_validator(mode="after")
+    def _it_acts(self, info: ValidationInfo) -> Self:
+        if is_zero(self.weight):
+            raise PydanticCustomError("weights", "a term with a weight of 0 does nothing: leave it out")
+        if self.method in WITHOUT_TEMPERATURE:
+            refuse_idle(self, info, "temperature", acts_with="another method: wttm has an exponent instead")
+        return self
+
+
+class Objective(Term):
+    """loss = hard_weight · CE(student, label) + soft_weight · D(student, teacher) + the terms of `also`"""
+
+    hard_weight: AnyWeight = 0.1
+    soft_weight: AnyWeight = 0.9
+    also: Annotated[tuple[AnotherTerm, ...], Field(strict=False, max_length=8)] = Field(
+        default=(), description="more distances, each with a weight of its own"
+    )
     class_weights: Literal["balanced"] | ClassWeights | None = Field(
         default=None,
         description="what an image counts in the labels' part of the loss, by its class: a number for each class, or "
@@ -28,6 +131,27 @@ class Objective(Part):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
-        if self.hard_weight == 0 and self.soft_weight == 0:
+        if is_zero(self.hard_weight) and is_zero(self.soft_weight) and not self.also:
             raise PydanticCustomError("weights", "hard_weight and soft_weight are both 0: there is nothing to learn")
         return self
+
+    @property
+    def terms(self) -> Iterator[tuple[Term, float | WeightRamp]]:
+        """The distances that count, each with its weight."""
+        if not is_zero(self.soft_weight):
+            yield self, self.soft_weight
+        for term in self.also:
+            yield term, term.weight
+
+    @property
+    def ramps(self) -> Iterator[tuple[str, Ramp]]:
+        """Whatever of it changes in the course of training, by its field."""
+        fields = {"hard_weight": self.hard_weight, "soft_weight": self.soft_weight, "temperature": self.temperature}
+        for number, term in enumerate(self.also):
+            fields |= {f"also.{number}.weight": term.weight, f"also.{number}.temperature": term.temperature}
+        return ((name, value) for name, value in fields.items() if isinstance(value, Ramp))
+
+
+def is_zero(weight: float | WeightRamp) -> bool:
+    """Whether it is 0, and stays so."""
+    return weight.start == weight.end == 0 if isinstance(weight, WeightRamp) else weight == 0

@@ -140,7 +140,8 @@ class Cotrain(Guide):
     def _loss(self, teacher_BC: Tensor, student_BC: Tensor, batch: Batch) -> Tensor:
         # The student is the teacher's teacher here: the KL is taken from it.
         temperature = self.run.config.objective.temperature
-        toward_student = logits.kd(teacher_BC, student_BC, batch.labels_B, temperature=temperature)
+        assert isinstance(temperature, int | float)  # the spec refuses others here
+        toward_student = logits.distance("kd", teacher_BC, student_BC, batch.labels_B, temperatures=(temperature,))
         hard = cross_entropy(teacher_BC, batch.labels_B, batch.mix, self.run.class_weights_C)
         return hard + self.recipe.pull * toward_student
 

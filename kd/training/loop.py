@@ -138,8 +138,10 @@ def fit(
         log.begin_counting()
 
         for number, batch in enumerate(epoch_of_batches, first_batch):
-            # The rate follows the exact place in the epoch, so that a run resumed in its middle takes the same steps.
-            rate = learning_rate(recipe, epoch + number / batches)
+            # Rate and objective follow the exact place in the epoch, so that a run resumed in its middle takes the same
+            # steps.
+            place = epoch + number / batches
+            rate = learning_rate(recipe, place)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             # Dropout draws from torch's own generators, whose state no checkpoint holds: each step sets it.
@@ -151,7 +153,7 @@ def fit(
                 with run.autocast():
                     student_BC = learner(piece.pixels_BCHW)
                 # Outside of autocast: in half precision a loss of many classes loses what it is about.
-                parts = criterion(student_BC, piece.labels_B, piece.answer, piece.mix)
+                parts = criterion(student_BC, piece.labels_B, piece.answer, piece.mix, place)
                 # DDP takes the mean over the processes, whose shares of a batch may differ by one image.
                 loss = parts.total if piece.weight == 1 else parts.total * piece.weight
                 scaler.scale(loss).backward()

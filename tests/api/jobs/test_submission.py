@@ -119,6 +119,33 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
         "/config",
         "soft_weight above 0",
     ),
+    *(
+        ({"mode": "train", "config": {"objective": objective}}, "/config" + place, why)
+        for objective, place, why in (
+            ({"method": "dkt"}, "/objective/method", "'kd', 'dkd', 'dist' or 'wttm'"),
+            ({"alpha": 2}, "/objective", "alpha would do nothing here: it acts only with method 'dkd'"),
+            ({"method": "dist", "inter": 0, "intra": 0}, "/objective", "nothing is left of dist"),
+            ({"method": "wttm", "temperature": 2}, "", "wttm has an exponent instead"),
+            ({"soft_weight": 0, "method": "dist"}, "", "method would do nothing here"),
+            ({"temperature": [4]}, "/objective/temperature", "at least 2 items"),
+            ({"temperature": {"start": 8}}, "/objective/temperature/end", "is missing"),
+            ({"soft_weight": {"start": 0, "end": -1}}, "/objective/soft_weight/end", "greater than or equal to 0"),
+            ({"soft_weight": {"start": 0, "end": 1, "epochs": 40}}, "", "a ramp of 40 epochs does not come to its end"),
+            ({"also": [{"method": "dist", "weight": 0}]}, "/objective/also/0", "leave it out"),
+            ({"also": [{"method": "dist", "wieght": 1}]}, "/objective/also/0/wieght", "weight"),
+            ({"hard_weight": {"start": 0, "end": 0}, "soft_weight": 0}, "/objective", "nothing to learn"),
+        )
+    ),
+    (
+        {"mode": "train", "config": {"objective": {"also": [{"method": "dkd"}]}, "augmentation": {"mixup": 1}}},
+        "/config",
+        "objective.method dkd needs one label to an image, and augmentation.mixup blends two of them",
+    ),
+    (
+        {"mode": "guide", "config": {"objective": {"temperature": [2, 4]}, "rounds": {"teacher": "cotrain"}}},
+        "/config",
+        "objective.temperature must be one number with rounds.teacher 'cotrain'",
+    ),
     ({"mode": "guide", "config": {"rounds": {"route": {"anchors": 2}}}}, "/config/rounds", "teacher 'route'"),
     ({"mode": "guide", "config": {"rounds": {"cotrain": {"lr": 0.1}}}}, "/config/rounds", "teacher 'cotrain'"),
     (

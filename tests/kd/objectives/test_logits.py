@@ -1,6 +1,7 @@
 """What must be true of the objectives, whatever the logits."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kd import spec
-from kd.objectives.logits import METHODS, kd
+from kd.objectives.logits import METHODS, distance
 from kd.objectives.objective import Answer, Objective, cross_entropy
+from kd.spec.objective import Method
 from kd.views.mixup import Mix
 
 # The golden input of the design: B=4, C=6.
@@ -20,9 +22,30 @@ STUDENT = 2 * torch.sin(1.7 * ROW + 0.9 * COLUMN + 0.3)
 TEACHER = 3 * torch.cos(0.8 * ROW - 1.1 * COLUMN + 0.5)
 LABELS = torch.tensor([0, 3, 5, 2])
 
-SAMPLE_WISE = {"kd"}
+SAMPLE_WISE = {"kd", "dkd", "wttm"}
+
+GOLDEN = {
+    ("kd", 4): 2.439976679787,
+    ("dkd", 4): 17.624650801428,
+    ("dkd", 4, "alpha", 1, "beta", 0): 0.604814157792,
+    ("dkd", 4, "alpha", 0, "beta", 1): 2.127479580454,
+    ("dist", 1): 1.735809084471,
+    ("dist", 4): 25.915852218325,
+    ("wttm", 1, "exponent", 0.25): 2.310125629836,
+    ("wttm", 1, "exponent", 0.1): 3.321331644340,
+    ("kd", 2, "standardized", True): 0.608575679117,
+}
+"""From the authors' own code, on the golden input: (method, T, …)."""
 
 every_loss = pytest.mark.parametrize("name", list(METHODS))
+
+
+def far(name: str, student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, temperature: float = 4, **own) -> Tensor:
+    return distance(name, student_BC, teacher_BC, labels_B, temperatures=(temperature,), **own)
+
+
+def kd(student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, *, temperature: float) -> Tensor:
+    return far("kd", student_BC, teacher_BC, labels_B, temperature)
 
 
 def logits(seed: int, *, batch: int = 8, classes: int = 10, scale: float = 3) -> Tensor:
@@ -36,10 +59,39 @@ def apart(gap: float, *, batch: int = 4, classes: int = 10) -> tuple[Tensor, Ten
     return student_BC.requires_grad_(), teacher_BC, torch.full((batch,), 2)
 
 
-def test_kd_has_the_published_value():
-    value = kd(STUDENT, TEACHER, LABELS, temperature=4)
+@pytest.mark.parametrize("case", GOLDEN, ids=str)
+def test_a_loss_has_the_value_of_its_authors_code(case):
+    name, temperature, *own = case
 
-    assert value.item() == pytest.approx(2.439976679787, abs=1e-12)
+    value = far(name, STUDENT, TEACHER, LABELS, temperature, **dict(zip(own[::2], own[1::2], strict=True)))
+
+    assert value.item() == pytest.approx(GOLDEN[case], abs=2e-11)
+
+
+@given(seed=st.integers(0, 1000), temperature=st.floats(0.5, 20))
+@settings(deadline=None, max_examples=20)
+def test_dkd_with_the_weights_that_kd_has_is_kd(seed, temperature):
+    """kd = mean[KL of two + (1 - p of the label) · KL of the others], image by image."""
+    student_BC, teacher_BC, labels_B = logits(seed, batch=1), logits(seed + 1, batch=1), torch.tensor([3])
+    unsure = 1 - (teacher_BC / temperature).softmax(1)[0, 3].item()
+
+    value = far("dkd", student_BC, teacher_BC, labels_B, temperature, alpha=1, beta=unsure)
+
+    torch.testing.assert_close(value, kd(student_BC, teacher_BC, labels_B, temperature=temperature))
+
+
+def test_several_temperatures_count_as_their_mean():
+    several = distance("kd", STUDENT, TEACHER, LABELS, temperatures=(1, 2, 4))
+
+    torch.testing.assert_close(several, sum(kd(STUDENT, TEACHER, LABELS, temperature=T) for T in (1, 2, 4)) / 3)
+
+
+@every_loss
+def test_standardized_logits_do_not_show_how_far_a_student_spreads_them(name):
+    value = far(name, STUDENT, TEACHER, LABELS, standardized=True)
+
+    stretched = far(name, 5 * STUDENT + 3, TEACHER, LABELS, standardized=True)
+    torch.testing.assert_close(stretched, value, rtol=1e-5, atol=1e-8)
 
 
 def test_kd_is_the_sum_that_defines_it():
@@ -58,9 +110,14 @@ def test_kd_is_the_sum_that_defines_it():
 @given(seed=st.integers(0, 1000), temperature=st.floats(0.1, 50))
 @settings(deadline=None, max_examples=30)
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name, seed, temperature):
-    same_BC = logits(seed)
+    same_BC, own = logits(seed), {}
+    if name == "wttm":
+        own = {"exponent": 1}  # another power is another target
+    if name == "dist":
+        # Its authors add 1e-8 to what they divide by, which shows where a class is next to impossible, and times T².
+        same_BC, temperature = logits(seed, scale=1), 1
 
-    assert METHODS[name](same_BC, same_BC.clone(), None, temperature=temperature).abs() <= 1e-6
+    assert far(name, same_BC, same_BC.clone(), torch.arange(8), temperature, **own).abs() <= 1e-5
 
 
 @given(seed=st.integers(0, 1000), temperature=st.sampled_from([1, 20, 1000]), classes=st.sampled_from([2, 10, 1000]))
@@ -116,11 +173,12 @@ def test_kd_is_never_negative_and_does_not_see_a_shift_of_all_logits(seed, tempe
 
 
 @every_loss
-def test_the_gradient_is_that_of_finite_differences(name):
+@pytest.mark.parametrize("standardized", [False, True])
+def test_the_gradient_is_that_of_finite_differences(name, standardized):
     student_BC = STUDENT.clone().requires_grad_()
 
     def loss(student_BC: Tensor) -> Tensor:
-        return METHODS[name](student_BC, TEACHER, LABELS, temperature=4)
+        return far(name, student_BC, TEACHER, LABELS, standardized=standardized)
 
     assert torch.autograd.gradcheck(loss, (student_BC,))
 
@@ -140,9 +198,11 @@ def test_the_gradient_of_kd_is_temperature_over_batch_times_the_difference(seed,
 @pytest.mark.parametrize("gap", [0, 1, 10, 100, 1e3, 1e4])
 @pytest.mark.parametrize("temperature", [0.5, 1, 4, 20])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_value_and_gradient_are_finite_however_far_apart_the_two_are(name, gap, temperature, autocast):
+@pytest.mark.parametrize("standardize", [False, True])
+def test_value_and_gradient_are_finite_however_far_apart_the_two_are(name, gap, temperature, autocast, standardize):
     student_BC, teacher_BC, labels_B = apart(gap)
-    objective = Objective(spec.Objective(method=name, temperature=temperature))
+    acts = {} if name == "wttm" else {"temperature": temperature}
+    objective = Objective(spec.Objective(method=name, standardize=standardize, **acts))
 
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         parts = objective(student_BC, labels_B, Answer(teacher_BC))
@@ -152,7 +212,8 @@ def test_value_and_gradient_are_finite_however_far_apart_the_two_are(name, gap, 
     assert student_BC.grad.isfinite().all()
     if gap >= 10 * temperature:
         assert parts.soft > 0
-        assert student_BC.grad.abs().sum() > 0
+        # The softmax that dist compares, and standardized logits, do not move where the student is so sure.
+        assert name == "dist" or standardize or student_BC.grad.abs().sum() > 0
 
 
 @every_loss
@@ -161,11 +222,11 @@ def test_half_precision_logits_are_taken_to_fp32_before_anything_is_computed(nam
     student_BC, teacher_BC = STUDENT.to(dtype), TEACHER.to(dtype)
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        value = METHODS[name](student_BC, teacher_BC, LABELS, temperature=4)
+        value = far(name, student_BC, teacher_BC, LABELS)
         hard = cross_entropy(student_BC, LABELS)
 
     assert value.dtype == hard.dtype == torch.float32
-    assert torch.equal(value, METHODS[name](student_BC.float(), teacher_BC.float(), LABELS, temperature=4))
+    assert torch.equal(value, far(name, student_BC.float(), teacher_BC.float(), LABELS))
     assert torch.equal(hard, F.cross_entropy(student_BC.float(), LABELS))
 
 
@@ -175,13 +236,12 @@ def test_half_precision_logits_are_taken_to_fp32_before_anything_is_computed(nam
 def test_the_order_of_classes_or_images_does_not_matter(name, seed):
     student_BC, teacher_BC = logits(seed), logits(seed + 1)
     labels_B = torch.arange(8)
-    loss = METHODS[name]
-    value = loss(student_BC, teacher_BC, labels_B, temperature=4)
+    value = far(name, student_BC, teacher_BC, labels_B)
 
     generator = torch.Generator().manual_seed(seed)
     classes, batch = torch.randperm(10, generator=generator), torch.randperm(8, generator=generator)
-    of_classes = loss(student_BC[:, classes], teacher_BC[:, classes], classes.argsort()[labels_B], temperature=4)
-    of_batch = loss(student_BC[batch], teacher_BC[batch], labels_B[batch], temperature=4)
+    of_classes = far(name, student_BC[:, classes], teacher_BC[:, classes], classes.argsort()[labels_B])
+    of_batch = far(name, student_BC[batch], teacher_BC[batch], labels_B[batch])
 
     torch.testing.assert_close(of_classes, value)
     torch.testing.assert_close(of_batch, value)
@@ -192,12 +252,11 @@ def test_the_order_of_classes_or_images_does_not_matter(name, seed):
 @settings(deadline=None, max_examples=7)
 def test_a_batch_may_be_split_in_any_way(name, cut):
     student_BC, teacher_BC, labels_B = logits(0), logits(1), torch.arange(8)
-    loss = METHODS[name]
 
-    first = loss(student_BC[:cut], teacher_BC[:cut], labels_B[:cut], temperature=4) * cut
-    second = loss(student_BC[cut:], teacher_BC[cut:], labels_B[cut:], temperature=4) * (8 - cut)
+    first = far(name, student_BC[:cut], teacher_BC[:cut], labels_B[:cut]) * cut
+    second = far(name, student_BC[cut:], teacher_BC[cut:], labels_B[cut:]) * (8 - cut)
 
-    torch.testing.assert_close((first + second) / 8, loss(student_BC, teacher_BC, labels_B, temperature=4))
+    torch.testing.assert_close((first + second) / 8, far(name, student_BC, teacher_BC, labels_B))
 
 
 @every_loss
@@ -220,8 +279,38 @@ def test_the_total_is_the_weighted_sum_of_both_parts():
     torch.testing.assert_close(parts.total, 0.25 * parts.hard + 2 * parts.soft)
 
 
+def test_terms_are_summed_with_their_weights():
+    also = ({"method": "dist", "temperature": 1.0, "weight": 2.0}, {"method": "wttm", "weight": 0.5})
+    objective = Objective(spec.Objective(hard_weight=1.0, soft_weight=0.25, also=also))
+
+    parts = objective(STUDENT, LABELS, Answer(TEACHER))
+
+    terms = [
+        kd(STUDENT, TEACHER, LABELS, temperature=4),
+        far("dist", STUDENT, TEACHER, LABELS, 1),
+        far("wttm", STUDENT, TEACHER, LABELS),
+    ]
+    weighted = 0.25 * terms[0] + 2 * terms[1] + 0.5 * terms[2]
+    torch.testing.assert_close(parts.total, F.cross_entropy(STUDENT, LABELS) + weighted)
+    torch.testing.assert_close(parts.soft, sum(terms))
+
+
+def test_weights_and_temperature_follow_their_ramps():
+    wanted = spec.Objective(
+        hard_weight={"start": 1.0, "end": 0.0},
+        soft_weight={"start": 0.0, "end": 2.0, "epochs": 4.0},
+        temperature={"start": 8.0, "end": 2.0, "epochs": 3.0},
+    )
+    objective = Objective(wanted, epochs=10)
+
+    for epoch, hard, soft, temperature in ((0, 1, 0, 8), (1.5, 0.85, 0.75, 5), (5, 0.5, 2, 2), (10, 0, 2, 2)):
+        parts = objective(STUDENT, LABELS, Answer(TEACHER), None, epoch)
+        there = kd(STUDENT, TEACHER, LABELS, temperature=temperature)
+        torch.testing.assert_close(parts.total, hard * F.cross_entropy(STUDENT, LABELS) + soft * there)
+
+
 def test_every_method_that_a_spec_may_name_has_its_loss():
-    assert set(METHODS) == set(spec.Objective.model_fields["method"].annotation.__args__)
+    assert set(METHODS) == set(get_args(Method))
 
 
 def test_without_a_teacher_the_labels_are_all_there_is():

@@ -1,0 +1,107 @@
+"""A run, whole: a mode, and a config with what that mode has of its own."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+
+from kd.spec.config import Config
+from kd.spec.part import ACCEPTED, Part, was_accepted
+from kd.spec.rounds import Rounds, Route
+from kd.spec.teacher import TeacherOfJob
+
+
+class TrainConfig(Config):
+    views: Annotated[int, Field(ge=1, le=4_096)] | Literal["all"] = Field(
+        default=4,
+        description="distinct views labelled per image, as far as there are so many; 'all' is every crop and flip",
+    )
+
+    @model_validator(mode="after")
+    def _all_is_a_number(self) -> Self:
+        if self.views == "all" and self.augmentation.endless:
+            raise PydanticCustomError(
+                "views", "views 'all' needs a complete set; strong and mixed views have no end: give a number"
+            )
+        return self
+
+
+class GuideConfig(Config):
+    rounds: Rounds = Rounds()
+
+    @property
+    def _asks_a_learning_teacher(self) -> bool:
+        return self.rounds.teacher == "cotrain"
+
+    @model_validator(mode="after")
+    def _a_teacher_that_learns_on_has_a_second_round(self, info: ValidationInfo) -> Self:
+        alone = self.rounds.teacher == "cotrain" and self.rounds.epochs >= self.epochs
+        if alone and not was_accepted(info):
+            raise PydanticCustomError(
+                "cotrain",
+                "rounds.teacher 'cotrain' would do nothing here: it learns between rounds, and there is only one; "
+                "rounds.epochs must be below epochs, which is {epochs}",
+                {"epochs": self.epochs},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_teacher_that_learns_on_has_one_temperature(self) -> Self:
+        if self.rounds.teacher == "cotrain" and not isinstance(self.objective.temperature, int | float):
+            raise PydanticCustomError(
+                "cotrain",
+                "objective.temperature must be one number with rounds.teacher 'cotrain', which is pulled by it as well",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_route_is_a_training(self) -> Self:
+        if self.rounds.teacher == "route" and isinstance(self.teacher, TeacherOfJob):
+            raise PydanticCustomError(
+                "route",
+                "rounds.teacher 'route' needs a teacher that is trained here: anchors are saved along its training",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _there_are_so_many_anchors(self, info: ValidationInfo) -> Self:
+        wanted = self.rounds.route.anchors
+        default = Route.model_fields["anchors"].get_default()
+        if self.rounds.teacher != "route" or wanted == default or isinstance(self.teacher, TeacherOfJob):
+            return self
+        if wanted >= self.teacher.epochs and not was_accepted(info):
+            raise PydanticCustomError(
+                "anchors",
+                "rounds.route.anchors {anchors}: a teacher of {epochs} epochs passes at most {may} before its best one",
+                {"anchors": wanted, "epochs": self.teacher.epochs, "may": self.teacher.epochs - 1},
+            )
+        return self
+
+
+class TrainSpec(Part):
+    """The teacher labels the data once; the student trains on the labels."""
+
+    mode: Literal["train"]
+    config: TrainConfig
+
+
+class GuideSpec(Part):
+    """The teacher guides: every few epochs it labels fresh views of the data at the student's side."""
+
+    mode: Literal["guide"]
+    config: GuideConfig
+
+
+Spec = Annotated[TrainSpec | GuideSpec, Field(discriminator="mode")]
+_SPEC: TypeAdapter[TrainSpec | GuideSpec] = TypeAdapter(Spec)
+
+
+def parse(given: dict[str, Any] | str | bytes, *, accepted: bool = False) -> TrainSpec | GuideSpec:
+    """A spec from a mapping or from JSON text; pydantic's ValidationError names every problem.
+
+    One that was `accepted` before, and waits in a queue, say, may have settings that do nothing.
+    """
+    context = {ACCEPTED: accepted}
+    if isinstance(given, dict):
+        return _SPEC.validate_python(given, context=context)
+    return _SPEC.validate_json(given, context=context)
