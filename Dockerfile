@@ -3,8 +3,10 @@
 
 FROM python:3.12.12-slim-bookworm AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# The root is read-only where compose runs it: what libraries cache (CUDA, matplotlib, torch) goes where it may be written.
+ENV HOME=/tmp
 # The same numeric user in both images, since they share the data volume.
-RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin stillhouse \
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin stillhouse \
     && install -d -o stillhouse -g stillhouse /data
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md alembic.ini ./

@@ -88,7 +88,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         # until then /readyz tells.
         migrate.upgrade(engine)
     app.state.database = Sessions(engine)
-    app.state.notifier = Notifier(settings.broker_url)
+    app.state.notifier = Notifier(settings.broker)
     upkeep = Upkeep(app.state.database, app.state.notifier, settings)
     upkeep.start()
     app.state.webhook_sender = WebhookSender(app.state.database, Allowed.by(settings))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -37,6 +38,9 @@ class Settings(BaseSettings):
 
     broker_url: str | None = Field(default=None, repr=False)
     """`redis://host:6379/0` starts jobs at once on many machines. Without it workers poll."""
+
+    broker_password: str | None = Field(default=None, repr=False)
+    """That of broker_url, as it is."""
 
     lease_seconds: float = Field(default=30, ge=1, le=3600)
     """How long a silent worker keeps its job. Longer where workers or the database pause for long."""
@@ -85,7 +89,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise BadSettings([_sentence(problem) for problem in error.errors()]) from None
 
-    @field_validator("database_url", "database_password", "broker_url", mode="before")
+    @field_validator("database_url", "database_password", "broker_url", "broker_password", mode="before")
     @classmethod
     def _empty_is_unset(cls, given: Any) -> Any:
         return None if given == "" else given
@@ -147,6 +151,14 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _a_password_has_a_broker(self) -> Self:
+        if self.broker_password is not None and self.broker_url is None:
+            raise PydanticCustomError(
+                "broker_password", "STILLHOUSE_BROKER_PASSWORD is of no use without a STILLHOUSE_BROKER_URL"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_lease_outlives_some_heartbeats(self) -> Self:
         if self.heartbeat_seconds > self.lease_seconds / 3:
             raise PydanticCustomError(
@@ -164,6 +176,13 @@ class Settings(BaseSettings):
         return make_url(self.database_url).set(password=self.database_password).render_as_string(hide_password=False)
 
     @property
+    def broker(self) -> str | None:
+        """The broker's URL with the password in it, which Celery takes in no other way; None if there is no broker."""
+        if self.broker_url is None or self.broker_password is None:
+            return self.broker_url
+        return ";".join(_with_password(url, self.broker_password) for url in self.broker_url.split(";"))
+
+    @property
     def names(self) -> Hosts:
         """What `allowed_hosts` names."""
         return hosts.parse(self.allowed_hosts)
@@ -172,6 +191,12 @@ class Settings(BaseSettings):
     def webhook_targets(self) -> Hosts:
         """What `webhook_hosts` names."""
         return hosts.parse(self.webhook_hosts)
+
+
+def _with_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    userinfo, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{userinfo.partition(':')[0]}:{quote(password, safe='')}@{host}").geturl()
 
 
 def _sentence(problem: Any) -> str:

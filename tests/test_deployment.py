@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -12,16 +13,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+import redis
 import yaml
 from compose_spec import PyCompose
+from sqlalchemy import make_url
 
 from client import Client
-from tests.support.servers import Broker, free_port
+from tests.support.contained import contained
+from tests.support.contained import is_possible as containing_is_possible
+from tests.support.deployed import TINY
+from tests.support.relaying import relay
+from tests.support.servers import find_valkey, free_port
 from tests.support.waiting import HANG_SECONDS, wait_until
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docker-compose.yml").read_text()
-SERVICES = yaml.safe_load(TEXT)["services"]
+COMPOSE = yaml.safe_load(TEXT)
+SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
@@ -39,6 +48,28 @@ def test_only_the_api_is_published_and_only_on_loopback():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
     assert published == {"api": ["127.0.0.1:${STILLHOUSE_PORT:-8000}:8000"]}
+
+
+def test_what_only_serves_the_others_has_no_way_out():
+    outside = {name for name, service in SERVICES.items() if "outside" in service["networks"]}
+
+    assert outside == {"api", "worker", "worker-cpu"}
+    assert all("inside" in service["networks"] for service in SERVICES.values())
+    assert COMPOSE["networks"] == {"inside": {"internal": True}, "outside": None}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_may_do_no_more_than_it_has_to(name):
+    service = SERVICES[name]
+
+    assert (service["cap_drop"], "cap_add" in service, "privileged" in service) == (["ALL"], False, False)
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["user"] not in ("root", "0")
+    assert service["read_only"] is True
+    for mounted in service["tmpfs"]:  # without a mode it would be for root alone, without a size half of the memory
+        assert re.fullmatch(r"/[\w/]+:mode=1777,size=\d+[mg]", mounted), mounted
+    assert {"mem_limit", "pids_limit"} <= service.keys()
+    assert {"max-size", "max-file"} <= service["logging"]["options"].keys(), "logs that are rotated"
 
 
 def test_every_image_is_pinned_to_a_version():
@@ -71,48 +102,98 @@ def command_of(service: str) -> list[str]:
     return [found, *arguments]
 
 
-def test_every_command_of_the_compose_file_runs_and_logs_in_json(empty_postgres, tmp_path):
-    """Ours, and what libraries say: one object a line, so that whoever collects logs can read them."""
-    broker, port = Broker(), free_port()
-    broker.start()
-    environment = {
-        "STILLHOUSE_DATABASE_URL": empty_postgres,
-        "STILLHOUSE_BROKER_URL": broker.url,
-        "STILLHOUSE_DATA_DIR": str(tmp_path / "data"),
-        "STILLHOUSE_STANDBY": "false",
+# As somebody might set them.
+PASSWORDS = {"POSTGRES_PASSWORD": "p@ss/word#1", "REDIS_PASSWORD": "--p@ss/wörd#1 $HOME \\ '\""}
+
+
+def environment_of(service: str) -> dict[str, str]:
+    """What its container has in its environment, where nothing but the passwords is set."""
+    return {
+        name: re.sub(r"\$\{(\w+):([-?])([^}]*)\}", lambda found: PASSWORDS.get(found[1], found[3]), str(value))
+        for name, value in SERVICES[service]["environment"].items()
     }
 
-    @contextlib.contextmanager
-    def running(command: list[str]) -> Iterator[Path]:
-        said = tmp_path / "said"
+
+def command_of_redis(port: int) -> list[str]:
+    """Its container's, of the Redis that is here."""
+    assert SERVICES["redis"]["command"][:2] == ["sh", "-c"]
+    script = SERVICES["redis"]["command"][2].replace("$$", "$")
+    assert script.startswith("exec redis-server ")
+    ours = f"exec {shlex.quote(find_valkey())} --bind 127.0.0.1 --port {port} "
+    return ["sh", "-c", script.replace("exec redis-server ", ours)]
+
+
+@pytest.fixture
+def postgres_port(empty_postgres: str) -> Iterator[int]:
+    """Where PostgreSQL is reached by TCP, as in compose: its socket is in a folder that a container does not see."""
+    with relay(f"unix://{make_url(empty_postgres).query['host']}/.s.PGSQL.5432") as between:
+        yield between.port
+
+
+def test_every_command_of_the_compose_file_runs_as_it_is_held_and_logs_in_json(empty_postgres, postgres_port, tmp_path):
+    """With a read-only root and without capabilities, where we may try that. What is said, by us and by libraries, is
+    one object a line, so that whoever collects logs can read it."""
+    port, broker_port, data = free_port(), free_port(), tmp_path / "data"
+    data.mkdir()
+    elsewhere = {
+        "STILLHOUSE_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{postgres_port}/{make_url(empty_postgres).database}",
+        "STILLHOUSE_BROKER_URL": f"redis://127.0.0.1:{broker_port}/0",
+        "STILLHOUSE_DATA_DIR": str(data),
+        "STILLHOUSE_MIN_FREE_BYTES": "0",
+    }
+
+    def start(service: str, command: list[str], said: Path) -> subprocess.Popen[bytes]:
+        if containing_is_possible():
+            command = contained(command, tmpfs=SERVICES[service]["tmpfs"], readable=[ROOT], writable=data)
+        settings = environment_of(service)
+        settings |= {name: value for name, value in elsewhere.items() if name in settings}
         with open(said, "w") as stderr:
-            process = subprocess.Popen(
-                command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=stderr
+            return subprocess.Popen(
+                command, cwd=ROOT, env=os.environ | settings, stdout=subprocess.DEVNULL, stderr=stderr
             )
+
+    @contextlib.contextmanager
+    def running(service: str, command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+        said = tmp_path / f"{service}.log"
+        process = start(service, command, said)
         try:
-            yield said
+            yield process, said
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(HANG_SECONDS) == 0, said.read_text()
+            code = process.wait(HANG_SECONDS)
+        assert code in (0, -signal.SIGKILL), said.read_text()
 
     def words(said: Path) -> set[str]:
         lines = [json.loads(line) for line in said.read_text().splitlines()]
         assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
         return {line["event"] for line in lines}
 
-    subprocess.run(command_of("migrate"), cwd=ROOT, env=os.environ | environment, check=True, capture_output=True)
+    assert start("migrate", command_of("migrate"), tmp_path / "migrate.log").wait(HANG_SECONDS) == 0
     here = {"0.0.0.0": "127.0.0.1", "8000": str(port)}  # beyond loopback nothing listens in a test
-    with running([here.get(word, word) for word in command_of("api")]) as said:
-        wait_until(lambda: Client(f"http://127.0.0.1:{port}").is_ready())
-        with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
-            connection.sendall(b"\x16\x03\x01 TLS is not spoken here\r\n\r\n")
-            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
-        assert "Invalid HTTP request received." in words(said), "which uvicorn says"
-    with running(command_of("worker")) as said:
-        wait_until(lambda: "worker_started" in said.read_text())
-        broker.kill()
-        wait_until(lambda: "consumer: Cannot connect to" in said.read_text())
-        assert "worker_started" in words(said)
+    api, client = [here.get(word, word) for word in command_of("api")], Client(f"http://127.0.0.1:{port}")
+    with running("redis", command_of_redis(broker_port)) as (broker, _):
+        wait_until(lambda: asks_for_a_password(broker_port))
+        with running("api", api) as (_, said), running("worker", command_of("worker")) as (_, told):
+            wait_until(client.is_ready)
+            with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
+                connection.sendall(b"\x16\x03\x01 TLS is not spoken here\r\n\r\n")
+                assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+            job = client.submit("train", TINY | {"epochs": 2})["id"]
+            assert client.wait(job)["status"] == "succeeded", client.logs(job)
+            assert "consumer: Cannot connect to" not in told.read_text()
+            broker.kill()
+            wait_until(lambda: "consumer: Cannot connect to" in told.read_text())
+    assert "Invalid HTTP request received." in words(said), "which uvicorn says"
+    assert "doorbell_lost" not in words(said)
+    assert "worker_started" in words(told)
+
+
+def asks_for_a_password(port: int) -> bool:
+    with contextlib.suppress(redis.ConnectionError), redis.Redis(port=port, protocol=2) as nobody:
+        with pytest.raises(redis.AuthenticationError):
+            nobody.ping()
+        return True
+    return False
 
 
 def test_everything_the_images_copy_is_in_the_repository_and_not_ignored():
@@ -132,8 +213,9 @@ def test_the_example_of_settings_names_no_setting_that_compose_does_not_read():
 
 
 def test_there_is_no_password_that_everybody_knows():
-    passwords = re.findall(r"\$\{POSTGRES_PASSWORD([^}]*)\}", TEXT)
+    for name in PASSWORDS:
+        otherwise = re.findall(rf"\$\{{{name}([^}}]*)\}}", TEXT)
 
-    assert len(passwords) == 2
-    assert all(otherwise.startswith(":?") for otherwise in passwords), "without one compose says what to do"
-    assert "\nPOSTGRES_PASSWORD=\n" in (ROOT / ".env.example").read_text()
+        assert len(otherwise) == 2, "one for the server, one for its clients"
+        assert all(words.startswith(":?") for words in otherwise), "without one compose says what to do"
+        assert f"\n{name}=\n" in (ROOT / ".env.example").read_text()

@@ -28,10 +28,10 @@ from worker.worker import Worker
 log = structlog.get_logger()
 
 settings = Settings()
-if settings.broker_url is None:
+if settings.broker is None:
     raise SystemExit("Set STILLHOUSE_BROKER_URL, as in redis://localhost:6379/0. Without a broker, use `kd work`.")
 logs.configure(settings.log_level)
-app = celery.make_celery(settings.broker_url)
+app = celery.make_celery(settings.broker)
 
 # One job at a time in this process, whether the doorbell or the poll found it.
 slot = threading.Lock()

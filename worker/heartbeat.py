@@ -37,7 +37,7 @@ def offer_of(settings: Settings) -> Offer:
 @contextmanager
 def at_work(worker: Worker) -> Iterator[None]:
     """For as long as the block lasts the worker is listed, with a heartbeat, and does its share of the upkeep."""
-    notifier = Notifier(worker.settings.broker_url)
+    notifier = Notifier(worker.settings.broker)
     upkeep = Upkeep(worker.db, notifier, worker.settings)
     heartbeat = Heartbeat(worker)
     heartbeat.start()

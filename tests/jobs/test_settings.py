@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from kombu import Connection
 from sqlalchemy import make_url
 
 from jobs.errors import BadSettings
@@ -122,7 +123,12 @@ def test_all_that_is_wrong_is_said_at_once(monkeypatch):
         Settings()
 
 
-@pytest.mark.parametrize("password", ["p@ss/word#1", "a:b@c?d=e&f", "100% sure", "päss wörd", "'\"\\"])
+ANY_CHARACTER = pytest.mark.parametrize(
+    "password", ["p@ss/word#1", "a:b@c?d=e&f;g", "100% sure", "päss wörd", "'\"\\", "--$HOME"]
+)
+
+
+@ANY_CHARACTER
 def test_a_password_of_its_own_may_hold_any_character(monkeypatch, password):
     monkeypatch.setenv("STILLHOUSE_DATABASE_URL", "postgresql://stillhouse@db:5432/jobs")
     monkeypatch.setenv("STILLHOUSE_DATABASE_PASSWORD", password)
@@ -139,8 +145,33 @@ def test_a_password_of_its_own_may_hold_any_character(monkeypatch, password):
     assert password not in repr(Settings())
 
 
-def test_a_password_without_its_database_is_refused(monkeypatch):
-    monkeypatch.setenv("STILLHOUSE_DATABASE_PASSWORD", "secret")
+@ANY_CHARACTER
+def test_so_may_the_broker_s(monkeypatch, password):
+    monkeypatch.setenv("STILLHOUSE_BROKER_URL", "redis://me@redis:6379/3")
+    monkeypatch.setenv("STILLHOUSE_BROKER_PASSWORD", password)
 
-    with pytest.raises(BadSettings, match="STILLHOUSE_DATABASE_PASSWORD is of no use without"):
+    rung = Connection(Settings().broker)
+
+    assert (rung.userid, rung.password, rung.hostname, rung.port, rung.virtual_host) == (
+        "me",
+        password,
+        "redis",
+        6379,
+        "3",
+    )
+    assert password not in repr(Settings())
+
+
+def test_a_password_of_several_brokers_is_that_of_each(monkeypatch):
+    monkeypatch.setenv("STILLHOUSE_BROKER_URL", "sentinel://one:26379/0;sentinel://two:26379/0")
+    monkeypatch.setenv("STILLHOUSE_BROKER_PASSWORD", "a;b")
+
+    assert Settings().broker == "sentinel://:a%3Bb@one:26379/0;sentinel://:a%3Bb@two:26379/0"
+
+
+@pytest.mark.parametrize("whose", ["DATABASE", "BROKER"])
+def test_a_password_without_what_it_is_for_is_refused(monkeypatch, whose):
+    monkeypatch.setenv(f"STILLHOUSE_{whose}_PASSWORD", "secret")
+
+    with pytest.raises(BadSettings, match=f"STILLHOUSE_{whose}_PASSWORD is of no use without"):
         Settings()

@@ -15,9 +15,10 @@ class Relay:
 
     def __init__(self, to: str, swap: Mapping[bytes, bytes]):
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._to, self._swap = (urlsplit(to).hostname, urlsplit(to).port), dict(swap)
+        self._to, self._swap = urlsplit(to), dict(swap)
         self._open: set[socket.socket] = set()
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         self.losses = 0
         """So many answers are lost: the server has given them, and the connection breaks."""
         self.refusals = 0
@@ -35,7 +36,7 @@ class Relay:
                 threading.Thread(target=self._relay, args=(client,), daemon=True).start()
 
     def _relay(self, client: socket.socket) -> None:
-        with client, suppress(OSError), socket.create_connection(self._to) as server:
+        with client, suppress(OSError), self._connect() as server:
             self._open |= {client, server}
             passing_on = threading.Thread(target=self._pass_on, args=(client, server), daemon=True)
             passing_on.start()
@@ -53,6 +54,13 @@ class Relay:
             finally:
                 self._break(client, server)
                 passing_on.join()
+
+    def _connect(self) -> socket.socket:
+        if self._to.scheme != "unix":
+            return socket.create_connection((self._to.hostname, self._to.port))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._to.path)
+        return server
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):

