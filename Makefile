@@ -2,9 +2,10 @@
 PYTHON ?= python3
 MINUTES ?= 10
 BIN := .venv/bin
+UV ?= uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo demo-production test test-slow test-faults test-attack chaos test-gpu check serve bench clean
+.PHONY: help install demo demo-production test test-slow test-faults test-attack chaos test-gpu check lock serve bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,6 +52,16 @@ check: .venv/installed-dev ## style, types and the walls between the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# For the Python and the platform of the Dockerfile. Hashes are of all files of a release, whatever they are for.
+LOCK := $(UV) pip compile --quiet --generate-hashes --annotation-style line --python-version 3.12 \
+	--python-platform x86_64-manylinux_2_28 --constraint constraints.txt --custom-compile-command "make lock"
+
+lock: ## what the images install, with its hashes: after a change of pyproject.toml or constraints.txt; needs uv
+	$(LOCK) pyproject.toml --extra api --output-file locks/api.txt
+	$(LOCK) pyproject.toml --extra worker --extra demo --output-file locks/worker.txt
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(LOCK) - --output-file locks/build.txt
 
 serve: install ## the server and one worker on SQLite
 	$(BIN)/kd serve

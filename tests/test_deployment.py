@@ -72,13 +72,24 @@ def test_a_container_may_do_no_more_than_it_has_to(name):
     assert {"max-size", "max-file"} <= service["logging"]["options"].keys(), "logs that are rotated"
 
 
-def test_every_image_is_pinned_to_a_version():
-    images = [service["image"] for service in SERVICES.values()]
-    images += re.findall(r"^FROM (\S+) AS base", DOCKERFILE, re.MULTILINE)
+def test_every_image_has_a_version_and_takes_a_digest():
+    images = {name: service["image"] for name, service in SERVICES.items() if "build" not in service}
+    images |= {
+        name: service["build"]["args"]["PYTHON_IMAGE"] for name, service in SERVICES.items() if "build" in service
+    }
 
-    assert images
-    for image in images:
-        assert re.fullmatch(r"[a-z/-]+:\d+\.\d+(\.\d+)?(-[a-z]+)*", image), image
+    assert images.keys() == SERVICES.keys()
+    for image in images.values():
+        assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[a-z/-]+:\d+\.\d+(\.\d+)?(-[a-z]+)*\}", image), image
+    assert f"ARG PYTHON_IMAGE={default_of('PYTHON_IMAGE')}\n" in DOCKERFILE
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${PYTHON_IMAGE}", "base"}
+    assert "syntax=" not in DOCKERFILE, "that would be one more image"
+
+
+def default_of(variable: str) -> str:
+    """The value that compose gives it where nobody does."""
+    (value,) = set(re.findall(rf"\$\{{{variable}:-([^}}]*)\}}", TEXT))
+    return str(value)
 
 
 def test_every_service_that_stays_has_a_healthcheck():
@@ -86,16 +97,19 @@ def test_every_service_that_stays_has_a_healthcheck():
 
 
 def test_the_images_run_as_an_ordinary_user():
-    stages = DOCKERFILE.split("\nFROM ")[2:]
+    for service in SERVICES.values():
+        if "build" in service:
+            assert "\nUSER stillhouse\n" in stage_of(service["build"]["target"])
 
-    assert len(stages) == 2
-    for stage in stages:
-        assert "\nUSER stillhouse" in stage
+
+def stage_of(target: str) -> str:
+    """The part of the Dockerfile that makes this image."""
+    return DOCKERFILE.split(f" AS {target}\n")[1].split("\nFROM ")[0]
 
 
 def command_of(service: str) -> list[str]:
     """What its container runs, with our own programs where they are here."""
-    stage = DOCKERFILE.split(f" AS {SERVICES[service]['build']['target']}\n")[1].split("\nFROM ")[0]
+    stage = stage_of(SERVICES[service]["build"]["target"])
     program, *arguments = SERVICES[service].get("command") or re.findall(r'"([^"]*)"', stage.split("CMD ")[1])
     found = shutil.which(program, path=str(Path(sys.executable).parent))
     assert found, program
@@ -204,12 +218,13 @@ def test_everything_the_images_copy_is_in_the_repository_and_not_ignored():
             assert f"!{name}\n" in wanted, name
 
 
-def test_the_example_of_settings_names_no_setting_that_compose_does_not_read():
-    names = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+def test_the_example_of_settings_has_the_defaults_of_compose():
+    shown = re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
 
-    assert names
-    for name in names:
-        assert re.search(rf"\$\{{{name}:[-?]", TEXT), name
+    assert shown
+    assert {name: default_of(name) for name, _ in shown if name not in PASSWORDS} == {
+        name: value for name, value in shown if name not in PASSWORDS
+    }
 
 
 def test_there_is_no_password_that_everybody_knows():
