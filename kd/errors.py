@@ -85,12 +85,13 @@ class BadWeights(KdError):
 class DeviceMissing(KdError):
     """The run asks for a device that this machine does not have."""
 
-    def __init__(self, name: str, wanted: int = 1, there: int = 0):
+    def __init__(self, name: str, wanted: int = 1, there: int = 0, why: str | None = None):
         if wanted > 1:
-            super().__init__(f"The run wants {wanted} GPUs, but torch sees {there} here.")
+            message = f"The run wants {wanted} GPUs, but torch sees {there} here."
         else:
             seen = "torch does not see such a GPU" if name.startswith("cuda") else "it may be auto, cpu, cuda or cuda:1"
-            super().__init__(f"There is no {name} device here: {seen}.")
+            message = f"There is no {name} device here: {seen}."
+        super().__init__(message if why is None else f"{message} {why}")
 
 
 class BadLabels(Diverged):

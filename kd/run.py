@@ -14,7 +14,7 @@ from kd.evaluation import cost
 from kd.events import Event, Noted, Started
 from kd.guide import guide
 from kd.machine import memory
-from kd.machine.device import find_device
+from kd.machine.device import find_device, look_for_gpus
 from kd.machine.precision import FORMATS, find_precision
 from kd.models import weights
 from kd.models.build import build
@@ -99,6 +99,8 @@ def run(
         torch=torch.__version__,
         resumed_from_step=position.step,
     )
+    if device == "auto" and where.type == "cpu" and (trouble := look_for_gpus().trouble) is not None:
+        yield Noted(code="gpus_unusable", message=f"The run is on the CPU, although there are GPUs. {trouble}")
     for extension in position.extensions:
         message = "The run was to end after {epochs} epochs; at step {step} it was extended to {to}."
         yield Noted(code="extended", message=message.format(**extension))

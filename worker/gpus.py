@@ -1,36 +1,37 @@
-"""The GPUs that trainers of this process can see, asked of the driver: the worker itself never loads torch."""
+"""The GPUs that trainers of this process can use. torch says which, in a child: the worker itself never loads it."""
 
+import json
 import os
+import subprocess
+import sys
 
-import pynvml
+from kd.machine.driver import ask_driver
+
+# To load torch and to wake many GPUs takes seconds; this ends what hangs.
+ANSWER_SECONDS = 300.0
 
 
-def names() -> tuple[str, ...]:
-    """The name of each; none where there is no driver. `CUDA_VISIBLE_DEVICES` counts as it does for CUDA."""
+def usable_gpus() -> tuple[tuple[str, ...], str | None]:
+    """The name of each, and why there are no more, if the driver shows some that torch cannot use.
+
+    Without a driver there is nothing to ask torch.
+    """
+    driver = ask_driver()
+    if driver is None or not (driver.gpus or driver.trouble):
+        return (), None
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
-    try:
-        found = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        there = {str(index): pynvml.nvmlDeviceGetName(gpu) for index, gpu in enumerate(found)}
-        by_uuid = {pynvml.nvmlDeviceGetUUID(gpu): there[str(index)] for index, gpu in enumerate(found)}
-    except pynvml.NVMLError:
-        return ()
-    finally:
-        pynvml.nvmlShutdown()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return tuple(there.values()) if visible is None else visible_ones(visible, there, by_uuid)
-
-
-def visible_ones(visible: str, by_index: dict[str, str], by_uuid: dict[str, str]) -> tuple[str, ...]:
-    """The GPUs that a `CUDA_VISIBLE_DEVICES` names: indices or UUIDs, up to the first that does not exist."""
-    chosen: list[str] = []
-    for word in (part.strip() for part in visible.split(",")):
-        name = by_index.get(word) or next(
-            (name for uuid, name in by_uuid.items() if word and uuid.startswith(word)), None
+        answer = subprocess.run(
+            [sys.executable, "-m", "kd.machine.device"],
+            env={name: value for name, value in os.environ.items() if not name.startswith("STILLHOUSE_")}
+            | {"PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            timeout=ANSWER_SECONDS,
+            check=True,
         )
-        if name is None:
-            break
-        chosen.append(name)
-    return tuple(chosen)
+        told = json.loads(answer.stdout)
+        return tuple(told["names"]), told["trouble"]
+    except subprocess.CalledProcessError as error:
+        why = error.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {error.returncode}"
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        why = str(error)
+    return (), f"torch does not say which GPUs it can use: {why}"

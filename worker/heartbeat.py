@@ -18,7 +18,7 @@ from jobs.version import VERSION
 from jobs.workers import roster
 from jobs.workers.needs import Offer
 from kd.machine import cgroups
-from worker import gpus
+from worker.gpus import usable_gpus
 from worker.worker import Worker
 
 log = structlog.get_logger()
@@ -29,7 +29,9 @@ BEAT_SECONDS = 4.0
 
 def offer_of(settings: Settings) -> Offer:
     """What this process has to offer its trainers."""
-    names = gpus.names()
+    names, trouble = usable_gpus()
+    if trouble is not None:
+        log.warning("gpus_unusable", usable=len(names), trouble=trouble)
     memory = min([psutil.virtual_memory().total, *(limit for limit, _ in cgroups.memory())])
     return Offer(gpus=len(names), memory_bytes=settings.trainer_memory_bytes or memory, gpu_names=names)
 

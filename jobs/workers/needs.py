@@ -17,7 +17,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a worker has: GPUs that its trainers can see, and memory that they may use."""
+    """What a worker has: GPUs that its trainers can use, and memory that they may use."""
 
     gpus: int
     memory_bytes: int

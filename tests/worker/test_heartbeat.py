@@ -12,7 +12,6 @@ from jobs.workers.roster import Status
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.waiting import HANG_SECONDS, wait_until
 from worker import heartbeat
-from worker.gpus import visible_ones
 from worker.heartbeat import at_work, offer_of
 from worker.loop import make_worker, work
 from worker.worker import Worker
@@ -97,23 +96,3 @@ def test_a_drained_worker_gives_its_job_back_and_takes_none_until_it_is_undraine
 def test_what_a_setting_allows_trainers_is_what_a_worker_offers(settings):
     assert offer_of(settings.model_copy(update={"trainer_memory_bytes": 123})).memory_bytes == 123
     assert isinstance(offer_of(settings), Offer)
-
-
-GPUS = {"0": "H100", "1": "H200", "2": "A100"}
-UUIDS = {"GPU-aa11": "H100", "GPU-bb22": "H200", "GPU-cc33": "A100"}
-
-
-@pytest.mark.parametrize(
-    ("visible", "seen"),
-    [
-        ("0", ("H100",)),
-        ("2,0", ("A100", "H100")),
-        ("", ()),
-        ("-1", ()),
-        ("0,9,1", ("H100",)),
-        ("GPU-bb", ("H200",)),
-        (" 1 , 2 ", ("H200", "A100")),
-    ],
-)
-def test_the_gpus_are_those_that_cuda_would_show(visible, seen):
-    assert visible_ones(visible, GPUS, UUIDS) == seen
