@@ -18,7 +18,7 @@ def validate(run: Run, model: nn.Module, guidance: Guidance | None = None) -> Sc
     scores = score(logits_NC, labels_N)
     if guidance is not None:
         scores["agreement"] = agreement(logits_NC, guidance.validation_NC)
-        scores["kl"] = logits.kd(logits_NC, guidance.validation_NC, labels_N, temperature=1).item()
+        scores["kl"] = logits.distance("kd", logits_NC, guidance.validation_NC, labels_N, temperatures=(1,)).item()
     return scores
 
 
