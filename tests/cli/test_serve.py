@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from typer.testing import CliRunner
 
+from cli.main import app
 from client import Client
 from tests.support.served import KD
 from tests.support.waiting import wait_until
@@ -34,10 +36,12 @@ def test_a_port_in_use_is_one_sentence_and_leaves_nothing_behind(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-def test_an_address_that_others_can_reach_is_refused_without_a_word_of_consent(tmp_path, host):
-    said = serve("--host", host, "--port", "0", cwd=tmp_path)
+def test_an_address_that_others_can_reach_is_refused_without_a_word_of_consent(tmp_path, monkeypatch, host):
+    monkeypatch.chdir(tmp_path)
 
-    assert said.returncode == 2
+    said = CliRunner().invoke(app, ["serve", "--host", host, "--port", "0"])
+
+    assert said.exit_code == 2
     assert "--allow-unauthenticated" in said.stderr
     assert list(tmp_path.iterdir()) == []
 

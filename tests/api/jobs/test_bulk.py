@@ -112,14 +112,14 @@ def test_a_typo_in_a_filter_touches_no_job(
     assert lone_client.get(failed["urls"]["self"]).json()["status"] == "failed"
 
 
-def test_ten_thousand_jobs_are_cancelled_in_one_transaction(client: TestClient, app: FastAPI, submit: Any) -> None:
+def test_thousands_of_jobs_are_cancelled_in_one_transaction(client: TestClient, app: FastAPI, submit: Any) -> None:
     submit()
     with app.state.database.begin() as session:
-        copy_jobs(session, 10_000)
+        copy_jobs(session, 3_000)
 
     bulk = client.post("/jobs/cancel?status=queued").json()
 
-    assert (bulk["changed"], len(bulk["ids"])) == (10_001, 1_000)
+    assert (bulk["changed"], len(bulk["ids"])) == (3_001, 1_000)
     assert client.get("/jobs?status=queued").json()["data"] == []
     last = client.get(f"/jobs/{bulk['ids'][-1]}/events").json()["data"][-1]
     assert (last["type"], last["data"]) == ("state", {"state": "cancelled"})

@@ -57,7 +57,7 @@ def test_who_writes_gets_in_between_the_turns_of_a_purge(db, ended, add, monkeyp
     monkeypatch.setattr(purge, "ROWS", 10)
     monkeypatch.setattr(purge, "TURN_SECONDS", 0.001)
     with db.begin() as session:
-        delete.delete_job(session, ended(points=5_000))
+        delete.delete_job(session, ended(points=500))
     turns = []
 
     class Between:
