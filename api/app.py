@@ -15,7 +15,7 @@ from api.http.cross_site import refuse_other_sites
 from api.http.known_hosts import KnownHosts
 from api.http.queries import refuse_queries_nobody_reads
 from api.http.request_id import RequestId
-from api.jobs import events, submit
+from api.jobs import curves, events, submit
 from api.jobs import routes as jobs_routes
 from api.live import shutdown
 from api.live.lanes import Lanes
@@ -42,6 +42,7 @@ ROUTERS = (
     submit.router,
     jobs_routes.router,
     events.router,
+    curves.router,
     files_routes.router,
     label_tables.router,
     workers.router,

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from client import download, events, long_poll
-from client.encoding import checkpoint_path, envelope, filters, floats, job_path, label_table_path, plain, worker_path
+from client import curves, download, events, long_poll
+from client.encoding import checkpoint_path, envelope, filters, job_path, label_table_path, plain, worker_path
 from client.errors import ClientError
 from client.http import Http, Json
 from kd.spec import Config, GuideSpec, TrainSpec
@@ -214,9 +214,16 @@ class Client:
             return events.follow(self._http, job_path(job_id), after, poll)
         return events.so_far(self._http, job_path(job_id), after)
 
-    def metrics(self, job_id: str, names: str | None = None) -> Json:
-        """The measured series, as columns. NaN and the infinities, which JSON lacks, are floats again."""
-        return floats(self._http.request_json("GET", f"{job_path(job_id)}/metrics", params={"names": names}))  # type: ignore[no-any-return]
+    def metrics(
+        self, job_id: str, names: str | None = None, *, max_points: int | None = None, known: Json | None = None
+    ) -> Json:
+        """The measured series, as columns: all, or the `names` (`"student.loss,student.lr"`), page after page.
+
+        A longer curve comes in `max_points` (default: the server's 1,000) in which every spike is seen. With an earlier
+        answer as `known` only what is new is fetched, and comes at the end of what was. NaN and the infinities, which
+        JSON lacks, are floats again.
+        """
+        return curves.read(self._http, f"{job_path(job_id)}/metrics", names, max_points, known)
 
     def logs(self, job_id: str, tail: int | None = None) -> str:
         """What the trainer printed; the last `tail` lines of it."""

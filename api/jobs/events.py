@@ -1,4 +1,4 @@
-"""What jobs say: events as pages and as a stream, and curves."""
+"""What jobs say: events, as pages and as a stream."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -6,16 +6,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Response
 from fastapi import Query as InQuery
 from pydantic import Field
-from pydantic.functional_validators import BeforeValidator
 
 from api.dependencies import Database, JobId, Lookout
 from api.http import pages
+from api.http.accept import is_preferred
 from api.http.problems import Invalid
-from api.http.queries import Query, separate
+from api.http.queries import Query
 from api.jobs import views
 from api.live import stream
 from jobs.job import get_job as read_job
-from jobs.log import curves
 from jobs.log.events import page_after
 from jobs.states import FINAL
 from kd.spec.faults import Fault
@@ -28,12 +27,6 @@ MAX_SEQ = 2**31 - 1
 class EventPage(Query):
     after: int = Field(default=0, ge=0, le=MAX_SEQ, description="the `seq` of the last event that is known")
     limit: int = Field(default=100, ge=1, le=1_000)
-
-
-class Curves(Query):
-    names: Annotated[list[str], BeforeValidator(separate)] = Field(
-        default=[], max_length=100, description="only these; default: all"
-    )
 
 
 EVENTS: dict[int | str, dict[str, Any]] = {
@@ -58,7 +51,7 @@ def list_events(
     With `Accept: text/event-stream` as server-sent events, the old ones and then each as it happens, until the job
     has ended: `id` is the `seq`, `event` the type, `data` the same JSON as in a page.
     """
-    if not stream.is_preferred(accept):
+    if not is_preferred(accept, stream.MEDIA_TYPE):
         part = _events(db, job_id, wanted.after, wanted.limit)
         response.headers["Vary"] = "Accept"
         return pages.page(part.events, None if part.is_whole else str(part.events[-1].seq))
@@ -79,11 +72,3 @@ def _events(db: Database, job_id: str, after: int, limit: int) -> stream.Part[vi
         found = page_after(session, job_id, after, limit)
     events = [views.event(row) for row in found.items]
     return stream.Part(events, found.next_cursor is None, job.state in FINAL, job.events_seq)
-
-
-@router.get("/metrics")
-def get_metrics(job_id: JobId, wanted: Annotated[Curves, InQuery()], db: Database) -> views.Metrics:
-    """Every curve of a job, column by column."""
-    with db.read() as session:
-        series = curves.metric_series(session, job_id, wanted.names or None)
-    return views.metrics(job_id, series)

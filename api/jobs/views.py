@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.http.numbers import Number, Numbers, number
+from api.http.numbers import Number, Numbers
 from jobs import endings
 from jobs import tables as module
 from jobs.envelope import Limits
@@ -196,27 +196,3 @@ class Event(BaseModel):
 
 def event(row: module.Event) -> Event:
     return Event(seq=row.seq, type=row.type, attempt=row.attempt, at=row.at, data=row.data)
-
-
-class Series(BaseModel):
-    """One curve, column by column: the i-th value was measured at the i-th step."""
-
-    step: list[int]
-    value: list[Number]
-
-
-class Metrics(BaseModel):
-    object: Literal["metrics"]
-    job_id: str
-    series: dict[str, Series]
-
-
-def metrics(job_id: str, found: Mapping[str, Sequence[tuple[int, float]]]) -> Metrics:
-    return Metrics(
-        object="metrics",
-        job_id=job_id,
-        series={
-            name: Series(step=[step for step, _ in curve], value=[number(value) for _, value in curve])
-            for name, curve in found.items()
-        },
-    )

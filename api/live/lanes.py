@@ -2,7 +2,8 @@
 
 Many threads that take turns with the interpreter end in any order: of eight that looked at a job at once the slowest
 (p99) took two and a half times as long as the middle one; in a lane, less than twice. What may take longer, such as
-lists, curves and many jobs at once, has the pool that all other routes share, and is in nobody's way here.
+lists and many jobs at once, has the pool that all other routes share, and is in nobody's way here. Curves, which may
+take longest, have a lane too: in that pool many of them at once would have all connections to the database.
 """
 
 from collections.abc import Callable
@@ -21,9 +22,13 @@ class Lanes:
 
     def __init__(self) -> None:
         self._readers, self._writers = anyio.CapacityLimiter(WIDTH), anyio.CapacityLimiter(WIDTH)
+        self._long_readers = anyio.CapacityLimiter(WIDTH)
 
     async def read(self, work: Callable[[], T]) -> T:
         return await to_thread.run_sync(work, limiter=self._readers)
 
     async def write(self, work: Callable[[], T]) -> T:
         return await to_thread.run_sync(work, limiter=self._writers)
+
+    async def read_long(self, work: Callable[[], T]) -> T:
+        return await to_thread.run_sync(work, limiter=self._long_readers)

@@ -132,19 +132,3 @@ def refuse_beyond(newest: int, after: int, last_event_id: str | None) -> None:
         why = f"is beyond this job's last event, which is {newest}"
         in_query, in_header = Fault("/after", why, "query"), Fault("/Last-Event-ID", why, "header")
         raise Invalid([in_query if last_event_id is None else in_header])
-
-
-def is_preferred(accept: str | None) -> bool:
-    """Whether `Accept` asks for a stream rather than for JSON, which is the default."""
-    return accept is not None and _quality(accept, MEDIA_TYPE) > _quality(accept, "application/json")
-
-
-def _quality(accept: str, media_type: str) -> float:
-    """How much this type is wanted, 0..1, by the most specific range that it is in (RFC 9110, 12.5.1)."""
-    ranges = {}
-    for one in accept.split(","):
-        name, *parameters = (part.strip().lower() for part in one.split(";"))
-        weights = [value for key, _, value in (parameter.partition("=") for parameter in parameters) if key == "q"]
-        ranges[name] = float(weights[0]) if weights and re.fullmatch(r"[01](\.\d{0,3})?", weights[0]) else 1.0
-    general = media_type.partition("/")[0]
-    return next((ranges[name] for name in (media_type, f"{general}/*", "*/*") if name in ranges), 0.0)

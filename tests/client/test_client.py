@@ -217,3 +217,25 @@ def test_label_tables_are_listed_and_deleted(client, server):
     with pytest.raises(Refused, match="There is no label table") as refused:
         client.delete_label_table(path.stem)
     assert refused.value.code == "label_table_not_found"
+
+
+def test_curves_that_are_known_go_on_with_what_is_new(client, worker):
+    job = client.submit("train")
+    claim = worker.claim(job["id"])
+    names = [f"curve.{number}" for number in range(12)]
+    worker.record(claim, metrics=[(name, step, step / 2) for name in names for step in range(900)])
+    first = client.metrics(job["id"])
+    worker.record(claim, metrics=[("curve.3", 899, 0.0), ("curve.3", 900, math.inf), ("new", 900, 1.0)])
+
+    second = client.metrics(job["id"], known=first)
+
+    assert first["series"] == {
+        name: {"step": list(range(900)), "value": [step / 2 for step in range(900)]} for name in names
+    }, "page after page"
+    assert second["series"]["curve.3"]["step"] == list(range(901))
+    assert second["series"]["curve.3"]["value"][-3:] == [449.0, 0.0, math.inf]
+    assert second["series"].pop("new") == {"step": [900], "value": [1.0]}
+    del first["series"]["curve.3"], second["series"]["curve.3"]
+    assert second["series"] == first["series"]
+    few = client.metrics(job["id"], "curve.3,curve.4", max_points=10)["series"]
+    assert {len(curve["step"]) for curve in few.values()} <= set(range(11))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from jobs.files import find, layout, store
-from jobs.log import curves
 from jobs.log.events import events_after
 from jobs.states import State
+from tests.support import curves
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
 from tests.support.waiting import wait_until
 
@@ -32,7 +32,7 @@ def test_a_job_runs_to_a_student_whose_bytes_are_what_the_row_says(worker, submi
     with db.read() as session:
         best = find.checkpoint(session, job.id, "best")
         student = best.student
-        series = curves.metric_series(session, job.id)
+        series = curves.series(session, job.id)
         assert [event.seq for event in events_after(session, job.id, 0, 10_000)] == list(range(1, job.events_seq + 1))
     path, size = store.open_file(settings.data_dir, student.path)
     assert best.id == job.result["best_checkpoint"]

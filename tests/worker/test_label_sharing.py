@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from jobs.job import get_job
-from jobs.log import curves, events
+from jobs.log import events
 from jobs.states import FINAL, State
+from tests.support import curves
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.offers import ENOUGH
 from tests.support.trainers import LABELS_KEPT, READY, SHOWS_HOW_IT_LABELS, Stage, log_of
@@ -81,7 +82,7 @@ class Told:
 def labelled(db, job_id: str) -> bool:
     """Whether the job's own teacher was shown any image to label."""
     with db.read() as session:
-        return "labelling.images_per_second" in curves.metric_series(session, job_id)
+        return "labelling.images_per_second" in curves.series(session, job_id)
 
 
 def over(db, *jobs: str) -> bool:

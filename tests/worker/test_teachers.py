@@ -11,11 +11,12 @@ from jobs import tables as module
 from jobs.files import find, layout, retention, store
 from jobs.files.store import Stored
 from jobs.job import get_job
-from jobs.log import curves, events
+from jobs.log import events
 from jobs.queue import fence, leases, recording
 from jobs.queue.submit import add_job
 from jobs.states import State
 from jobs.tables import File, Job
+from tests.support import curves
 from tests.support.claiming import claim_job
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.offers import ENOUGH
@@ -66,7 +67,7 @@ def test_a_second_student_under_the_same_teacher_trains_no_teacher_and_labels_no
     assert second.result["metrics"]["teacher.test.top1"] == first.result["metrics"]["teacher.test.top1"]
     assert third.result["metrics"]["teacher.test.top1"] == second.result["metrics"]["student.test.top1"]
     with db.read() as session:
-        assert not {"teacher.loss", "labelling.images_per_second"} & set(curves.metric_series(session, second.id))
+        assert not {"teacher.loss", "labelling.images_per_second"} & set(curves.series(session, second.id))
         assert "teacher.safetensors" in [file.name for file in find.artifacts(session, second.id)], "to be passed on"
 
 

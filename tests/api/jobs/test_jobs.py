@@ -1,4 +1,4 @@
-"""GET /jobs and its filters, a job's life as clients see it, cancel, events and metrics."""
+"""GET /jobs and its filters, a job's life as clients see it, cancel, and events."""
 
 import math
 from collections.abc import Callable
@@ -236,7 +236,7 @@ def test_a_finished_job_cannot_be_cancelled(client: TestClient, submit: Submit, 
     assert client.get(f"/jobs/{job['id']}").json()["status"] == "succeeded"
 
 
-# -- events and metrics -----------------------------------------------------------------------------------
+# -- events -------------------------------------------------------------------------------------------
 
 
 def test_events_are_numbered_without_a_gap_and_read_page_by_page(
@@ -262,24 +262,6 @@ def test_events_are_numbered_without_a_gap_and_read_page_by_page(
 @pytest.mark.parametrize("query", ["after=-1", "after=2147483648", "limit=0", "limit=1001", "seq=1"])
 def test_a_wrong_page_of_events_is_refused(lone_client: TestClient, problem_in: Any, query: str) -> None:
     problem_in(lone_client.get(f"/jobs/{UNKNOWN_IDS[0]}/events?{query}"), 422)
-
-
-def test_curves_come_as_columns_and_what_diverged_reads_as_a_string(
-    client: TestClient, submit: Submit, worker: Any
-) -> None:
-    job = submit()
-    claim = worker.claim(job)
-    values = [1.5, math.nan, math.inf, -math.inf]
-    points = [("student.loss", step, value) for step, value in enumerate(values, 1)]
-    worker.record(claim, metrics=[*points, ("student/a,b", 7, 0.25)])
-    url = job["urls"]["metrics"]
-
-    everything = client.get(url).json()
-
-    loss = everything["series"]["student.loss"]
-    assert (loss["step"], loss["value"]) == ([1, 2, 3, 4], [1.5, "NaN", "Infinity", "-Infinity"])
-    assert everything["series"]["student/a,b"]["value"] == [0.25]
-    assert set(client.get(url, params={"names": "student.loss,other"}).json()["series"]) == {"student.loss"}
 
 
 def test_a_page_of_large_jobs_is_cut_by_its_bytes_and_goes_on(client: TestClient, app: FastAPI, submit: Submit) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from api.http.accept import is_preferred
 from api.live import stream
 from jobs import pages
 from jobs.queue import leases, recording, requests
@@ -100,7 +101,7 @@ def test_who_has_heard_more_than_was_said_is_told_so(
     ],
 )
 def test_who_prefers_json_gets_pages(accept: str, streams: bool) -> None:
-    assert stream.is_preferred(accept) is streams
+    assert is_preferred(accept, "text/event-stream") is streams
 
 
 def test_caches_are_told_that_pages_and_streams_are_two_answers(client: TestClient, submit: Any) -> None:

@@ -6,10 +6,11 @@ import pytest
 
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, JobNotFound, NotStorable, UnsafePath
 from jobs.files import find
-from jobs.log import curves, events
+from jobs.log import events
 from jobs.queue import leases, recording
 from jobs.states import State
 from jobs.tables import FileKind
+from tests.support import curves
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_a_damaged_resume_file_is_discarded_for_the_one_before(db, add, claim, p
         third = recording.discard_resume(session, second)
     with db.begin() as session:
         nothing = recording.discard_resume(session, third)
-        points = curves.metric_series(session, job_id)
+        points = curves.series(session, job_id)
 
     assert (third.resume.path, third.checkpoint_step) == (f"jobs/{job_id}/attempt-1/resume-10.pt", 10)
     assert (nothing.resume, nothing.checkpoint_step) == (None, -1)
@@ -251,6 +252,6 @@ def test_a_row_never_holds_a_path_that_leaves_the_data_folder(db, add, claim, ne
 
 def test_the_files_of_an_unknown_job_are_an_unknown_job(db):
     with db.read() as session:
-        for look in (find.checkpoints, find.artifacts, curves.metric_series, events.events_after):
+        for look in (find.checkpoints, find.artifacts, curves.series, events.events_after):
             with pytest.raises(JobNotFound):
                 look(session, "job_01ARZ3NDEKTSV4RRFFQ69G5FAV")

@@ -5,10 +5,11 @@ from sqlalchemy import func, insert, select
 
 from jobs.endings import Code, Ending
 from jobs.errors import JobNotFound
-from jobs.log import curves, events, purge
+from jobs.log import events, purge
 from jobs.queue import delete, leases
 from jobs.states import State
 from jobs.tables import Event, Leftover, MetricPoint
+from tests.support import curves
 
 
 @pytest.fixture
@@ -41,14 +42,14 @@ def test_what_a_deleted_job_has_said_is_out_of_sight_at_once_and_then_gone(db, e
         delete.delete_job(session, gone)
 
     with db.read() as session:
-        for look in (curves.metric_series, events.events_after):
+        for look in (curves.series, events.events_after):
             with pytest.raises(JobNotFound):
                 look(session, gone)
     assert count(db, MetricPoint) == 110
     assert purge.purge(db) == 1
     assert (count(db, MetricPoint), count(db, Leftover)) == (10, 0)
     with db.read() as session:
-        assert sum(len(points) for points in curves.metric_series(session, stays).values()) == 10
+        assert sum(len(points) for points in curves.series(session, stays).values()) == 10
         assert {event.job_id for event in session.execute(select(Event)).scalars()} == {stays}
     assert purge.purge(db) == 0
 
