@@ -127,7 +127,10 @@ def _tail(data_dir: Path, job_id: str, attempt: int, lines: int) -> str:
         return ""
     with path.open("rb") as file:
         file.seek(max(size - LOG_BYTES, 0))
-        return b"".join(file.readlines()[-lines:]).decode(errors="replace")
+        content = file.read(LOG_BYTES)
+    lines += content.endswith(b"\n")
+    # From the end, and no further than is asked for: each line is an object, and there may be a million.
+    return b"\n".join(content.rsplit(b"\n", lines)[-lines:]).decode(errors="replace")
 
 
 def _check_reference(job_id: str, checkpoint: str) -> None:

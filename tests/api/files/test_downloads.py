@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.http import download
+from jobs.tables import FileKind
 
 Submit = Callable[..., dict[str, Any]]
 
@@ -242,3 +244,18 @@ def test_the_log_ends_with_the_newest_lines_of_the_newest_attempt(
     assert client.get(url, params={"attempt": claim.attempt + 1}).text == ""
     for query in ("tail=0", "tail=10001", "attempt=0", "attempt=x", "lines=3"):
         problem_in(client.get(f"{url}?{query}"), 422)
+
+
+def test_of_a_log_of_a_million_lines_few_are_in_memory(lone_client: TestClient, lone_worker: Any) -> None:
+    job = lone_client.post("/jobs", json={"mode": "train", "config": {}}).json()
+    lone_worker.write(lone_worker.claim(job), FileKind.ARTIFACT, "trainer.log", b"a\n" * 2**20)
+
+    tracemalloc.start()
+    try:
+        answer = lone_client.get(job["urls"]["logs"], params={"tail": 2})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert answer.text == "a\na\n"
+    assert peak < 10_000_000
