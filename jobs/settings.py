@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     """Attempts in a row without progress (a larger share of the run in a checkpoint or in kept labels) before a job
     fails."""
 
+    retry_seconds: float = Field(default=5, ge=0, le=600)
+    """How long a job waits after a crash without progress; after each further one in a row six times as long, ten
+    minutes at most. 0: it is tried again at once."""
+
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, le=1_000_000_000)
     """The largest request body."""
 

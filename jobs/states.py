@@ -41,7 +41,7 @@ MOVES = (
     Move(
         *(State.QUEUED, State.RUNNING),
         made_by=("jobs.queue.leases.claim",),
-        when="it is the first in the queue that suits the worker",
+        when="it is the first in the queue that suits the worker and does not back off",
     ),
     Move(
         *(State.QUEUED, State.PAUSED),

@@ -4,6 +4,7 @@ gone."""
 import contextlib
 import time
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -129,6 +130,7 @@ def _requeue(session: Session, lease: Lease, claim: Claim, error: Ending | None)
         claim,
         keep_stall=error is not None,
         max_stalls=lease.worker.settings.max_stalls,
+        first_pause=timedelta(seconds=lease.worker.settings.retry_seconds),
         error=error,
         ran_seconds=lease.ran_seconds,
     )

@@ -4,6 +4,7 @@ No field has a default: a view says all of it, or does not exist.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -43,9 +44,10 @@ class JobError(BaseModel):
 class Waiting(BaseModel):
     """Why a queued job waits."""
 
-    position: Annotated[int | None, Field(description="1 is next; null: beyond the first thousand")]
+    position: Annotated[int | None, Field(description="1 is next; null: beyond the first thousand, or it backs off")]
     reason: str
     message: str
+    retry_at: Annotated[datetime | None, Field(description="of a job that backs off: when it is tried again")]
 
 
 class Result(BaseModel):
@@ -119,7 +121,7 @@ def job(row: module.Job, waiting: QueuePlace | None = None) -> Job:
         **dict(envelope_of(row)),
         spec=row.spec,
         resolved_spec=row.resolved_spec,
-        waiting=waiting and Waiting(position=waiting.position, reason=waiting.reason, message=waiting.message),
+        waiting=waiting and Waiting(**asdict(waiting)),
         progress=_progress(row.state, row.progress),
         latest_metrics=row.latest_metrics,
         attempt=row.attempt,

@@ -54,6 +54,8 @@ def show_progress(client: "Client", job_id: str, narration: Narration, progress:
     """Show what happens until the job is over; while it is paused or waits, why."""
     for job, events in poll(client, job_id, progress):
         for event in events:
+            if (lost := status.lost_attempt(event)) is not None:
+                progress.say(lost)
             if event["type"] == "claimed" and event["attempt"] > 1:
                 progress.say(f"Attempt {event['attempt']} begins: the one before was interrupted.")
             for line in narration.narrate(event["type"], event["data"]):

@@ -32,6 +32,12 @@ def place(job: Job) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def lost_attempt(event: Mapping[str, Any]) -> str | None:
+    """Why an attempt came to nothing, where an event says so; when the next one begins is what the job waits for."""
+    error = event["data"].get("error") if event["data"].get("state") == "queued" else None
+    return f"Attempt {event['attempt']} ended: {error['message']}" if error else None
+
+
 def pending_request(job: Job) -> str:
     """What somebody has asked of a job and its worker has not yet done."""
     if job["is_terminal"]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, literal
+from sqlalchemy import ColumnElement, Row, case, literal, null
 
 from jobs.endings import Ending
 from jobs.log.events import NewEvent
@@ -19,19 +19,27 @@ SET_DOWN: dict[str, Any] = {
 }
 
 
-def give_up(max_stalls: int | None, ending: Ending, at: ColumnElement[datetime]) -> dict[str, Any]:
-    """Cancelled if somebody asked, failed after `max_stalls` stalls (None: never), else paused or queued again."""
+def give_up(
+    max_stalls: int | None,
+    ending: Ending,
+    at: ColumnElement[datetime],
+    retry_at: ColumnElement[datetime] | None = None,
+) -> dict[str, Any]:
+    """Cancelled if somebody asked, failed after `max_stalls` stalls (None: never), else paused or queued again, to be
+    tried not before `retry_at`."""
     asked = Job.cancel_requested_at.is_not(None)
     stalled = literal(False) if max_stalls is None else Job.stalls >= max_stalls
+    rests = Job.pause_requested_at.is_not(None)
     ends = asked | stalled
     return SET_DOWN | {
         "state": case(
             (asked, literal(State.CANCELLED, Job.state.type)),
             (stalled, literal(State.FAILED, Job.state.type)),
-            (Job.pause_requested_at.is_not(None), literal(State.PAUSED, Job.state.type)),
+            (rests, literal(State.PAUSED, Job.state.type)),
             else_=literal(State.QUEUED, Job.state.type),
         ),
         "error": case((~asked & stalled, literal(ending.stored(), Job.error.type)), else_=Job.error),
+        "retry_at": null() if retry_at is None else case((ends | rests, null()), else_=retry_at),
         "finished_at": case((ends, at), else_=Job.finished_at),
         "updated_at": at,
     }

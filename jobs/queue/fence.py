@@ -63,7 +63,7 @@ def change(session: Session, claim: Claim, values: Mapping[str, Any], messages: 
         update(Job)
         .where(*where)
         .values(**values)
-        .returning(*events.COLUMNS, Job.state, Job.cancel_requested_at, Job.pause_requested_at, Job.error)
+        .returning(*events.COLUMNS, Job.state, Job.cancel_requested_at, Job.pause_requested_at, Job.error, Job.retry_at)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:

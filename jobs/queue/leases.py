@@ -15,7 +15,7 @@ from jobs.files import retention
 from jobs.log import events
 from jobs.log.curves import cut_back
 from jobs.log.events import NewEvent
-from jobs.queue import fence
+from jobs.queue import backoff, fence
 from jobs.queue.attempts import SET_DOWN, give_up, state_event
 from jobs.queue.fence import Claim
 from jobs.states import FINAL, State
@@ -41,12 +41,12 @@ def claim(
     offer: Offer | None = None,
     now: datetime | None = None,
 ) -> Claim | None:
-    """Take the first job that waits and that suits `offer` (None: any); None if there is none.
+    """Take the first job that waits, for nothing else, and that suits `offer` (None: any); None if there is none.
 
     A stall is counted in advance, and taken back by the first progress: nobody can count it for a worker that is dead.
     """
     waiting = aliased(Job)
-    first = select(waiting.id).where(waiting.state == State.QUEUED)
+    first = select(waiting.id).where(waiting.state == State.QUEUED, backoff.is_over(now, waiting))
     if offer is not None:
         first = first.where(*needs.suits(offer, waiting))
     first = first.order_by(waiting.priority.desc(), waiting.created_at, waiting.id).limit(1)
@@ -60,6 +60,7 @@ def claim(
             attempt=Job.attempt + 1,
             messages=0,
             stalls=Job.stalls + 1,
+            retry_at=None,
             lease_owner=worker,
             lease_expires_at=clock.after(ttl, now),
             started_at=case((Job.started_at.is_(None), at), else_=Job.started_at),
@@ -154,6 +155,7 @@ def requeue(
     *,
     keep_stall: bool,
     max_stalls: int,
+    first_pause: timedelta = timedelta(0),
     error: Ending | None = None,
     ran_seconds: float | None = None,
     now: datetime | None = None,
@@ -161,15 +163,17 @@ def requeue(
     """Put the job back: `keep_stall` after a crash, not when the worker merely drains or was asked to pause the job.
 
     It ends instead if somebody asked to cancel, or if this was one crash too many; it is paused if somebody asked for
-    that. Returns the new state.
+    that. After a crash without progress it waits before it is tried again (`jobs.queue.backoff`), `first_pause` after
+    the first in a row. Returns the new state.
     """
-    crash = error or endings.crashed_too_often(max_stalls)
-    changes = give_up(max_stalls if keep_stall else None, crash, clock.now_or(now)) | _run_seconds(claim, ran_seconds)
-    if not keep_stall:
-        changes["stalls"] = case((Job.stalls > 0, Job.stalls - 1), else_=0)
-    row = fence.change(session, claim, changes)
-    said = state_event(row) if row.state in FINAL else state_event(row, error=error and error.stored())
-    events.append(session, row, [said])
+    crash, at = error or endings.crashed_too_often(max_stalls), clock.now_or(now)
+    if keep_stall:
+        changes = give_up(max_stalls, crash, at, backoff.retry_at(first_pause, now))
+    else:
+        changes = give_up(None, crash, at) | {"stalls": case((Job.stalls > 0, Job.stalls - 1), else_=0)}
+    row = fence.change(session, claim, changes | _run_seconds(claim, ran_seconds))
+    facts = {} if row.state in FINAL else {"error": error and error.stored(), "retry_at": _text(row.retry_at)}
+    events.append(session, row, [state_event(row, **facts)])
     return State(row.state)
 
 
@@ -183,6 +187,11 @@ def requeue_all_of(session: Session, worker: str, *, max_stalls: int, now: datet
     for claim in claims:
         requeue(session, claim, keep_stall=False, max_stalls=max_stalls, now=now)
     return [claim.job_id for claim in claims]
+
+
+def _text(moment: datetime | None) -> str | None:
+    """As the API writes it."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
 def _run_seconds(claim: Claim, seconds: float | None) -> dict[str, Any]:

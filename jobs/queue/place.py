@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from jobs.database import clock
+from jobs.queue import backoff
 from jobs.states import State
 from jobs.tables import Job
 from jobs.workers import roster
@@ -18,7 +21,7 @@ PLACES_COUNTED = 1_000
 IN_TURN = (Job.priority.desc(), Job.created_at, Job.id)
 """The order in which jobs are claimed."""
 
-_LINE = select(Job.id).where(Job.state == State.QUEUED).order_by(*IN_TURN)
+_LINE = select(Job.id).where(Job.state == State.QUEUED, backoff.is_over(None)).order_by(*IN_TURN)
 _PLACES = _LINE.limit(PLACES_COUNTED).subquery()
 # As one row: between the rows of many sqlite3 lets the process's other threads go first, each time for milliseconds.
 _PLACES_IN_ONE = select(func.aggregate_strings(_PLACES.c.id, ","))
@@ -26,11 +29,14 @@ _PLACES_IN_ONE = select(func.aggregate_strings(_PLACES.c.id, ","))
 
 @dataclass(frozen=True)
 class Waiting:
-    """Why a queued job waits. `position` is 1 for the next one; None beyond the first thousand."""
+    """Why a queued job waits. `position` is 1 for the next one; None beyond the first thousand, and of one that backs
+    off, which stands in no line."""
 
     position: int | None
     reason: str
     message: str
+    retry_at: datetime | None = None
+    """When one that backs off is tried again."""
 
 
 def first(session: Session, offer: Offer | None = None) -> str | None:
@@ -46,7 +52,8 @@ def waiting(session: Session, jobs: Sequence[Job]) -> dict[str, Waiting]:
         return {}
     line = session.execute(_PLACES_IN_ONE).scalar_one() or ""
     there = [worker for worker in roster.all_now(session) if worker.status is not Status.LOST]
-    return {job.id: _why(job, _place(line, job.id), there) for job in queued}
+    at = clock.read(session) if any(job.retry_at for job in queued) else None
+    return {job.id: _why(job, _place(line, job.id), there, at) for job in queued}
 
 
 def _place(line: str, job_id: str) -> int | None:
@@ -54,7 +61,7 @@ def _place(line: str, job_id: str) -> int | None:
     return None if start < 0 else line.count(",", 0, start) + 1
 
 
-def _why(job: Job, position: int | None, there: Sequence[WorkerNow]) -> Waiting:
+def _why(job: Job, position: int | None, there: Sequence[WorkerNow], at: datetime | None) -> Waiting:
     if not there:
         return Waiting(position, "no_worker", "No worker is there. Start one with `kd work`.")
     able = [worker for worker in there if fits(job, worker.offer)]
@@ -66,6 +73,8 @@ def _why(job: Job, position: int | None, there: Sequence[WorkerNow]) -> Waiting:
     troubled = [worker.trouble for worker in open_to_work if worker.trouble]
     if len(troubled) == len(open_to_work):
         return Waiting(position, "workers_in_trouble", f"Workers cannot take jobs: {troubled[0]}")
+    if at is not None and backoff.is_on(job, at):
+        return Waiting(position, "backing_off", _when(job), job.retry_at)
     if any(worker.status is Status.IDLE for worker in open_to_work):
         return Waiting(position, "starting", "A worker is free and will take it in a moment.")
     ahead = f"{position - 1} ahead of it" if position else f"more than {PLACES_COUNTED} ahead of it"
@@ -79,3 +88,9 @@ def _needs(job: Job) -> str:
     if job.needs_memory_bytes:
         wanted.append(f"{job.needs_memory_bytes / 1e9:g} GB of memory")
     return " and ".join(wanted)
+
+
+def _when(job: Job) -> str:
+    assert job.retry_at is not None
+    attempts = "Its last attempt" if job.stalls == 1 else f"Its last {job.stalls} attempts"
+    return f"{attempts} crashed without progress; it is tried again at {job.retry_at:%H:%M:%S} UTC."

@@ -129,7 +129,8 @@ def _ask(
     rows = session.execute(
         update(Job)
         .where(*matching)
-        .values(**values, updated_at=clock.now_or(now), events_seq=Job.events_seq + 1)
+        # Who asks for a job to go on has looked at it: it does not back off any more.
+        .values(**values, retry_at=None, updated_at=clock.now_or(now), events_seq=Job.events_seq + 1)
         .returning(*events.COLUMNS, Job.state)
         .execution_options(synchronize_session=False)
     ).all()

@@ -53,6 +53,8 @@ class Job(Base):
     """How many of the messages that the attempt's trainer has sent are written down."""
     stalls: Mapped[int] = mapped_column(default=0)
     """Attempts in a row that made no progress: none that brought `safe_fraction` up."""
+    retry_at: Mapped[datetime | None]
+    """Of a queued job whose last attempt crashed without progress: when the next one may begin."""
     checkpoint_step: Mapped[int] = mapped_column(BigInteger, default=-1)
     safe_fraction: Mapped[float] = mapped_column(Double, default=-1.0)
     """The largest share of the run, in 0..1, that was ever safe in a checkpoint or in kept labels; -1: nothing yet, or
@@ -75,8 +77,12 @@ class Job(Base):
 
     __table_args__ = (
         CheckConstraint("priority BETWEEN -100 AND 100", name="priority_in_range"),
-        # With what they need at the end: a worker that none of them suits is told so by the index alone.
-        Index("jobs_to_claim", "state", priority.desc(), "created_at", "id", "needs_gpus", "needs_memory_bytes"),
+        # With what they need or wait for at the end: a worker that can have none of them is told so by the index alone.
+        Index(
+            "jobs_to_claim",
+            *("state", priority.desc(), "created_at", "id"),
+            *("needs_gpus", "needs_memory_bytes", "retry_at"),
+        ),
         Index("jobs_to_rescue", "state", "lease_expires_at"),
         Index("jobs_to_expire", "state", "start_by"),
         Index("jobs_by_state", "state", "id"),

@@ -3,11 +3,15 @@
 import json
 import os
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from client import Client
 from jobs.states import State
+from jobs.workers import roster
+from jobs.workers.roster import Self
+from tests.support.offers import ENOUGH
 from tests.support.served import FAILURE, KD, RESULT, Worker
 from tests.support.waiting import HANG_SECONDS, wait_until
 
@@ -106,6 +110,22 @@ def test_a_job_that_waits_or_is_paused_says_so_and_is_followed_on(client, server
     code, said = watching.end()
     assert code == 1
     assert f"`kd retry {job_id}` tries again." in said
+
+
+def test_a_crash_is_told_of_with_its_reason_and_the_time_of_the_next_attempt(client, server, worker, watch):
+    with server.db.begin() as session:  # one that is not lost, however long this takes
+        roster.beat(session, Self("w1", "host", 7, "1.0", ENOUGH), now=datetime.now(UTC) + timedelta(hours=1))
+    job_id = client.submit("train")["id"]
+    watching = watch(server, job_id)
+
+    worker.crash(worker.claim(job_id), FAILURE, pause=timedelta(minutes=10))
+    watching.until("Attempt 1 ended: The loss is not finite.")
+    watching.until("waiting: Its last attempt crashed without progress; it is tried again at ")
+
+    waiting = client.get(job_id)["waiting"]
+    assert (waiting["reason"], waiting["position"]) == ("backing_off", None)
+    told = [event["data"].get("retry_at") for event in client.events(job_id)]
+    assert datetime.fromisoformat(told[-1]) == datetime.fromisoformat(waiting["retry_at"])
 
 
 def test_json_is_the_finished_job_and_nothing_else(client, server, watch):

@@ -126,6 +126,11 @@ class Worker:
         with self.server.db.begin() as session:
             recording.publish_file(session, claim, file)
 
+    def crash(self, claim: Claim, error: dict[str, Any], pause: timedelta) -> None:
+        with self.server.db.begin() as session:
+            crash = Ending.read(error)
+            leases.requeue(session, claim, keep_stall=True, max_stalls=3, first_pause=pause, error=crash)
+
     def release(self, claim: Claim, state: State, error: dict[str, Any] | None = None, **outcome: Any) -> None:
         with self.server.db.begin() as session:
             leases.release(session, claim, state, error=error and Ending.read(error), **outcome)

@@ -85,6 +85,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
         lease_seconds=3600,  # of a worker that lives, however slow: it lapses where a test says so
         heartbeat_seconds=0.2,
         poll_seconds=0.05,
+        retry_seconds=0,  # who crashes is tried again at once, except where a test says so
     )
 
 

@@ -4,20 +4,25 @@ and again."""
 import errno
 import os
 import threading
+import time
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from jobs import endings
 from jobs.log import events
+from jobs.queue import leases
 from jobs.states import State
 from tests.support.databases import SLOW_ON_POSTGRESQL
 from tests.support.offers import ENOUGH
 from tests.support.waiting import HANG_SECONDS, wait_until
 from worker import child as children
-from worker import descendants, lease, reserve
+from worker import descendants, lease, reserve, settling
 from worker.attempt import supervise
-from worker.loop import work
+from worker.loop import has_work, work
+from worker.recorder import Recorder
 from worker.reserve import Trainers
 from worker.worker import Worker
 
@@ -130,3 +135,21 @@ def test_a_worker_that_fenced_itself_gives_the_job_back_if_it_still_may(
         last = events.events_after(session, job_id, 0, 1_000)[-1]
     assert (last.type, last.data) == ("state", {"state": "queued"})
     assert wait_for(job_id, lambda job: True).stalls == 0
+
+
+@pytest.mark.parametrize("retry_seconds", [600, 0])
+def test_a_trainer_that_crashed_is_not_started_again_before_the_settings_say_so(
+    idle, settings, submit, wait_for, tiny, db, retry_seconds
+):
+    job_id = submit(tiny())
+    worker = replace(idle, settings=settings.model_copy(update={"retry_seconds": retry_seconds}))
+    with db.begin() as session:
+        claim = leases.claim(session, worker="w1", ttl=timedelta(hours=1))
+    held, said = lease.Lease(worker, claim, claimed_at=time.monotonic()), Recorder(db, claim, settings.data_dir, None)
+
+    crash = settling.End(None, failure=None, limit=None, stopped=False, death=endings.death(-11), phase=None)
+    settling.settle(held, said, crash)
+
+    job = wait_for(job_id, lambda job: job.state is State.QUEUED)
+    assert (job.stalls, job.retry_at is None) == (1, not retry_seconds)
+    assert has_work(worker) == (not retry_seconds), "idle workers do not ask for it again and again"

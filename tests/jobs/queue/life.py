@@ -21,7 +21,7 @@ from jobs.queue.fence import Claim
 from jobs.states import FINAL, State
 from jobs.tables import Event, FileKind, Job, MetricPoint
 from kd.spec import parse
-from tests.jobs.queue.model import MAX_STALLS, Known
+from tests.jobs.queue.model import FIRST_PAUSE, MAX_STALLS, Known
 
 SPEC = parse({"mode": "train", "config": {}})
 TTL = timedelta(seconds=30)
@@ -91,14 +91,14 @@ class Life(RuleBasedStateMachine):
         if known := self.ask(requests.cancel, job_id, refused={State.SUCCEEDED, State.FAILED}):
             known.cancel = known.cancel or known.state not in FINAL
             if known.state in (State.QUEUED, State.PAUSED):
-                known.state = State.CANCELLED
+                known.state, known.retry_at = State.CANCELLED, None
 
     @rule(job_id=jobs)
     def pause(self, job_id: str) -> None:
         if known := self.ask(requests.pause, job_id, refused=FINAL):
             known.pause = True
             if known.state is State.QUEUED:
-                known.state = State.PAUSED
+                known.state, known.retry_at = State.PAUSED, None
 
     @rule(job_id=jobs)
     def resume(self, job_id: str) -> None:
@@ -144,13 +144,13 @@ class Life(RuleBasedStateMachine):
     def claim(self, worker: str):
         with self.db.begin() as session:
             claim = leases.claim(session, worker=worker, ttl=TTL, now=self.now)
-        waiting = [job_id for job_id, known in self.known.items() if known.state is State.QUEUED]
+        waiting = [job_id for job_id, known in self.known.items() if known.waits(self.now)]
         assert (claim is None) == (not waiting), "a job waits, and nobody can have it"
         if claim is None:
             return multiple()
         assert claim.job_id == min(waiting, key=lambda job_id: self.known[job_id].order), "out of turn"
         known = self.known[claim.job_id]
-        known.state, known.owner, known.lease_ends = State.RUNNING, claim, self.now + TTL
+        known.state, known.owner, known.lease_ends, known.retry_at = State.RUNNING, claim, self.now + TTL, None
         known.attempt, known.stalls = known.attempt + 1, known.stalls + 1
         assert (claim.attempt, claim.checkpoint_step) == (known.attempt, known.step)
         assert (claim.resume and claim.resume.path) == known.newest[1]
@@ -208,11 +208,12 @@ class Life(RuleBasedStateMachine):
     @rule(claim=claims, crashed=st.booleans())
     def give_back(self, claim: Claim, crashed: bool) -> None:
         def write(session) -> None:
-            leases.requeue(session, claim, keep_stall=crashed, max_stalls=MAX_STALLS, now=self.now)
+            how = {"keep_stall": crashed, "max_stalls": MAX_STALLS, "first_pause": FIRST_PAUSE}
+            leases.requeue(session, claim, **how, now=self.now)
 
         if self.as_its_worker(claim, write):
             known = self.known[claim.job_id]
-            known.put_down(stalled=crashed)
+            known.put_down(stalled=crashed, crashed_at=self.now if crashed else None)
             if not crashed:
                 known.stalls = max(known.stalls - 1, 0)
 
@@ -283,7 +284,14 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def the_rows_are_as_the_model_says(self) -> None:
         columns = select(
-            Job.id, Job.state, Job.attempt, Job.stalls, Job.checkpoint_step, Job.safe_fraction, Job.lease_owner
+            Job.id,
+            Job.state,
+            Job.attempt,
+            Job.stalls,
+            Job.checkpoint_step,
+            Job.safe_fraction,
+            Job.lease_owner,
+            Job.retry_at,
         )
         with self.db.read() as session:
             told = {row.id: tuple(row)[1:] for row in session.execute(columns)}

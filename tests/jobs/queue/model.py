@@ -3,13 +3,14 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from jobs.queue.fence import Claim
 from jobs.states import FINAL, MOVES, State
 from jobs.tables import Event
 
 MAX_STALLS = 2  # few, so that walks come to it
+FIRST_PAUSE, FACTOR = timedelta(seconds=5), 6  # between attempts that crash without progress
 
 
 @dataclass
@@ -27,6 +28,11 @@ class Known:
     cancel: bool = False
     pause: bool = False
     start_by: datetime | None = None
+    retry_at: datetime | None = None
+
+    def waits(self, now: datetime) -> bool:
+        """For a worker, and for nothing else."""
+        return self.state is State.QUEUED and (self.retry_at is None or self.retry_at <= now)
 
     @property
     def newest(self) -> tuple[int, str | None]:
@@ -44,7 +50,7 @@ class Known:
         if safe > self.safe:
             self.safe, self.stalls = safe, 0
 
-    def put_down(self, *, stalled: bool) -> None:
+    def put_down(self, *, stalled: bool, crashed_at: datetime | None = None) -> None:
         """What becomes of a job whose worker could not finish it."""
         self.owner = None
         if self.cancel:
@@ -53,11 +59,13 @@ class Known:
             self.state = State.FAILED
         else:
             self.state = State.PAUSED if self.pause else State.QUEUED
+            if self.state is State.QUEUED and crashed_at is not None and self.stalls:
+                self.retry_at = crashed_at + FIRST_PAUSE * FACTOR ** (self.stalls - 1)
 
     @property
-    def row(self) -> tuple[State, int, int, int, float, str | None]:
+    def row(self) -> tuple[State, int, int, int, float, str | None, datetime | None]:
         owner = self.owner.worker if self.owner else None
-        return self.state, self.attempt, self.stalls, self.step, self.safe, owner
+        return self.state, self.attempt, self.stalls, self.step, self.safe, owner, self.retry_at
 
     def check_log(self, events: Sequence[Event]) -> None:
         states = [State(event.data["state"]) for event in events if event.type == "state"]

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import Phase
 from hypothesis.stateful import run_state_machine_as_test as walk
-from sqlalchemy import case
+from sqlalchemy import case, true
 
-from jobs.queue import attempts, rescue
+from jobs.queue import attempts, backoff, rescue
 from jobs.queue import fence as the_fence
 from jobs.queue.fence import Claim
 from jobs.states import State
@@ -57,6 +57,10 @@ def with_rescue_of_the_living(monkeypatch) -> None:
     )
 
 
+def without_the_back_off(monkeypatch) -> None:
+    monkeypatch.setattr(backoff, "is_over", lambda now, job=Job: true())
+
+
 MUTANTS = [
     without_the_fence,
     pytest.param(without_the_attempt_in_the_fence, marks=pytest.mark.slow),
@@ -64,6 +68,7 @@ MUTANTS = [
     pytest.param(without_the_pause_case, marks=pytest.mark.slow),
     pytest.param(without_the_last_stall, marks=pytest.mark.slow),
     pytest.param(with_rescue_of_the_living, marks=pytest.mark.slow),
+    pytest.param(without_the_back_off, marks=pytest.mark.slow),
 ]
 
 
