@@ -58,7 +58,7 @@ class Code(StrEnum):
     """The trainer ended without a word, or too many attempts in a row did."""
 
     STALLED = "stalled"
-    """The trainer was silent for longer than it may."""
+    """The trainer got no further for longer than it may."""
 
     WORKER_LOST = "worker_lost"
     """Workers fell silent, too many in a row."""
@@ -178,8 +178,8 @@ def too_much_memory(used_bytes: int, limit_bytes: int) -> Ending:
 def stalled(seconds: float) -> Ending:
     return Ending(
         Code.STALLED,
-        f"The trainer said nothing for {seconds:g} seconds, which is its limits.max_stall_seconds.",
-        "See the trainer's log. If it was only slow (a large evaluation, say), retry with a higher limit.",
+        f"The trainer got no further for {seconds:g} seconds, which is its limits.max_stall_seconds.",
+        "Something hangs: a disk, a driver, what it waits for. If it was only slow, retry with a higher limit.",
     )
 
 

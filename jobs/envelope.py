@@ -43,14 +43,19 @@ LabelValue = Annotated[str, Field(max_length=255, json_schema_extra=SHOWN), Afte
 Seconds = Annotated[float, Field(gt=0, le=1e8)]
 
 
+# Long enough for a loaded machine to import torch and for a GPU to compile what it runs first, during which no mark
+# moves, and longer than a run waits for the labels of one that writes none (`kd.labels.labelling.HELD_SECONDS`).
+STALL_SECONDS = 1_800.0
+
+
 class Limits(Part):
     """How long a job may take, in seconds."""
 
     max_run_seconds: Seconds | None = Field(default=None, description="of training, over all attempts")
     max_queue_seconds: Seconds | None = Field(default=None, description="until its first start")
     max_stall_seconds: Annotated[float, Field(ge=10, le=1e8)] | None = Field(
-        default=None,
-        description="without a word from its trainer; at least 10, for it is silent while it loads torch",
+        default=STALL_SECONDS,
+        description="in which its trainer gets no further; null is no limit; at least 10, for it has to load torch",
     )
 
 

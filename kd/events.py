@@ -154,6 +154,13 @@ class Waiting(Message):
     count: int = 0
 
 
+class Advanced(Message):
+    """Something got further of which there is nothing to say (`kd.liveness`). Only from process to process: a run does
+    not yield it."""
+
+    event: Literal["advanced"] = "advanced"
+
+
 class Finished(Message):
     """The last word of a run. Metrics are named like `student.test.top1`; accuracies are fractions in 0..1."""
 
@@ -197,6 +204,7 @@ Event = Annotated[
     | Noted
     | LabelsKept
     | Waiting
+    | Advanced
     | Finished
     | Ready
     | Stopped

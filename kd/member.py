@@ -10,6 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
+from kd import liveness
+from kd.events import Advanced, Event
 from kd.parallel.child import Lifeline, take_stdout
 
 
@@ -22,12 +24,17 @@ def main(order_file: str) -> int:
     from kd.run import run
 
     order = json.loads(Path(order_file).read_text())
+
+    def say(event: Event) -> None:
+        if leads:
+            lifeline.say(messages, event.model_dump_json())
+
     try:
-        for event in run(
-            spec.parse(json.dumps(order["spec"]), accepted=True), **order["options"], save_now=lifeline.save_now
-        ):
-            if leads:
-                lifeline.say(messages, event.model_dump_json())
+        with liveness.reported(lambda: say(Advanced())):
+            for event in run(
+                spec.parse(json.dumps(order["spec"]), accepted=True), **order["options"], save_now=lifeline.save_now
+            ):
+                say(event)
     except Exception as error:
         # Whoever fails first has the reason; the others only miss it.
         if not is_of_another(error):

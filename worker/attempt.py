@@ -21,12 +21,11 @@ from jobs.files import layout, store
 from jobs.files.store import Stored
 from jobs.queue import leases
 from jobs.teachers import lending
-from kd.events import Event, Waiting
 from kd.machine import cgroups
 from worker import settling
 from worker.child import Child, Order, last_words, log_path
 from worker.lease import RETRY_SECONDS, Lease
-from worker.limits import Limits
+from worker.limits import Limits, Silence
 from worker.recorder import Recorder
 from worker.worker import Worker
 
@@ -89,7 +88,6 @@ class Attempt:
         self.limits = Limits.of(self.worker, self.claim)
         self.limit: Ending | None = None  # the one that was exceeded
         self.stop_asked_at: float | None = None
-        self.waited_at: int | None = None  # how many labels there were when it said last that it waits for them
         self.oom_kills = cgroups.oom_kills()
         self.folder = layout.attempt_folder(self.worker.settings.data_dir, self.claim.job_id, self.claim.attempt)
         self.recorder = Recorder(self.worker.db, self.claim, self.worker.settings.data_dir, self.folder)
@@ -166,11 +164,12 @@ class Attempt:
 
     def _listen(self, child: Child) -> None:
         """Until the trainer has ended: take what it says, write it down, renew the lease, mind requests and limits."""
-        now = heard_at = time.monotonic()
-        next_beat = next_flush = next_weighing = now
+        next_beat = next_flush = next_weighing = now = time.monotonic()
+        silence = Silence(now)
         failing = False  # the database does not answer: what is urgent waits like the rest
         while True:
             now = time.monotonic()
+            silence.go_on(now)
             if now >= next_beat:
                 child.beat()
                 self.lease.try_to(self.lease.renew)
@@ -183,9 +182,10 @@ class Attempt:
                 next_weighing = now + MEMORY_SECONDS
             if self.stop_asked_at is None:
                 self.limit = self.limit or self.limits.check_time(
-                    ran_seconds=self.lease.ran_seconds, silent_seconds=now - heard_at
+                    ran_seconds=self.lease.ran_seconds, silent_seconds=silence.seconds
                 )
-            if self._must_end_now(child, now) or (self.recorder.failure is not None and now - heard_at > LEAVE_SECONDS):
+            will_not_leave = self.recorder.failure is not None and silence.seconds > LEAVE_SECONDS
+            if self._must_end_now(child, now) or will_not_leave:
                 child.kill()
                 return
             wake = min(next_beat, next_weighing, next_flush if self.recorder.has_pending else next_beat)
@@ -197,16 +197,10 @@ class Attempt:
                 continue
             if event is None:
                 return
-            if not self._waits_in_vain(event):
-                heard_at = time.monotonic()
+            silence.hear(event)
             self.recorder.hear(event)
             if self.recorder.finished is not None:
                 return  # there is nothing more to hear, and to unload torch takes a second
-
-    def _waits_in_vain(self, event: Event) -> bool:
-        """Whether it only says, once more, that it waits for another run, which has done nothing meanwhile."""
-        waited_at, self.waited_at = self.waited_at, event.count if isinstance(event, Waiting) else None
-        return waited_at is not None and waited_at == self.waited_at
 
     def _must_end_now(self, child: Child, now: float) -> bool:
         """Whether to kill the trainer. One that is only in the way is asked to stop first, and may save."""

@@ -1,4 +1,4 @@
-"""What a trainer may take: of time, of silence, of the machine's memory."""
+"""What a trainer may take: of time, of time in which it gets no further, of the machine's memory."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,8 +6,36 @@ from typing import Self
 from jobs import endings
 from jobs.endings import Ending
 from jobs.queue.fence import Claim
+from kd.events import Advanced, Event, Waiting
 from worker.descendants import Descendants
 from worker.worker import Worker
+
+# What of one turn of the worker's loop counts as silence, at most: one that slept, or waited for its database, has not
+# heard yet what the trainer has said meanwhile.
+LONGEST_TURN_SECONDS = 5.0
+
+
+class Silence:
+    """For how long a trainer has got no further, in time for which we listened."""
+
+    def __init__(self, now: float):
+        self.seconds = 0.0
+        self._counted_to = now
+        self._waited_at: int | None = None  # how many labels there were when it said last that it waits for them
+
+    def go_on(self, now: float) -> None:
+        """It is so late, and we have heard nothing since we were told so last."""
+        self.seconds += min(now - self._counted_to, LONGEST_TURN_SECONDS)
+        self._counted_to = now
+
+    def hear(self, event: Event) -> None:
+        """Whatever it says has brought it further, unless it only says, once more, that it waits for another run, which
+        has done nothing meanwhile."""
+        if isinstance(event, Waiting) and event.count == self._waited_at:
+            return
+        if not isinstance(event, Advanced):
+            self._waited_at = event.count if isinstance(event, Waiting) else None
+        self.seconds = 0.0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from jobs.queue import recording
 from jobs.queue.fence import Claim
 from jobs.tables import FileKind
 from kd.events import (
+    Advanced,
     Event,
     Failed,
     Finished,
@@ -60,7 +61,7 @@ class Recorder:
             self.failure = Ending.read(event.model_dump(exclude={"event"}))
         if isinstance(event, Stopped):
             self.stopped = True
-        if isinstance(event, Ready | Waiting | Failed | Stopped):
+        if isinstance(event, Ready | Waiting | Advanced | Failed | Stopped):
             return  # it lives, or has ended: nothing of its run to be written down
         if isinstance(event, PhaseStarted | Step):
             learns_on = event.phase == "teacher" and self.phase not in (None, "teacher")

@@ -14,8 +14,9 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
+from kd import liveness
 from kd.errors import TeamFailed
-from kd.events import Event, Failed, Ready, Saved, Started, Step, Stopped, Waiting
+from kd.events import Advanced, Event, Failed, Ready, Saved, Started, Step, Stopped, Waiting
 from kd.parallel.child import Lifeline, take_stdout
 from kd.spec import parse
 from worker import descendants
@@ -40,22 +41,23 @@ def main() -> int:
     _save_on_sigterm(lifeline.save_now)
     try:
         _log_to(Path(order["log"]))
-        for event in run(
-            parse(order["spec"], accepted=True),
-            out=order["out"],
-            resume=order["resume"],
-            data_folder=order["data_folder"],
-            label_folder=order["label_folder"],
-            resume_sha256=order["resume_sha256"],
-            teacher_file=order["teacher_file"],
-            teacher_sha256=order["teacher_sha256"],
-            label_cache_bytes=order["label_cache_bytes"],
-            save_now=lifeline.save_now,
-        ):
-            say(event)
-            if lifeline.save_now.is_set() and loses_nothing_after(event, order["spec"]["mode"]):
-                say(Stopped())
-                return 0
+        with liveness.reported(lambda: say(Advanced())):
+            for event in run(
+                parse(order["spec"], accepted=True),
+                out=order["out"],
+                resume=order["resume"],
+                data_folder=order["data_folder"],
+                label_folder=order["label_folder"],
+                resume_sha256=order["resume_sha256"],
+                teacher_file=order["teacher_file"],
+                teacher_sha256=order["teacher_sha256"],
+                label_cache_bytes=order["label_cache_bytes"],
+                save_now=lifeline.save_now,
+            ):
+                say(event)
+                if lifeline.save_now.is_set() and loses_nothing_after(event, order["spec"]["mode"]):
+                    say(Stopped())
+                    return 0
     except TeamFailed:
         traceback.print_exc()
         return 1  # without a word, like any trainer that was killed: the job is tried again

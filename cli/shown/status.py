@@ -50,7 +50,7 @@ def pending_request(job: Job) -> str:
 def limits(job: Job) -> str:
     """`12:00:00 of training, 0:30:00 in the queue`; none is no limit."""
     given = job.get("limits") or {}
-    named = (("run", "of training"), ("queue", "in the queue"), ("stall", "without a word from the trainer"))
+    named = (("run", "of training"), ("queue", "in the queue"), ("stall", "without progress"))
     return ", ".join(
         f"{numbers.clock(given[f'max_{which}_seconds'])} {where}"
         for which, where in named

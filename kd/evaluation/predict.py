@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from kd import liveness
 from kd.parallel.team import Team
 from kd.views.viewer import Viewer
 
@@ -39,6 +40,7 @@ def predict(
         viewer.pixels.expect(iter(batches))
         for image_B in batches:
             logits.append(model(viewer.plain(image_B)).float())
+            liveness.advance()
     # Joined outside of inference mode: what comes out is an ordinary tensor, good for a loss too.
     mine_NC = torch.cat(logits)
     if team.size == 1:

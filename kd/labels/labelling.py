@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kd import liveness
 from kd.errors import BadLabels, LabelsHeld, TeacherUnfit
 from kd.evaluation.predict import batch_size
 from kd.events import Event, LabelsKept, Noted, PhaseStarted, Step, Waiting
@@ -80,7 +81,7 @@ def obtain_table(
             run.team.wait()
             if run.team.leads:
                 # Before the table has its name: once it has, every run with this teacher believes it.
-                if not all(np.isfinite(table_NVC[first : first + 4096]).all() for first in range(0, count, 4096)):
+                if not is_finite(table_NVC):
                     raise (
                         BadLabels(run.teacher_arch)
                         if isinstance(run.config.teacher, Teacher)
@@ -92,6 +93,15 @@ def obtain_table(
         run.team.wait()
     assert table_NVC is not None
     return place(torch.from_numpy(table_NVC), run.device)
+
+
+def is_finite(table_NVC: Table) -> bool:
+    """Whether every label is a number. Read in blocks: the table may be larger than memory."""
+    for first in range(0, len(table_NVC), 4096):
+        if not np.isfinite(table_NVC[first : first + 4096]).all():
+            return False
+        liveness.advance()
+    return True
 
 
 def check_size(run: Run, views: int) -> int:
@@ -149,6 +159,7 @@ def view_parameters(run: Run, views: int) -> NDArray[np.int32]:
     parameters_NVP[:, :, 0] = number_N[:, None].numpy()
     for view in range(views):
         parameters_NVP[:, view, 1:] = viewer.parameters(image_N, torch.full_like(image_N, view)).cpu().numpy()
+        liveness.advance()
     return parameters_NVP
 
 
@@ -185,6 +196,7 @@ def label_views(
             # The very forward of every run with this precision: half of the batches of a resumed table may be from it.
             with torch.inference_mode(), run.autocast():
                 table_RC[row_B[0] : row_B[-1] + 1] = teacher(pixels_BCHW).to(table_RC)
+            liveness.advance()
         # Everybody's step, also where only some had a batch left: a team must count alike.
         log.position.step += 1
         yield min(firsts[min((turn + 1) * team.size, len(firsts)) - 1] + size, len(table_RC))

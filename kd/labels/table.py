@@ -7,7 +7,6 @@ all of these files by name.
 """
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from kd.disk import atomic, sha256_of, sync_folder
+from kd.disk import atomic, sha256_in, sha256_of, sync_folder
 from kd.labels import cache
 from kd.labels.cache import COUNT, DRAFT, MANIFEST, PARAMETERS
 from kd.labels.manifest import Manifest, ViewParameters, read_manifest
@@ -35,7 +34,7 @@ def read(path: Path) -> Table | None:
         if manifest is None:
             return None
         with open(path, "rb") as file:  # once, so that what is mapped is what was hashed, whoever removes it meanwhile
-            if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256:
+            if sha256_in(file) != manifest.sha256:
                 return None
             file.seek(0)
             npy.read_magic(file)

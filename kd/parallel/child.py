@@ -87,6 +87,7 @@ class Lifeline:
         """What to do when the parent is gone."""
         self._orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._silence_seconds: float | None = None
+        self._voice = threading.Lock()
         mind = self._read if reads else self._watch
         threading.Thread(target=mind, args=(descriptor,), name="lifeline", daemon=True).start()
 
@@ -99,10 +100,11 @@ class Lifeline:
         return self._orders.get()
 
     def say(self, messages: IO[str], line: str) -> None:
-        """A line to the parent. That it is gone may show here first; before anything ends us for it, what is to be done
-        at its end is done."""
+        """A line to the parent, whole, whichever thread says it. That it is gone may show here first; before anything
+        ends us for it, what is to be done at its end is done."""
         try:
-            print(line, file=messages, flush=True)
+            with self._voice:
+                print(line, file=messages, flush=True)
         except BrokenPipeError:
             self.at_end()
             raise

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from kd import events
+from kd import events, liveness
 from kd.errors import KdError, TeamFailed
-from kd.events import Event, Finished
+from kd.events import Advanced, Event, Finished
 from kd.parallel import child
 from kd.spec import GuideSpec, TrainSpec
 
@@ -37,6 +37,9 @@ def launch(
             with pass_on(save_now, team):
                 for line in team.stdout:
                     event = events.parse(line)
+                    if isinstance(event, Advanced):  # the team's mark is ours
+                        liveness.advance()
+                        continue
                     yield event
                     if isinstance(event, Finished):
                         return

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from kd import liveness
 from kd.objectives.objective import Answer
 from kd.parallel.team import Team
 from kd.spec import least_images
@@ -42,6 +43,7 @@ class Batch(NamedTuple):
         for number in range(count):
             part = slice(number * images // count, (number + 1) * images // count)
             yield self if count == 1 else self.part(part, self.weight * (part.stop - part.start) / images)
+            liveness.advance()  # who asks for the next one has learnt from this one
 
     def part(self, which: slice, weight: float) -> "Batch":
         """These images of the batch, with a weight of their own."""

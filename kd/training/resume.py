@@ -1,6 +1,5 @@
 """Resume states: what a run goes on from."""
 
-import hashlib
 import zipfile
 from io import BufferedReader
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import torch
 
 from kd import outputs
-from kd.disk import write
+from kd.disk import sha256_in, write
 from kd.errors import BadResume, DamagedResume
 from kd.events import SavedFile
 from kd.training.position import Position, from_plain, to_plain
@@ -63,7 +62,7 @@ def _check_content(path: Path, sha256: str | None) -> None:
     that its disk failed (it seeks before its start)."""
     try:
         with path.open("rb") as file:
-            is_whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256 if sha256 else _has_its_checksums(file)
+            is_whole = sha256_in(file) == sha256 if sha256 else _has_its_checksums(file)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and path.parent.exists():
             raise DamagedResume(path, "it is gone") from error

@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from kd import liveness
 from kd.data.splits import Split
 from kd.errors import KdError
 from kd.machine import memory
@@ -72,6 +73,7 @@ class Resident:
         for first in range(0, len(gather), step := max(1, BLOCK_BYTES // gather.image_bytes)):
             image_B = torch.arange(first, min(first + step, len(gather)))
             middle_NHWC[first : first + step] = gather(image_B).to(self.device)
+            liveness.advance()
 
     def __len__(self) -> int:
         return len(self._padded_NHWC)

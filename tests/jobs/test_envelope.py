@@ -29,6 +29,11 @@ def test_a_priority_is_an_integer_with_bounds(priority: object) -> None:
         Envelope.model_validate({"priority": priority})
 
 
+@pytest.mark.parametrize(("limits", "seconds"), [({}, 1_800), ({"max_stall_seconds": None}, None)])
+def test_a_trainer_that_hangs_is_noticed_unless_somebody_wants_no_limit(limits: dict, seconds: float | None) -> None:
+    assert Envelope.model_validate({"limits": limits}).limits.max_stall_seconds == seconds
+
+
 def test_a_job_keeps_its_envelope(add: Callable[..., str], job: Callable[[str], Job]) -> None:
     limits = {"max_run_seconds": 60.5, "max_queue_seconds": None, "max_stall_seconds": 10.0}
     envelope = {"name": "первый", "labels": {"team": "vision"}, "priority": -7, "limits": limits, "keep_last": 3}

@@ -73,6 +73,10 @@ if "worker.trainer" in sys.orig_argv:
         from kd.labels import labelling
 
         labelling.CHUNK_SECONDS = float(seconds)
+    if seconds := os.environ.get("PROGRESS_IS_SAID_EVERY_SECONDS"):
+        from kd import liveness
+
+        liveness.EVERY_SECONDS = float(seconds)
 """
 
 # Words of a line that a trainer says, to close a gate before it.

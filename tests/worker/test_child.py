@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from kd.events import Ready
+from kd.events import Advanced, Ready
 from tests.support.trainers import alive
 from tests.support.waiting import HANG_SECONDS, wait_until
 from worker.child import Child, Order
@@ -50,6 +50,18 @@ def test_a_trainer_dies_with_the_worker_that_started_it(tmp_path, long):
     parent.wait()
 
     wait_until(lambda: not alive(child))
+
+
+def test_a_trainer_says_that_it_gets_further_where_it_has_nothing_else_to_say(tmp_path, long, stage, monkeypatch):
+    monkeypatch.setenv("PROGRESS_IS_SAID_EVERY_SECONDS", "0.001")
+    names = {name: str(tmp_path / name) for name in ("out", "data_folder", "label_folder", "log")}
+    child = Child()
+    child.start(Order(spec=long().model_dump(mode="json"), resume=None, **names))
+
+    said = iter(lambda: child.next_event(HANG_SECONDS), None)
+
+    assert any(isinstance(event, Advanced) for event in said)
+    child.kill()
 
 
 def test_what_a_trainer_prints_goes_to_its_log_and_not_among_the_events(tmp_path, tiny):

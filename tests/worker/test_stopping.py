@@ -1,5 +1,6 @@
 """A trainer that is only in the way saves where it stands: pause, drain and SIGTERM lose nothing, and say so."""
 
+import os
 import threading
 from collections.abc import Iterator
 
@@ -244,14 +245,21 @@ def test_a_job_that_has_run_as_long_as_it_may_fails_and_keeps_what_it_has_saved(
 
 
 @ON_ONE_DATABASE
-def test_a_trainer_that_falls_silent_is_ended_and_at_the_last_stall_the_job_fails(
-    settings, submit, wait_for, long, db, warm, trainers
+@pytest.mark.parametrize("how", ["stopped", "in a read that never returns"])
+def test_a_trainer_that_gets_no_further_is_ended_and_at_the_last_stall_the_job_fails(
+    settings, submit, wait_for, long, db, warm, trainers, how
 ):
     impatient = settings.model_copy(update={"max_stalls": 1})
     shorter_than_users_may_ask_for = Limits.model_construct(max_stall_seconds=1)
-    job_id = submit(long(), limits=shorter_than_users_may_ask_for)
-    (trainer,) = trainers()
-    trainer.suspend()
+    if how == "stopped":
+        job_id = submit(long(), limits=shorter_than_users_may_ask_for)
+        (trainer,) = trainers()
+        trainer.suspend()
+    else:  # all else of it lives
+        job_id = submit(long(dataset="packed/hangs"), limits=shorter_than_users_may_ask_for)
+        facts = settings.data_dir / "datasets" / "packed" / "hangs" / "facts.json"
+        facts.parent.mkdir(parents=True)
+        os.mkfifo(facts)
 
     supervise(Worker("impatient", db, impatient, warm, threading.Event(), ENOUGH))
 
