@@ -23,10 +23,11 @@ from jobs.queue import leases
 from jobs.teachers import lending
 from kd.machine import cgroups
 from worker import settling
-from worker.child import Child, Order, last_words, log_path
+from worker.child import Child, Order
 from worker.lease import RETRY_SECONDS, Lease
 from worker.limits import Limits, Silence
 from worker.recorder import Recorder
+from worker.trainer_log import TrainerLog
 from worker.worker import Worker
 
 log = structlog.get_logger()
@@ -37,8 +38,8 @@ FLUSH_SECONDS = 0.25
 LEAVE_SECONDS = 2.0
 # A trainer that is asked to stop is given this long to save where it stands.
 STOP_SECONDS = 5.0
-# How often its memory is looked at.
-MEMORY_SECONDS = 0.5
+# How often its memory and its log are looked at.
+WEIGHING_SECONDS = 0.5
 
 
 def supervise(worker: Worker) -> bool:
@@ -90,6 +91,7 @@ class Attempt:
         self.stop_asked_at: float | None = None
         self.oom_kills = cgroups.oom_kills()
         self.folder = layout.attempt_folder(self.worker.settings.data_dir, self.claim.job_id, self.claim.attempt)
+        self.log = TrainerLog(self.folder)
         self.recorder = Recorder(self.worker.db, self.claim, self.worker.settings.data_dir, self.folder)
         self.child: Child | None = None
 
@@ -155,7 +157,7 @@ class Attempt:
             resume_sha256=resume.sha256 if resume else None,
             data_folder=str(data / layout.DATASETS),
             label_folder=str(data / layout.LABELS),
-            log=str(log_path(self.folder)),
+            log=str(self.log.path),
             silence_seconds=self.worker.settings.lease_seconds,
             teacher_file=teacher.path if teacher else None,
             teacher_sha256=teacher.sha256 if teacher else None,
@@ -179,7 +181,8 @@ class Attempt:
                 next_flush = now + (RETRY_SECONDS if failing else FLUSH_SECONDS)
             if now >= next_weighing:
                 self.limit = self.limit or self.limits.check_memory(child.descendants)
-                next_weighing = now + MEMORY_SECONDS
+                self.lease.log_bytes = self.log.bound()
+                next_weighing = now + WEIGHING_SECONDS
             if self.stop_asked_at is None:
                 self.limit = self.limit or self.limits.check_time(
                     ran_seconds=self.lease.ran_seconds, silent_seconds=silence.seconds
@@ -220,6 +223,7 @@ class Attempt:
             # It may take its time to leave, or never do; what it said counts, and an ending without a word is read
             # off its exit code. One that failed still writes its traceback.
             child.kill_after(LEAVE_SECONDS)
+        self.lease.log_bytes = self.log.bound()
         return settling.End(
             finished=self.recorder.finished,
             failure=self.recorder.failure,
@@ -228,7 +232,7 @@ class Attempt:
             death=endings.death(
                 child.exit_code,
                 memory_ran_out=cgroups.oom_kills() > self.oom_kills,
-                last_words=last_words(log_path(self.folder)),
+                last_words=self.log.last_words,
             ),
             phase=self.recorder.phase,
         )

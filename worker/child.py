@@ -9,12 +9,10 @@ import signal
 import subprocess
 import threading
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
 
-from jobs.files import layout
 from kd import events
 from kd.events import Event
 from kd.parallel import child
@@ -24,8 +22,6 @@ log = structlog.get_logger()
 
 # How long a trainer that was killed may take to be gone: one that hangs in the kernel is gone when that lets it.
 GONE_SECONDS = 5.0
-
-LAST_WORDS_BYTES = 4_096
 
 
 @dataclass(frozen=True)
@@ -133,16 +129,3 @@ class Child:
             if line.endswith(b"\n"):  # not cut off by its death
                 self._lines.put(line)
         self._lines.put(None)
-
-
-def last_words(log: Path) -> str:
-    """The end of what a trainer printed."""
-    with contextlib.suppress(OSError), open(log, "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_WORDS_BYTES))
-        return file.read().decode(errors="replace")
-    return ""
-
-
-def log_path(folder: Path) -> Path:
-    """The file that holds what a trainer printed, in its attempt's folder."""
-    return folder / layout.TRAINER_LOG

@@ -16,7 +16,7 @@ from jobs.database.engine import UNREACHABLE
 from jobs.errors import LeaseLost
 from jobs.queue import leases
 from jobs.queue.fence import Claim
-from jobs.queue.leases import Requests
+from jobs.queue.leases import Requests, Spent
 from worker.worker import Worker
 
 log = structlog.get_logger()
@@ -36,6 +36,8 @@ class Lease:
         """What users asked for, as of the last renewal."""
         self.lapsed = False
         """It could not be renewed in time: the work was ended, and nothing more may be written."""
+        self.log_bytes = 0
+        """What the attempt's log takes."""
         self._began = self._renewed_at = claimed_at
         self._over = threading.Event()
 
@@ -45,6 +47,11 @@ class Lease:
         return time.monotonic() - self._began
 
     @property
+    def spent(self) -> Spent:
+        """What the attempt has taken."""
+        return Spent(self.ran_seconds, self.log_bytes)
+
+    @property
     def _ends_soon(self) -> bool:
         return time.monotonic() - self._renewed_at > SELF_FENCE * self.worker.settings.lease_seconds
 
@@ -52,7 +59,7 @@ class Lease:
         asked = time.monotonic()  # before the call: the database may take its time to answer
         with self.worker.db.begin() as session:
             ttl = timedelta(seconds=self.worker.settings.lease_seconds)
-            self.requests = leases.renew(session, self.claim, ttl=ttl, ran_seconds=asked - self._began)
+            self.requests = leases.renew(session, self.claim, ttl=ttl, spent=Spent(asked - self._began, self.log_bytes))
         self._renewed_at = asked
 
     def try_to(self, write: Callable[[], None]) -> bool:

@@ -75,7 +75,7 @@ def give_up(lease: Lease, error: Exception) -> None:
     """Something here is broken: say so in the job. If even that fails, the lease lapses and the job is rescued."""
     with contextlib.suppress(DBAPIError, LeaseLost, *UNREACHABLE), lease.worker.db.begin() as session:
         bug = endings.bug(error)
-        leases.release(session, lease.claim, State.FAILED, error=bug, ran_seconds=lease.ran_seconds)
+        leases.release(session, lease.claim, State.FAILED, error=bug, spent=lease.spent)
 
 
 def _release(lease: Lease, end: End) -> None:
@@ -95,7 +95,7 @@ def _move(session: Session, lease: Lease, end: End) -> tuple[State, list[str]]:
     claim, failure = lease.claim, end.failure
 
     def release(state: State, **facts: Any) -> tuple[State, list[str]]:
-        return state, leases.release(session, claim, state, ran_seconds=lease.ran_seconds, **facts)
+        return state, leases.release(session, claim, state, spent=lease.spent, **facts)
 
     def with_patch(ending: Ending) -> Ending:
         return replace(ending, patch=remedies.suggest(ending.code, claim.spec, end.phase))
@@ -132,5 +132,5 @@ def _requeue(session: Session, lease: Lease, claim: Claim, error: Ending | None)
         max_stalls=lease.worker.settings.max_stalls,
         first_pause=timedelta(seconds=lease.worker.settings.retry_seconds),
         error=error,
-        ran_seconds=lease.ran_seconds,
+        spent=lease.spent,
     )

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs.errors import NoRoom
 from jobs.settings import Settings
-from jobs.tables import File
+from jobs.tables import File, Job
 
 
 def check(session: Session, settings: Settings) -> None:
@@ -79,7 +79,9 @@ class _Usage:
         try:
             began = time.monotonic()
             # PostgreSQL adds up bigints to a numeric, which is a Decimal here.
-            self._bytes = found = int(session.execute(select(func.coalesce(func.sum(File.size), 0))).scalar_one())
+            files, logs = (select(func.coalesce(func.sum(size), 0)) for size in (File.size, Job.log_bytes))
+            both = select(files.scalar_subquery() + logs.scalar_subquery())
+            self._bytes = found = int(session.execute(both).scalar_one())
             ended = time.monotonic()
             self._good_until = ended + self.PATIENCE * (ended - began)
         finally:

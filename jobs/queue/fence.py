@@ -32,6 +32,8 @@ class Claim:
     max_run_seconds: float | None = None
     run_seconds: float = 0.0
     """How long earlier attempts have run."""
+    log_bytes: int = 0
+    """What their logs take."""
     max_stall_seconds: float | None = None
     memory_bytes: int = 0
     """What its trainer may use of the machine's memory; 0: what the worker allows."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session, aliased
@@ -23,6 +23,14 @@ from jobs.tables import Job
 from jobs.teachers import lending
 from jobs.workers import needs
 from jobs.workers.needs import Offer
+
+
+class Spent(NamedTuple):
+    """What an attempt has taken so far."""
+
+    seconds: float
+    log_bytes: int = 0
+    """Of the disk, for its log."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ def claim(
             Job.checkpoint_step,
             Job.max_run_seconds,
             Job.run_seconds,
+            Job.log_bytes,
             Job.max_stall_seconds,
             Job.needs_memory_bytes,
         )
@@ -99,6 +108,7 @@ def claim(
         step,
         max_run_seconds=row.max_run_seconds,
         run_seconds=row.run_seconds,
+        log_bytes=row.log_bytes,
         max_stall_seconds=row.max_stall_seconds,
         memory_bytes=row.needs_memory_bytes,
         teacher=teacher,
@@ -106,10 +116,10 @@ def claim(
 
 
 def renew(
-    session: Session, claim: Claim, *, ttl: timedelta, ran_seconds: float = 0.0, now: datetime | None = None
+    session: Session, claim: Claim, *, ttl: timedelta, spent: Spent | None = None, now: datetime | None = None
 ) -> Requests:
-    """Keep the lease for another `ttl`. `ran_seconds` says how long this attempt has run so far."""
-    changes = {"lease_expires_at": clock.after(ttl, now)} | _run_seconds(claim, ran_seconds)
+    """Keep the lease for another `ttl`."""
+    changes = {"lease_expires_at": clock.after(ttl, now)} | _add(claim, spent)
     row = fence.change(session, claim, changes)
     return Requests(cancel=row.cancel_requested_at is not None, pause=row.pause_requested_at is not None)
 
@@ -121,7 +131,7 @@ def release(
     *,
     error: Ending | None = None,
     result: Mapping[str, Any] | None = None,
-    ran_seconds: float | None = None,
+    spent: Spent | None = None,
     now: datetime | None = None,
 ) -> list[str]:
     """The last word: the job ends in `state`. A finish that comes first wins over a request to cancel.
@@ -134,7 +144,7 @@ def release(
         session,
         claim,
         SET_DOWN
-        | _run_seconds(claim, ran_seconds)
+        | _add(claim, spent)
         | {
             "state": state,
             "error": None if error is None else error.stored(),
@@ -157,7 +167,7 @@ def requeue(
     max_stalls: int,
     first_pause: timedelta = timedelta(0),
     error: Ending | None = None,
-    ran_seconds: float | None = None,
+    spent: Spent | None = None,
     now: datetime | None = None,
 ) -> State:
     """Put the job back: `keep_stall` after a crash, not when the worker merely drains or was asked to pause the job.
@@ -171,7 +181,7 @@ def requeue(
         changes = give_up(max_stalls, crash, at, backoff.retry_at(first_pause, now))
     else:
         changes = give_up(None, crash, at) | {"stalls": case((Job.stalls > 0, Job.stalls - 1), else_=0)}
-    row = fence.change(session, claim, changes | _run_seconds(claim, ran_seconds))
+    row = fence.change(session, claim, changes | _add(claim, spent))
     facts = {} if row.state in FINAL else {"error": error and error.stored(), "retry_at": _text(row.retry_at)}
     events.append(session, row, [state_event(row, **facts)])
     return State(row.state)
@@ -194,6 +204,8 @@ def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
-def _run_seconds(claim: Claim, seconds: float | None) -> dict[str, Any]:
-    """How long the job has run once this attempt has run so long; None: as long as it said last."""
-    return {} if seconds is None else {"run_seconds": claim.run_seconds + seconds}
+def _add(claim: Claim, spent: Spent | None) -> dict[str, Any]:
+    """What the job has taken, with this attempt; None: as much as it said last."""
+    if spent is None:
+        return {}
+    return {"run_seconds": claim.run_seconds + spent.seconds, "log_bytes": claim.log_bytes + spent.log_bytes}

@@ -61,6 +61,8 @@ class Job(Base):
     it was lost."""
     run_seconds: Mapped[float] = mapped_column(Double, default=0.0)
     """How long trainers have worked on it, over all attempts."""
+    log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    """What its logs take on disk: files that have no rows."""
     events_seq: Mapped[int] = mapped_column(default=0)
     """The number of the newest event."""
     lease_owner: Mapped[str | None]
@@ -85,6 +87,7 @@ class Job(Base):
         ),
         Index("jobs_to_rescue", "state", "lease_expires_at"),
         Index("jobs_to_expire", "state", "start_by"),
+        Index("jobs_by_log_bytes", "log_bytes"),  # for their sum, which would else read every row
         Index("jobs_by_state", "state", "id"),
         Index("jobs_by_mode", "mode", "id"),
         Index("jobs_by_parent", "parent_job_id"),

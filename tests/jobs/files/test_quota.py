@@ -10,7 +10,7 @@ import pytest
 from jobs import tables as module
 from jobs.errors import NoRoom
 from jobs.files import quota
-from jobs.queue import delete, find
+from jobs.queue import delete, find, leases
 from jobs.settings import Settings
 from tests.support.waiting import wait_until
 
@@ -95,6 +95,19 @@ def test_files_of_all_jobs_beyond_the_quota_refuse_new_jobs_until_some_are_delet
     with db.begin() as session:
         delete.delete_all(session, [module.Job.id == first])  # runs: stays
     assert refusal(limited) is not None
+
+
+def test_logs_of_all_attempts_count_as_files_do(db, add, claim, rescue, settings, becomes, refusal, NOON, TTL):
+    limited = settings(quota_bytes=12)
+    add()
+    for number, log_bytes in enumerate((5, 7)):
+        assert refusal(limited) is None
+        now = NOON + 10 * number * TTL
+        with db.begin() as session:
+            leases.renew(session, claim(now=now), ttl=TTL, spent=leases.Spent(1.0, log_bytes), now=now)
+        rescue(now + 2 * TTL)
+
+    assert becomes(limited, True)
 
 
 def test_room_that_is_made_is_seen(db, add, claim, publish, new_file, settings, becomes):

@@ -245,7 +245,7 @@ def test_the_time_of_all_attempts_adds_up(db, add, claim, rescue, NOON, TTL):
     add(limits=Limits(max_run_seconds=600, max_stall_seconds=30))
     held = claim()
     with db.begin() as session:
-        leases.renew(session, held, ttl=TTL, ran_seconds=12.5, now=NOON)
+        leases.renew(session, held, ttl=TTL, spent=leases.Spent(12.5), now=NOON)
     rescue(NOON + 2 * TTL)
 
     again = claim(now=NOON + 2 * TTL)
