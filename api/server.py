@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.http.bounded import BoundedProtocol
+from jobs.signals import suspend_between_writes
 
 # Requests still open when the server is asked to end are given this long.
 GRACE_SECONDS = 5
@@ -20,6 +21,7 @@ def serve(app: FastAPI, listener: socket.socket, *, say_started: Callable[[], No
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
+                suspend_between_writes(app.state.database)
                 say_started()
 
     config = uvicorn.Config(

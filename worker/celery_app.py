@@ -18,11 +18,11 @@ from kombu.asynchronous import get_event_loop, set_event_loop
 from jobs import logs
 from jobs.doorbell import celery
 from jobs.settings import Settings
+from jobs.signals import suspend_between_writes, trigger_for
 from kd.machine import open_files
 from worker.attempt import supervise
 from worker.heartbeat import at_work
 from worker.loop import make_worker, work
-from worker.signals import trigger_for
 from worker.worker import Worker
 
 log = structlog.get_logger()
@@ -96,6 +96,7 @@ def start_polling(**_: object) -> None:
     open_files.raise_limit()
     worker = make_worker(settings)
     ask_to_stop = trigger_for(partial(_leave, worker))
+    suspend_between_writes(worker.db)
     on_duty.enter_context(at_work(worker))
     threading.Thread(target=_poll, args=(worker,), name="poll", daemon=True).start()
 

@@ -17,12 +17,12 @@ from jobs import logs
 from jobs.database import engine as database
 from jobs.queue import place
 from jobs.settings import Settings
+from jobs.signals import suspend_between_writes, trigger_for
 from kd.machine import open_files
 from kd.parallel.child import Lifeline
 from worker.attempt import supervise
 from worker.heartbeat import at_work, offer_of
 from worker.reserve import Trainers
-from worker.signals import trigger_for
 from worker.worker import Worker
 
 log = structlog.get_logger()
@@ -86,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    suspend_between_writes(worker.db)
     if options.lifeline:
         Lifeline(at_end=worker.stopping.set)
 

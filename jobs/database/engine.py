@@ -49,6 +49,15 @@ class Sessions(sessionmaker[Session]):
         with self(bind=self._reader) as session:
             yield session
 
+    @contextmanager
+    def no_writes(self) -> Iterator[None]:
+        """While the block lasts this process holds no lock of SQLite's: its writers have one connection, which is ours
+        now. Raises TimeoutError where one of them keeps it for long. (PostgreSQL ends a transaction that lies idle by
+        itself, see below.)"""
+        engine = self.kw["bind"]
+        with engine.connect() if engine.dialect.name == "sqlite" else contextlib.nullcontext():
+            yield
+
 
 def connect(url: str | URL) -> Engine:
     """An engine; no connection is made before it is needed."""

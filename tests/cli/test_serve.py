@@ -7,6 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
@@ -87,6 +88,16 @@ def test_a_server_ends_in_peace_on_sigterm_and_on_ctrl_c(own_server):
     assert own_server.end(by=signal.SIGTERM) == 0
     own_server.start()
     assert own_server.end(by=signal.SIGINT) == 0
+
+
+def test_a_server_that_is_stopped_by_ctrl_z_looks_after_its_locks_first_and_goes_on(own_server):
+    own_server.process.send_signal(signal.SIGTSTP)
+    wait_until(lambda: psutil.Process(own_server.process.pid).status() == psutil.STATUS_STOPPED)
+    assert "suspending" in own_server.err.read_text()
+
+    own_server.process.send_signal(signal.SIGCONT)
+    with Client(own_server.url) as client:
+        assert client.is_ready()
 
 
 # -- the worker beside it -----------------------------------------------------------------------------------

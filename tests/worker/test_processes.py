@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jobs.doorbell.celery import make_celery
@@ -16,6 +17,7 @@ from jobs.log import events
 from jobs.queue import rescue
 from jobs.settings import Settings
 from jobs.states import State
+from jobs.workers import roster
 from tests.support.databases import SLOW_ON_POSTGRESQL
 from tests.support.waiting import HANG_SECONDS, wait_until
 
@@ -123,6 +125,23 @@ def test_a_worker_that_is_asked_to_end_gives_its_job_back_at_once(start, submit,
     assert code == 0
     job = wait_for(job_id, lambda job: job.state == State.QUEUED)
     assert (job.lease_owner, job.stalls) == (None, 0)
+
+
+@SLOW_ON_POSTGRESQL
+def test_a_worker_that_is_stopped_by_ctrl_z_looks_after_its_locks_first_and_goes_on(start, db, tmp_path):
+    def is_there() -> bool:
+        with db.read() as session:
+            return bool(roster.all_now(session))
+
+    worker = start(LOOP)
+    wait_until(is_there)
+    worker.send_signal(signal.SIGTSTP)
+    wait_until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED)
+    assert "suspending" in (tmp_path / "worker-0.log").read_text()
+
+    worker.send_signal(signal.SIGCONT)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(HANG_SECONDS) == 0
 
 
 @SLOW_ON_POSTGRESQL
