@@ -36,7 +36,7 @@ def test_submit_puts_limits_over_those_of_the_file(kd, client, tmp_path):
     assert job["limits"] == {"max_run_seconds": 5_400, "max_queue_seconds": 60, "max_stall_seconds": 90}
     assert job["keep_last"] == 3
     shown = kd("show", limited).stdout
-    assert "1:30:00 of training, 1:00 in the queue, 1:30 without a word" in shown
+    assert "1:30:00 of training, 1:00 in the queue, 1:30 without progress" in shown
     assert "the last 3" in shown
 
 
