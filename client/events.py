@@ -19,7 +19,7 @@ def follow(http: Http, path: str, after: int, poll_seconds: float) -> Iterator[J
     """The same, and those to come: told by the server, or asked for every `poll_seconds` where it has no streams."""
     while True:
         asked_at = time.monotonic()
-        # Asked before the events: a job that is over now says nothing after them.
+        # Asked before the events: of the run of a job that is over now nothing comes after them.
         over = ask_patiently(lambda: http.request_json("GET", path))["is_terminal"]
         for event in _pages(lambda after: ask_patiently(lambda: _page(http, path, after)), after):
             after = event["seq"]

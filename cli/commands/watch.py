@@ -84,7 +84,7 @@ def poll(client: "Client", job_id: str, progress: ProgressDisplay) -> "Iterator[
     seen, answered, silent = 0, 0.0, False
     while True:
         try:
-            # The job first: one that is over has no events after these.
+            # The job first: of the run of one that is over there are no events after these.
             job = client.get(job_id)
             events = list(client.events(job_id, after=seen))
         except ClientError as error:

@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from jobs.envelope import Change
 from jobs.queue import requests
+from jobs.webhooks import subscriptions
 
 # -- pause and resume --------------------------------------------------------------------------------------------
 
@@ -58,6 +59,30 @@ def test_a_job_gets_another_name_other_labels_and_another_priority(client: TestC
     assert (nameless["name"], nameless["labels"], nameless["priority"]) == (None, {}, 5)
     kinds = [event["type"] for event in client.get(job["urls"]["events"]).json()["data"]]
     assert kinds == ["state", "changed", "changed"]
+
+
+def test_a_job_that_has_ended_can_be_renamed_and_only_that_is_said_after_its_end(
+    client: TestClient, ended: Any, app: FastAPI
+) -> None:
+    job = client.get(ended()["urls"]["self"]).json()
+    url, listen = job["urls"]["events"], {"Accept": "text/event-stream"}
+    end = client.get(url).json()["data"][-1]
+    with app.state.database.begin() as session:
+        webhook_id = subscriptions.add(session, "https://hooks.example/all", ("state", "changed"), None)[0].id
+    heard = listen | {"Last-Event-ID": str(end["seq"])}
+    assert client.get(url, headers=heard).status_code == 204
+
+    renamed = client.patch(job["urls"]["self"], json={"name": "kept for the paper"}).json()
+
+    assert renamed["name"] == "kept for the paper"
+    assert (renamed["status"], renamed["finished_at"]) == (job["status"], job["finished_at"])
+    (said,) = client.get(url, params={"after": end["seq"]}).json()["data"]
+    assert (end["type"], said["type"], said["data"]) == ("state", "changed", {"name": "kept for the paper"})
+    assert client.get(url, headers=heard).text.count("event: ") == 1, "who comes again is told, and let go"
+    assert client.get(url, headers=listen | {"Last-Event-ID": str(said["seq"])}).status_code == 204
+    with app.state.database.read() as session:
+        (delivery,) = subscriptions.deliveries(session, webhook_id, limit=10).items
+    assert delivery.seq == said["seq"]
 
 
 @pytest.mark.parametrize(
