@@ -21,14 +21,14 @@ class TrainerLog:
         self.path = folder / layout.TRAINER_LOG
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         with contextlib.suppress(OSError):
             return self.path.stat().st_size
         return 0
 
     def bound(self) -> int:
         """Cut one that has become too long. Answers with the bytes that it takes."""
-        if (size := self.bytes) <= MOST_BYTES:
+        if (size := self.size) <= MOST_BYTES:
             return size
         with contextlib.suppress(OSError):
             end = self._end(END_BYTES).partition(b"\n")[2]
@@ -37,7 +37,7 @@ class TrainerLog:
             with open(self.path, "ab") as file:
                 file.truncate(BEGINNING_BYTES)
                 file.write(b"\n[ %d bytes were cut out here: a log keeps its beginning and its end ]\n" % cut + end)
-        return self.bytes
+        return self.size
 
     @property
     def last_words(self) -> str:
@@ -48,5 +48,5 @@ class TrainerLog:
 
     def _end(self, most_bytes: int) -> bytes:
         with open(self.path, "rb") as file:
-            file.seek(max(0, self.bytes - most_bytes))
+            file.seek(max(0, self.size - most_bytes))
             return file.read(most_bytes)

@@ -56,9 +56,9 @@ def test_the_log_of_a_trainer_is_cut_while_it_runs_and_what_is_left_of_it_counts
 
     with open(log.path, "ab") as started_by_the_trainer:
         started_by_the_trainer.write(b"a line\n" * 10_000)
-    wait_until(lambda: log.bytes < 10_000)
+    wait_until(lambda: log.size < 10_000)
     left = wait_for(job_id, lambda job: 0 < job.log_bytes < 10_000).log_bytes
     worker.stopping.set()
     set_down = wait_for(job_id, lambda job: job.state is State.QUEUED)
 
-    assert left <= set_down.log_bytes == log.bytes
+    assert left <= set_down.log_bytes == log.size
