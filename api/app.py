@@ -20,6 +20,7 @@ from api.jobs import routes as jobs_routes
 from api.live import shutdown
 from api.live.lanes import Lanes
 from api.live.lookout import Lookout
+from api.live.readiness import Readiness
 from api.webhooks import routes as webhooks_routes
 from api.webhooks.public_addresses import Allowed
 from api.webhooks.sender import WebhookSender
@@ -95,6 +96,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.webhook_sender = WebhookSender(app.state.database, Allowed.by(settings))
     app.state.webhook_sender.start()
     app.state.lookout, app.state.lanes = Lookout(app.state.database), Lanes()
+    app.state.readiness = Readiness(app.state.database)
     try:
         with shutdown.at_shutdown(app.state.lookout.leave):
             yield

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.live import lanes, lookout
+from api.live import lanes, lookout, readiness
 from jobs import ids, settings
 from jobs.database.engine import Sessions
 from jobs.doorbell import notifier
@@ -36,6 +36,11 @@ async def _lanes(request: Request) -> lanes.Lanes:
     return found
 
 
+async def _readiness(request: Request) -> readiness.Readiness:
+    found: readiness.Readiness = request.app.state.readiness
+    return found
+
+
 async def _job_id(job_id: str) -> str:
     """An id that we could have made; anything else never reaches the database."""
     if not ids.is_id("job", job_id):
@@ -48,4 +53,5 @@ Notifier = Annotated[notifier.Notifier, Depends(_notifier)]
 Settings = Annotated[settings.Settings, Depends(_settings)]
 Lookout = Annotated[lookout.Lookout, Depends(_lookout)]
 Lanes = Annotated[lanes.Lanes, Depends(_lanes)]
+Readiness = Annotated[readiness.Readiness, Depends(_readiness)]
 JobId = Annotated[str, Depends(_job_id)]

@@ -6,11 +6,10 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from api.dependencies import Database
+from api.dependencies import Readiness
 from api.http import pages
-from api.http.problems import NoSuchMode, NotReady
+from api.http.problems import NoSuchMode
 from api.jobs.body import SUBMISSIONS
-from jobs.database import migrate
 from kd.models.catalog import FAMILY_OF, MODELS
 
 
@@ -55,8 +54,7 @@ async def is_alive() -> Health:
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"description": "the database is away or its tables are of another version"}})
-def is_ready(database: Database) -> Health:
-    """Whether jobs can be taken: the database answers and has the tables of this version."""
-    if not migrate.is_current(database):
-        raise NotReady("The database's tables are not those of this version: run `alembic upgrade head`.")
+async def is_ready(readiness: Readiness) -> Health:
+    """Whether jobs can be taken: the database answers and has the tables of this version. Says so within seconds."""
+    await readiness.check()
     return Health(status="ready")

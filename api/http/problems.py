@@ -96,6 +96,11 @@ class NotReady(ApiError):
     """The server lives, but cannot serve yet."""
 
 
+class DatabaseSilent(ApiError):
+    def __init__(self, seconds: float):
+        super().__init__(f"The database has not answered within {seconds:g} seconds.")
+
+
 class TooManyStreams(ApiError):
     def __init__(self, most: int):
         super().__init__(
@@ -140,6 +145,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     jobs_errors.NotStorable: (422, "invalid"),
     jobs_errors.KeyReused: (422, "idempotency_key_reused"),
     NotReady: (503, "not_ready"),
+    DatabaseSilent: (503, "database_unavailable"),
     TooManyStreams: (503, "too_many_streams"),
     jobs_errors.NoRoom: (507, "no_room"),
     InternalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),

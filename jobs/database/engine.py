@@ -12,14 +12,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from jobs.database import storable
+from jobs.database.postgresql import Breaker
+from jobs.database.postgresql import Connection as PostgresConnection
 
 # The database does not answer, or not in time; what was asked may be asked again.
 # (InternalError: it has cut a transaction that was stopped in the middle, or has just become a standby.)
@@ -29,6 +32,8 @@ BUSY_SECONDS = 5
 READERS = 16
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 15
+SILENT_SECONDS = 5  # beyond the statement's: PostgreSQL itself says when that is over, if it says anything
+LONG_SECONDS = 600  # for what belongs to many jobs
 IDLE_SECONDS = 5  # within a transaction
 
 
@@ -122,13 +127,12 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _postgresql(url: URL) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         json_serializer=storable.to_json,
         pool_pre_ping=True,
         pool_timeout=CONNECT_SECONDS,
         connect_args={
-            "connect_timeout": CONNECT_SECONDS,
             # A host that vanished is noticed within seconds, not after TCP's quarter of an hour.
             "tcp_user_timeout": STATEMENT_SECONDS * 1000,
             "keepalives_idle": 10,
@@ -139,3 +143,31 @@ def _postgresql(url: URL) -> Engine:
             f" -c idle_in_transaction_session_timeout={IDLE_SECONDS}s",
         },
     )
+    breaker = Breaker()
+
+    @event.listens_for(engine, "do_connect")
+    def connect(
+        _: Dialect, __: ConnectionPoolEntry, args: tuple[Any, ...], named: dict[str, Any]
+    ) -> PostgresConnection:
+        timely = named | {"connect_timeout": CONNECT_SECONDS}
+        connection = breaker.connect(lambda: PostgresConnection.connect(*args, **timely))
+        connection.patience = lambda: CONNECT_SECONDS
+        return connection
+
+    @event.listens_for(engine, "checkin")
+    def expect_at_once(connection: PostgresConnection | None, _: ConnectionPoolEntry) -> None:
+        if connection is not None:  # in the pool it is asked nothing but whether it is there (`pool_pre_ping`)
+            connection.patience = lambda: CONNECT_SECONDS
+
+    @event.listens_for(engine, "checkout")
+    def expect_in_time(connection: PostgresConnection, *_: object) -> None:
+        connection.patience = lambda: STATEMENT_SECONDS + SILENT_SECONDS
+
+    return engine
+
+
+def allow_long_statements(connection: Connection, patience: float | None = LONG_SECONDS) -> None:
+    """Until the transaction ends the server may take its time, and we are as patient; on SQLite nothing hurries."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.connection.driver_connection.patience = lambda: patience  # type: ignore[union-attr]

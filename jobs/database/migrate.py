@@ -1,5 +1,6 @@
 """Bring the tables up to date, one process at a time."""
 
+import functools
 from collections.abc import Callable
 from importlib.resources import files
 
@@ -10,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 
-from jobs.database.engine import Sessions, connect
+from jobs.database.engine import Sessions, allow_long_statements, connect
 
 MIGRATION_LOCK = 7_455_110_468  # any number that no one else on the server uses
 
@@ -29,7 +30,12 @@ def is_current(database: Sessions) -> bool:
     """Whether the tables are those that this code was written for. Like all readers it waits for no writer."""
     with database.read() as session:
         there = set(MigrationContext.configure(session.connection()).get_current_heads())
-    return there == set(ScriptDirectory.from_config(alembic_config()).get_heads())
+    return there == _newest()
+
+
+@functools.cache
+def _newest() -> set[str]:
+    return set(ScriptDirectory.from_config(alembic_config()).get_heads())
 
 
 def alembic_config() -> Config:
@@ -57,6 +63,6 @@ def lock_out_other_migrations(connection: Connection) -> None:
     """Held until the transaction ends. On SQLite its BEGIN IMMEDIATE has done it already."""
     if connection.dialect.name == "postgresql":
         # A migration may take, and wait for, as long as it needs.
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        allow_long_statements(connection, patience=None)
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")

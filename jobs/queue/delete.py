@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ARRAY, ColumnElement, String, any_, delete, exists, literal, or_, select, text
+from sqlalchemy import ARRAY, ColumnElement, String, any_, delete, exists, literal, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from jobs.database.engine import allow_long_statements
 from jobs.errors import InUse, NotAllowed
 from jobs.job import get_job, lock_job
 from jobs.log import purge
@@ -38,7 +39,7 @@ def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> lis
     lends = exists().where(borrower.teacher_job_id == Job.id, borrower.state.not_in(FINAL))
     meant = (*matching, Job.state.in_(FINAL))
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SET LOCAL statement_timeout = 0"))  # what belongs to many jobs takes its time
+        allow_long_statements(session.connection())  # what belongs to many jobs takes its time
         # Who is about to borrow a teacher keeps its job: wait for them here, so that the next statement sees the
         # borrower. It deletes none but those that we waited for.
         ours = session.execute(select(Job.id).where(*meant).order_by(Job.id)).scalars().all()

@@ -14,6 +14,7 @@ class Relay:
     """Passes bytes on, in both directions, and what it `swap`s as something else of the same length."""
 
     def __init__(self, to: str, swap: Mapping[bytes, bytes]):
+        """`to` is a URL, or the path of a socket."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._to, self._swap = urlsplit(to), dict(swap)
         self._open: set[socket.socket] = set()
@@ -56,7 +57,7 @@ class Relay:
                 passing_on.join()
 
     def _connect(self) -> socket.socket:
-        if self._to.scheme != "unix":
+        if self._to.scheme:
             return socket.create_connection((self._to.hostname, self._to.port))
         server = socket.socket(socket.AF_UNIX)
         server.connect(self._to.path)
