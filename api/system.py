@@ -53,8 +53,11 @@ async def is_alive() -> Health:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", responses={503: {"description": "the database is away or its tables are of another version"}})
+@router.get(
+    "/readyz",
+    responses={503: {"description": "the database is away, takes no writes, or its tables are of another version"}},
+)
 async def is_ready(readiness: Readiness) -> Health:
-    """Whether jobs can be taken: the database answers and has the tables of this version. Says so within seconds."""
+    """Whether jobs can be taken: the database answers, has the tables of this version and takes writes."""
     await readiness.check()
     return Health(status="ready")

@@ -111,6 +111,22 @@ class NoRoom(JobError):
         super().__init__(why)
 
 
+class DatabaseFull(JobError):
+    def __init__(self) -> None:
+        super().__init__(
+            "The database cannot grow: its disk is full, or a limit on the size of its files is reached. What is there "
+            "can be read; nothing can be changed until there is room."
+        )
+
+
+class DatabaseReadOnly(JobError):
+    def __init__(self) -> None:
+        super().__init__(
+            "The database takes no changes: it is a standby, or read-only. What is there can be read; try again once "
+            "its operator has dealt with it."
+        )
+
+
 class LeaseLost(JobError):
     def __init__(self, job_id: str, attempt: int):
         self.job_id, self.attempt = job_id, attempt

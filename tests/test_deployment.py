@@ -140,7 +140,7 @@ def command_of_redis(port: int) -> list[str]:
 @pytest.fixture
 def postgres_port(empty_postgres: str) -> Iterator[int]:
     """Where PostgreSQL is reached by TCP, as in compose: its socket is in a folder that a container does not see."""
-    with relay(f"unix://{make_url(empty_postgres).query['host']}/.s.PGSQL.5432") as between:
+    with relay(f"{make_url(empty_postgres).query['host']}/.s.PGSQL.5432") as between:
         yield between.port
 
 

@@ -9,13 +9,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from jobs import errors as jobs_errors
+from jobs.database import writes
 from jobs.webhooks import subscriptions
 from kd.labels import cache
 from kd.spec import faults
@@ -147,7 +148,9 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     NotReady: (503, "not_ready"),
     DatabaseSilent: (503, "database_unavailable"),
     TooManyStreams: (503, "too_many_streams"),
+    jobs_errors.DatabaseReadOnly: (503, "database_read_only"),
     jobs_errors.NoRoom: (507, "no_room"),
+    jobs_errors.DatabaseFull: (507, "no_room"),
     InternalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),
     OperationalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),
     PoolTimeout: (503, "database_unavailable", "The database is too busy; try again in a moment."),
@@ -190,6 +193,8 @@ async def answer(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):  # FastAPI reads only the query; bodies are ours
         found: list[Any] = [{**problem, "loc": problem["loc"][1:]} for problem in error.errors()]
         error = Invalid(faults.find(found, dict(request.query_params), place="query"))
+    if isinstance(error, DBAPIError):
+        error = writes.refusal(error) or error
     status, code, *rest = next(PROBLEMS[base] for base in type(error).__mro__ if base in PROBLEMS)
     if status >= 500:
         traceback = error if status == 500 else None  # what is foreseen needs none

@@ -5,7 +5,7 @@ import asyncio
 from anyio import CapacityLimiter, to_thread
 
 from api.http.problems import DatabaseSilent, NotReady
-from jobs.database import migrate
+from jobs.database import migrate, writes
 from jobs.database.engine import UNREACHABLE, Sessions
 
 ANSWER_SECONDS = 2.0
@@ -34,6 +34,8 @@ class Readiness:
         try:
             if not migrate.is_current(self._db):
                 return NotReady("The database's tables are not those of this version: run `alembic upgrade head`.")
+            if (refusal := writes.find_refusal(self._db)) is not None:
+                return NotReady(str(refusal))
         except UNREACHABLE as error:
             return error
         return None
