@@ -12,6 +12,7 @@ from api.http import problems
 from api.http.body_limit import BodyLimit
 from api.http.bounded import BoundedProtocol
 from api.http.cross_site import refuse_other_sites
+from api.http.head import Head
 from api.http.known_hosts import KnownHosts
 from api.http.queries import refuse_queries_nobody_reads
 from api.http.request_id import RequestId
@@ -71,6 +72,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router, dependencies=refusals)
     openapi.complete(app)
     problems.install(app)
+    app.add_middleware(Head)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(KnownHosts, allowed=settings.names)
     app.add_middleware(RequestId)  # the last one added is the first one to see a request

@@ -133,7 +133,6 @@ def get_label_table(table_id: TableId, folder: Folder) -> LabelTable:
     return label_table(cache.entry(folder, table_id))
 
 
-@router.head("/{table_id}/download", include_in_schema=False)
 @router.get("/{table_id}/download", response_class=Response, responses=FILE)
 def download_label_table(table_id: TableId, request: Request, folder: Folder, settings: Settings) -> Response:
     """The labels, as NumPy reads them: float16 [images, views, classes]."""
@@ -141,7 +140,6 @@ def download_label_table(table_id: TableId, request: Request, folder: Folder, se
     return _serve(request, settings, entry, entry.array, manifest.sha256)
 
 
-@router.head("/{table_id}/views", include_in_schema=False)
 @router.get("/{table_id}/views", response_class=Response, responses=FILE)
 def download_view_parameters(table_id: TableId, request: Request, folder: Folder, settings: Settings) -> Response:
     """What was done to each image in each view: int32 [images, views, columns]."""

@@ -45,14 +45,12 @@ def get_schema(mode: str) -> JSONResponse:
     return JSONResponse(schema, media_type="application/schema+json")
 
 
-@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def is_alive() -> Health:
     """Whether the process answers; touches nothing else, and needs no thread, of which others may have all."""
     return Health(status="ok")
 
 
-@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     responses={503: {"description": "the database is away, takes no writes, or its tables are of another version"}},

@@ -71,7 +71,6 @@ def change_checkpoint(
     return views.checkpoint(changed)
 
 
-@router.head("/checkpoints/{checkpoint}/download", include_in_schema=False)
 @router.get("/checkpoints/{checkpoint}/download", response_class=Response, responses=BINARY)
 def download_checkpoint(job_id: JobId, checkpoint: str, request: Request, db: Database, settings: Settings) -> Response:
     """The student's weights. The ETag is their SHA-256; `Range` resumes a download that broke off."""
@@ -90,7 +89,6 @@ def list_artifacts(job_id: JobId, db: Database) -> pages.Page[views.Artifact]:
     return pages.page([views.artifact(row) for row in found])
 
 
-@router.head("/artifacts/{name}", include_in_schema=False)
 @router.get("/artifacts/{name}", response_class=Response, responses=BINARY)
 def download_artifact(job_id: JobId, name: str, request: Request, db: Database, settings: Settings) -> Response:
     """One of these files."""

@@ -14,6 +14,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.http import conditional
+from api.http.head import is_head
 from api.http.problems import RangeNotSatisfiable
 from jobs.errors import FileDamaged, FileGone
 
@@ -41,7 +42,7 @@ def serve(request: Request, path: Path, *, name: str, size: int, sha256: str) ->
         return Response(status_code=304, headers=headers)
 
     headers["Content-Type"] = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    if request.method == "HEAD":  # knows no ranges
+    if is_head(request.scope):  # knows no ranges
         _open(path, size).close()
         return Response(headers=headers | {"Content-Length": str(size)})
 

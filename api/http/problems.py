@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from api.http.head import method_of
 from jobs import errors as jobs_errors
 from jobs.database import writes
 from jobs.webhooks import subscriptions
@@ -237,7 +238,7 @@ def _extras(error: Exception) -> dict[str, Any]:
 
 
 def _router_problem(request: Request, error: HTTPException) -> JSONResponse:
-    path, method = faults.quoted(request.url.path), request.method
+    path, method = faults.quoted(request.url.path), method_of(request)
     if error.status_code == 404:
         return problem(request, 404, "not_found", f"There is nothing at {path}; /docs lists what there is.")
     if error.status_code == 405:
@@ -254,5 +255,8 @@ def _methods(request: Request) -> list[str]:
     return [
         method
         for method in methods
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+        if any(
+            route.matches({**request.scope, "method": method.replace("HEAD", "GET")})[0] is Match.FULL
+            for route in request.app.routes
+        )
     ]

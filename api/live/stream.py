@@ -10,6 +10,7 @@ from anyio import to_thread
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
+from api.http.head import is_head
 from api.http.problems import Invalid, TooManyStreams
 from api.live.lookout import Lookout
 from jobs.database.engine import UNREACHABLE
@@ -71,6 +72,10 @@ class EventStream(EventSourceResponse):
         super().__init__(self._chunks(after), headers=HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_head(scope):
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body"})
+            return
         # Here, not in the generator: one that is never begun never ends, and would keep its place for ever.
         with self._lookout.streams.take() as has_place:
             if not has_place:
