@@ -167,4 +167,4 @@ def _complete(folder: Path, table_id: str) -> tuple[Entry, Manifest]:
 
 def _serve(request: Request, settings: Settings, entry: Entry, name: str, sha256: str) -> Response:
     path, _ = store.open_file(settings.data_dir, f"{layout.LABELS}/{name}")
-    return download.serve(request, path, name=name, size=entry.sizes[name], sha256=sha256)
+    return download.serve(request, path, name=name, size=entry.sizes[name], sha256=sha256, made_at=entry.created_at)

@@ -26,6 +26,7 @@ BINARY: dict[int | str, dict[str, Any]] = {
     200: {"description": "the file", "content": {"application/octet-stream": {}}},
     206: {"description": "the part that `Range` asked for", "content": {"application/octet-stream": {}}},
     304: {"description": "`If-None-Match` names the digest of the file: you have it"},
+    412: {"description": "`If-Match` or `If-Unmodified-Since` wants another file"},
     410: {"description": "the file was replaced or removed"},
     416: {"description": "`Range` begins behind the end"},
 }
@@ -78,7 +79,9 @@ def download_checkpoint(job_id: JobId, checkpoint: str, request: Request, db: Da
     with db.read() as session:
         student = views.student(find.checkpoint(session, job_id, checkpoint))
     path, _ = store.open_file(settings.data_dir, student.path)
-    return download.serve(request, path, name=student.name, size=student.size, sha256=student.sha256)
+    return download.serve(
+        request, path, name=student.name, size=student.size, sha256=student.sha256, made_at=student.created_at
+    )
 
 
 @router.get("/artifacts")
@@ -97,7 +100,9 @@ def download_artifact(job_id: JobId, name: str, request: Request, db: Database, 
     with db.read() as session:
         found = find.artifact(session, job_id, name)
     path, _ = store.open_file(settings.data_dir, found.path)
-    return download.serve(request, path, name=found.name, size=found.size, sha256=found.sha256)
+    return download.serve(
+        request, path, name=found.name, size=found.size, sha256=found.sha256, made_at=found.created_at
+    )
 
 
 class LogTail(Query):

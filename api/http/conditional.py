@@ -3,10 +3,14 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
+
+from api.http.problems import PreconditionFailed
 
 
 @dataclass(frozen=True)
@@ -24,17 +28,48 @@ def represent(view: BaseModel) -> Representation:
 
 def answer(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """The view with its ETag."""
-    return respond(represent(view), None, headers, status)
+    found = represent(view)
+    return Response(found.content, status, {"ETag": found.etag, **(headers or {})}, media_type="application/json")
 
 
-def respond(
-    found: Representation, if_none_match: str | None, headers: Mapping[str, str] | None = None, status: int = 200
-) -> Response:
+def respond(request: Request, found: Representation, headers: Mapping[str, str]) -> Response:
     """The representation, or 304 for a client that has it."""
-    told = {"ETag": found.etag, **(headers or {})}
-    if matches(if_none_match, found.etag):
+    told = {"ETag": found.etag, **headers}
+    if has_it(request, found.etag, "job"):
         return Response(status_code=304, headers=told)
-    return Response(found.content, status, told, media_type="application/json")
+    return Response(found.content, 200, told, media_type="application/json")
+
+
+def has_it(request: Request, etag: str, what: str, changed_at: datetime | None = None) -> bool:
+    """Whether the client has it already, by all that a GET may say of that, in the RFC's order (13.2.2).
+
+    Raises `PreconditionFailed` if it wants only what is no longer there. Without `changed_at` conditions on the time
+    are none, says the RFC.
+    """
+    if_match, if_none_match = field(request, "if-match"), field(request, "if-none-match")
+    if if_match is not None:
+        if not names(if_match, etag, weak=False):
+            raise PreconditionFailed(what, "If-Match", etag)
+    elif _is_later(changed_at, request.headers.get("if-unmodified-since")) is True:
+        raise PreconditionFailed(what, "If-Unmodified-Since", etag)
+    if if_none_match is not None:
+        return matches(if_none_match, etag)
+    return _is_later(changed_at, request.headers.get("if-modified-since")) is False
+
+
+def http_date(at: datetime) -> str:
+    return format_datetime(at.astimezone(UTC), usegmt=True)
+
+
+def _is_later(changed_at: datetime | None, condition: str | None) -> bool | None:
+    """Whether it was changed after the second that the condition names; None if it names none."""
+    if changed_at is None or condition is None:
+        return None
+    try:
+        known = parsedate_to_datetime(condition)
+    except (ValueError, OverflowError):  # a year of twenty digits
+        return None
+    return changed_at.replace(microsecond=0) > (known if known.tzinfo else known.replace(tzinfo=UTC))
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:
@@ -47,10 +82,15 @@ def names(condition: str, etag: str, *, weak: bool) -> bool:
     return tags == ["*"] or etag in ([tag.removeprefix("W/") for tag in tags] if weak else tags)
 
 
+def field(request: Request, name: str) -> str | None:
+    """A list may come in several lines."""
+    return ", ".join(request.headers.getlist(name)) if name in request.headers else None
+
+
 async def _if_none_match(
     request: Request, if_none_match: Annotated[str | None, Header(description="ETags that the client has")] = None
 ) -> str | None:
-    return ", ".join(request.headers.getlist("if-none-match")) if if_none_match is not None else None
+    return field(request, "if-none-match")
 
 
 IfNoneMatch = Annotated[str | None, Depends(_if_none_match)]

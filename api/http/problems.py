@@ -86,11 +86,11 @@ class RangeNotSatisfiable(ApiError):
 
 
 class PreconditionFailed(ApiError):
-    def __init__(self, etag: str):
+    def __init__(self, what: str, condition: str, etag: str):
         self.headers = {"ETag": etag}
         super().__init__(
-            "The job is not, or no longer, as If-Match says: read it again, and see whether you still want the change. "
-            f"Its ETag is {etag} now."
+            f"The {what} is not, or no longer, as {condition} says: look at it again, and see whether you still want "
+            f"this. Its ETag is {etag} now."
         )
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from api.http.problems import Invalid
 from api.jobs.body import Retry, understand
-from api.jobs.shown import IfMatch
+from api.jobs.shown import Conditions
 from jobs.envelope import Envelope
 from jobs.errors import NotAllowed
 from jobs.job import envelope_of, get_job
@@ -17,7 +17,7 @@ from jobs.tables import Job
 from kd.spec.faults import Fault
 
 
-def draft(session: Session, *, job_id: str, retry: Retry, unchanged: IfMatch) -> Submission:
+def draft(session: Session, *, job_id: str, retry: Retry, unchanged: Conditions) -> Submission:
     """The job's own submission with what is wished otherwise. Raises `NotAllowed` while the job has not ended."""
     unchanged.look(session, job_id)
     job = get_job(session, job_id)

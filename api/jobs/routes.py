@@ -125,7 +125,7 @@ async def get_job(
     headers = {} if found.has_ended else {"Retry-After": "1"}
     if waited is not None:
         headers["Preference-Applied"] = f"wait={waited}"
-    return conditional.respond(found.shown, if_none_match, headers)
+    return conditional.respond(request, found.shown, headers)
 
 
 def _look(db: Database, job_id: str) -> Look:

@@ -186,6 +186,56 @@ def test_a_client_that_has_the_file_is_sent_nothing(lone_client: TestClient, url
     assert lone_client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
+PAST, FUTURE = "Thu, 01 Jan 2026 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
+OTHER = '"other"'
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status"),
+    [
+        ({"If-Match": ETAG}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": OTHER}, 412),
+        ({"If-Match": f"W/{ETAG}"}, 412),
+        ({"If-Unmodified-Since": FUTURE}, 200),
+        ({"If-Unmodified-Since": PAST}, 412),
+        ({"If-Unmodified-Since": "yesterday"}, 200),
+        ({"If-Modified-Since": FUTURE}, 304),
+        ({"If-Modified-Since": PAST}, 200),
+        ({"If-Modified-Since": "2100"}, 200),
+        # Which of them counts where there are several: RFC 9110, 13.2.2.
+        ({"If-Match": ETAG, "If-Unmodified-Since": PAST}, 200),
+        ({"If-Match": ETAG, "If-None-Match": ETAG}, 304),
+        ({"If-Match": OTHER, "If-None-Match": ETAG}, 412),
+        ({"If-Unmodified-Since": PAST, "If-None-Match": ETAG}, 412),
+        ({"If-None-Match": OTHER, "If-Modified-Since": FUTURE}, 200),
+        ({"If-Match": OTHER, "Range": "bytes=0-9", "If-Range": ETAG}, 412),
+        ({"If-Match": ETAG, "Range": "bytes=0-9"}, 206),
+        ({"Range": "bytes=0-9", "If-Range": FUTURE}, 200),
+    ],
+)
+def test_a_file_is_sent_only_if_it_is_as_the_client_wants_it(
+    lone_client: TestClient, url: str, problem_in: Any, conditions: dict[str, str], status: int
+) -> None:
+    answer = lone_client.get(url, headers=conditions)
+
+    assert answer.status_code == status
+    assert answer.headers["etag"] == ETAG
+    if status == 412:
+        problem_in(answer, 412, "precondition_failed")
+    if "Range" not in conditions:
+        assert lone_client.head(url, headers=conditions).status_code == status
+
+
+def test_a_file_says_when_it_was_made_and_a_client_that_has_it_since_then_is_sent_nothing(
+    lone_client: TestClient, url: str
+) -> None:
+    made = lone_client.get(url).headers["last-modified"]
+
+    assert lone_client.get(url, headers={"If-Modified-Since": made}).status_code == 304
+    assert lone_client.get(url, headers={"If-Unmodified-Since": made}).status_code == 200
+
+
 def test_a_file_that_is_not_as_its_row_says_is_never_sent(
     client: TestClient, worker: Any, submit: Submit, problem_in: Any
 ) -> None:

@@ -156,6 +156,26 @@ def test_a_weak_etag_is_not_enough_for_a_change(client: TestClient, submit: Any,
     problem_in(client.post(job["urls"]["pause"], headers={"If-Match": f"W/{seen}"}), 412, "precondition_failed")
 
 
+@pytest.mark.parametrize("condition", ["{}", "W/{}", "*"])
+def test_a_change_that_is_not_wanted_of_this_very_job_is_not_made(
+    client: TestClient, submit: Any, problem_in: Any, condition: str
+) -> None:
+    job = submit(name="old")
+    unwanted = {"If-None-Match": condition.replace("{}", client.get(job["urls"]["self"]).headers["etag"])}
+
+    problem_in(client.patch(job["urls"]["self"], json={"name": "new"}, headers=unwanted), 412, "precondition_failed")
+
+    assert client.get(job["urls"]["self"]).json()["name"] == "old"
+
+
+def test_a_job_is_shown_only_as_the_client_wants_it(client: TestClient, submit: Any, problem_in: Any) -> None:
+    job = submit()
+    seen = client.get(job["urls"]["self"]).headers["etag"]
+
+    assert client.get(job["urls"]["self"], headers={"If-Match": seen}).status_code == 200
+    problem_in(client.get(job["urls"]["self"], headers={"If-Match": '"other"'}), 412, "precondition_failed")
+
+
 def test_a_change_to_what_is_so_already_is_none_and_says_nothing(client: TestClient, submit: Any) -> None:
     job = submit(name="x", labels={"a": "1"}, priority=3)
 
