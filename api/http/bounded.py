@@ -13,6 +13,8 @@ from typing import ClassVar
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.http import browsers
+
 MAX_HEAD_BYTES = 65_536
 """Of the request line and all headers: as much as other servers take."""
 HEAD_SECONDS = 10.0
@@ -25,6 +27,8 @@ CHECK_SECONDS = 2.0
 # Files that are not connections: the database's, the log, what is downloaded, sockets of webhooks.
 OTHER_FILES = 256
 MOST_CONNECTIONS = 10_000
+
+TO_BROWSERS = "".join(f"{name}: {value}\r\n" for name, value in browsers.HEADERS.items()).encode()
 
 log = structlog.get_logger()
 
@@ -79,6 +83,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._give(BODY_GRACE_SECONDS, self._look_at_body)
 
     # -- what the parser finds -----------------------------------------------------------------------------------
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(HTTPStatus.BAD_REQUEST, "not_http", "This is not HTTP/1.1 as the server understands it.")
 
     def on_message_begin(self) -> None:
         self._reads_head, self._head_bytes, self._body_bytes = True, 0, 0
@@ -155,6 +162,6 @@ class BoundedProtocol(HttpToolsProtocol):
             body = json.dumps(problem).encode()
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
-                b"Connection: close\r\n\r\n%s" % (status, status.phrase.encode(), len(body), body)
+                b"%sConnection: close\r\n\r\n%s" % (status, status.phrase.encode(), len(body), TO_BROWSERS, body)
             )
         self.transport.close()

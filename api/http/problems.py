@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from api.http import browsers
 from api.http.head import method_of
 from jobs import errors as jobs_errors
 from jobs.database import writes
@@ -217,7 +218,7 @@ def problem(
         **extras,
     }
     # Also set by `api.http.request_id`, which an unforeseen error does not pass on its way out.
-    named = {**(headers or {}), "X-Request-ID": request_id(request)}
+    named = {**(headers or {}), **browsers.HEADERS, "X-Request-ID": request_id(request)}
     return JSONResponse(body, status, headers=named, media_type="application/problem+json")
 
 

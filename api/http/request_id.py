@@ -6,11 +6,13 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http import browsers
+
 FIT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestId:
-    """Puts the id into the scope and on every answer, and forbids browsers to guess a content type."""
+    """Puts the id into the scope and on every answer, and beside it what browsers are told."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -25,7 +27,7 @@ class RequestId:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = scope["request_id"]
-                headers["X-Content-Type-Options"] = "nosniff"
+                browsers.instruct(headers)
             await send(message)
 
         return await self.app(scope, receive, name_the_answer)

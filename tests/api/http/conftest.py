@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from api.http import browsers
 from api.http.bounded import BoundedProtocol
 from tests.support.waiting import wait_until
 
@@ -35,6 +36,7 @@ def read_answer() -> Callable[[socket.socket], tuple[int, dict[str, Any]]]:
         answer = http.client.HTTPResponse(connection)
         answer.begin()
         assert answer.headers["content-type"] == "application/problem+json"
+        assert all(answer.headers[name] == value for name, value in browsers.HEADERS.items())
         return answer.status, json.loads(answer.read())
 
     return read_answer

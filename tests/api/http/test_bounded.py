@@ -83,6 +83,17 @@ def test_a_head_of_a_reasonable_size_is_read(port: int) -> None:
         assert (answer.status, answer.read()) == (200, b'{"status":"ok"}')
 
 
+@pytest.mark.parametrize("sent", [b"\x16\x03\x01 TLS\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n"])
+def test_what_is_no_http_is_told_so(port: int, connect: Any, read_answer: ReadAnswer, sent: bytes) -> None:
+    connection = connect()
+    connection.sendall(sent)
+
+    status, problem = read_answer(connection)
+
+    assert (status, problem["code"]) == (400, "not_http")
+    assert connection.recv(1) == b""
+
+
 @pytest.mark.parametrize("begun", [b"", b"GET /hea", GET])
 def test_who_does_not_say_what_it_wants_is_not_waited_for(
     port: int, connect: Any, read_answer: ReadAnswer, monkeypatch: pytest.MonkeyPatch, begun: bytes
