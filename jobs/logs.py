@@ -6,13 +6,41 @@ goes the same way as what we do.
 
 import logging
 import sys
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 # Libraries that set up logs of their own when they start.
 TAKEN_OVER = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+
+
+AGAIN_SECONDS = 60.0
+
+
+class Recurring:
+    """What says `recurs=True` happens as often as somebody asks while something is away: it is said at once, and then
+    once a minute, with how often it was not (`unsaid`)."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock, self._lock = clock, threading.Lock()
+        self._said_at: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
+
+    def __call__(self, _: object, __: str, facts: EventDict) -> EventDict:
+        if not facts.pop("recurs", False):
+            return facts
+        event, now = facts["event"], self._clock()
+        with self._lock:
+            if event in self._said_at and now - self._said_at[event] < AGAIN_SECONDS:
+                self._unsaid[event] = self._unsaid.get(event, 0) + 1
+                raise structlog.DropEvent
+            self._said_at[event] = now
+            unsaid = self._unsaid.pop(event, 0)
+        return {**facts, "unsaid": unsaid} if unsaid else facts
 
 
 class Stderr(logging.Handler):
@@ -32,7 +60,7 @@ def configure(level: str) -> None:
     """Write to stderr: in colour at a terminal, as JSON lines elsewhere. Every process of ours begins with it."""
     processors = _processors(at_terminal=sys.stderr.isatty())
     structlog.configure(
-        processors=processors,
+        processors=[Recurring(), *processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )

@@ -49,7 +49,7 @@ class Upkeep:
             try:
                 self.run_once()
             except Exception as error:  # a database that is away now may be back in a moment
-                log.warning("upkeep_failed", error=str(error))
+                log.warning("upkeep_failed", error=str(error), recurs=True)
 
     def run_once(self) -> None:
         with self._database.begin() as session:

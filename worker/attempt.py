@@ -54,7 +54,10 @@ def supervise(worker: Worker) -> bool:
         attempt.see_through()
     except LeaseLost:
         log.warning("lease_lost", job=claim.job_id, attempt=claim.attempt)
-    except (DBAPIError, *UNREACHABLE):  # nothing can be written down now: the lease lapses, and the job is rescued
+    # Nothing can be written down now: the lease lapses, and the job is rescued.
+    except UNREACHABLE as error:
+        log.warning("database_unreachable", job=claim.job_id, error=str(error), recurs=True)
+    except DBAPIError:
         log.exception("database_failed", job=claim.job_id, attempt=claim.attempt)
     except Exception as error:  # a bug of ours must cost one job, not the worker
         log.exception("supervisor_failed", job=claim.job_id, attempt=claim.attempt)

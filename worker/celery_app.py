@@ -16,6 +16,7 @@ from celery import bootsteps, signals
 from kombu.asynchronous import get_event_loop, set_event_loop
 
 from jobs import logs
+from jobs.database.engine import UNREACHABLE
 from jobs.doorbell import celery
 from jobs.settings import Settings
 from jobs.signals import suspend_between_writes, trigger_for
@@ -56,6 +57,8 @@ def run_job(job_id: str) -> None:
         with slot:
             while worker.takes_jobs and supervise(worker):
                 pass
+    except UNREACHABLE as error:  # the poll looks again
+        log.warning("database_unreachable", error=str(error), recurs=True)
     finally:
         _listen_again()
 

@@ -74,7 +74,7 @@ class Heartbeat:
             try:
                 self.beat()
             except Exception as error:  # a database that is away now may be back in a moment
-                log.warning("heartbeat_failed", error=str(error))
+                log.warning("heartbeat_failed", error=str(error), recurs=True)
             self._over.wait(min(self._worker.settings.heartbeat_seconds, BEAT_SECONDS))
         # Here, where no beat can come after it, and list us once more.
         with suppress(*UNREACHABLE), self._worker.db.begin() as session:

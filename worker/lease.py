@@ -67,7 +67,7 @@ class Lease:
         try:
             write()
         except UNREACHABLE as error:
-            log.warning("database_unreachable", job=self.claim.job_id, error=str(error))
+            log.warning("database_unreachable", job=self.claim.job_id, error=str(error), recurs=True)
             return False
         return True
 

@@ -56,9 +56,9 @@ def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
             if not found and not slot.locked():
                 worker.trainers.warm_up()
         except database.UNREACHABLE as error:
-            log.warning("database_unreachable", error=str(error))
+            log.warning("database_unreachable", error=str(error), recurs=True)
         except Exception:  # tables that are not there yet, say: this thread is all that looks for work
-            log.exception("looking_for_work_failed")
+            log.exception("looking_for_work_failed", recurs=True)
         if not found:
             worker.stopping.wait(poll_seconds)
 

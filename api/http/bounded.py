@@ -152,7 +152,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._asked_for_nothing.pop(self, None)
         if self.transport.is_closing():
             return
-        log.warning("connection_refused", code=code, client=self.client and self.client[0])
+        log.warning("connection_refused", code=code, client=self.client and self.client[0], recurs=True)
         if (
             self.cycle is None
             or not self.cycle.response_started

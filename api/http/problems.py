@@ -199,8 +199,11 @@ async def answer(request: Request, error: Exception) -> JSONResponse:
         error = writes.refusal(error) or error
     status, code, *rest = next(PROBLEMS[base] for base in type(error).__mro__ if base in PROBLEMS)
     if status >= 500:
-        traceback = error if status == 500 else None  # what is foreseen needs none
-        log.error(code, request_id=request_id(request), path=request.url.path, error=str(error), exc_info=traceback)
+        facts = {"request_id": request_id(request), "path": request.url.path, "error": str(error)}
+        if status == 500:
+            log.error(code, **facts, exc_info=error)
+        else:  # what is foreseen needs no traceback, nor a line for each who asks
+            log.error(code, **facts, recurs=True)
     headers = {**getattr(error, "headers", {}), **({"Retry-After": "2"} if status == 503 else {})}
     return problem(request, status, code, rest[0] if rest else str(error), headers=headers, **_extras(error))
 

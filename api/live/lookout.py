@@ -76,7 +76,7 @@ class Lookout:
             try:
                 found = await run_in_threadpool(self._read, {one.job_id for one in asked})
             except UNREACHABLE as error:
-                log.warning("lookout_blind", error=str(error))
+                log.warning("lookout_blind", error=str(error), recurs=True)
                 continue
             for one in asked:
                 if not one.answer.done() and one.is_news(found.get(one.job_id)):

@@ -89,7 +89,7 @@ class EventStream(EventSourceResponse):
             except JobNotFound:  # deleted meanwhile; a client that connects again is told
                 return
             except UNREACHABLE as error:  # a client that connects again goes on from here
-                log.warning("event_stream_broken", job_id=self._job_id, error=str(error))
+                log.warning("event_stream_broken", job_id=self._job_id, error=str(error), recurs=True)
                 return
             for block in blocks:  # one by one: a client that does not read holds up no more than that
                 yield block

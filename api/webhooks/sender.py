@@ -81,7 +81,7 @@ class WebhookSender:
             try:
                 self._send_due()
             except Exception as error:  # a database that is away now may be back in a moment
-                log.warning("webhooks_failed", error=str(error))
+                log.warning("webhooks_failed", error=str(error), recurs=True)
                 self._stop.wait(AFTER_TROUBLE_SECONDS)
 
     def _send_due(self, now: datetime | None = None) -> list[threading.Thread]:
