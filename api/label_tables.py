@@ -1,8 +1,6 @@
 """Label tables: what teachers said of every view of every image, kept to be shared, downloaded, or deleted."""
 
-import re
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +11,8 @@ from pydantic import BaseModel, Field
 from api.dependencies import Settings
 from api.files.routes import BINARY
 from api.http import download
-from api.http.pages import Page, PageQuery, page
+from api.http.conditional import CONDITIONS
+from api.http.pages import Page, PageQuery, cursor, page
 from jobs.files import layout, store
 from jobs.pages import cut
 from kd.labels import cache
@@ -91,7 +90,7 @@ def label_table(entry: cache.Entry) -> LabelTable:
 
 router = APIRouter(prefix="/label-tables", tags=["label tables"])
 
-PLACE = re.compile(r"\d{16}-[0-9a-f]{32}", re.ASCII)
+PLACE = f"[0-9]{{16}}-{cache.ID.pattern}"
 
 FILE: dict[int | str, dict[str, Any]] = {**BINARY, 409: {"description": "the table is not finished"}}
 
@@ -111,12 +110,8 @@ TableId = Annotated[str, Depends(_table_id)]
 Folder = Annotated[Path, Depends(_folder)]
 
 
-def _matches(pattern: re.Pattern[str], text: str) -> bool:
-    return pattern.fullmatch(text) is not None
-
-
 class TablePage(PageQuery):
-    is_cursor = partial(_matches, PLACE)
+    after: str | None = cursor(PLACE)
 
 
 @router.get("")
@@ -133,14 +128,14 @@ def get_label_table(table_id: TableId, folder: Folder) -> LabelTable:
     return label_table(cache.entry(folder, table_id))
 
 
-@router.get("/{table_id}/download", response_class=Response, responses=FILE)
+@router.get("/{table_id}/download", response_class=Response, responses=FILE, openapi_extra=CONDITIONS)
 def download_label_table(table_id: TableId, request: Request, folder: Folder, settings: Settings) -> Response:
     """The labels, as NumPy reads them: float16 [images, views, classes]."""
     entry, manifest = _complete(folder, table_id)
     return _serve(request, settings, entry, entry.array, manifest.sha256)
 
 
-@router.get("/{table_id}/views", response_class=Response, responses=FILE)
+@router.get("/{table_id}/views", response_class=Response, responses=FILE, openapi_extra=CONDITIONS)
 def download_view_parameters(table_id: TableId, request: Request, folder: Folder, settings: Settings) -> Response:
     """What was done to each image in each view: int32 [images, views, columns]."""
     entry, manifest = _complete(folder, table_id)

@@ -36,13 +36,17 @@ def list_models() -> pages.Page[Model]:
     return pages.page([model(name) for name in MODELS])
 
 
-@router.get("/schemas/{mode}", response_class=JSONResponse)
-def get_schema(mode: str) -> JSONResponse:
+class SchemaResponse(JSONResponse):
+    media_type = "application/schema+json"
+
+
+@router.get("/schemas/{mode}", response_class=SchemaResponse)
+def get_schema(mode: str) -> SchemaResponse:
     """The JSON Schema (2020-12) of what POST /jobs takes for a mode, with every default and bound."""
     if mode not in SUBMISSIONS:
         raise NoSuchMode(mode, list(SUBMISSIONS))
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **SUBMISSIONS[mode].model_json_schema()}
-    return JSONResponse(schema, media_type="application/schema+json")
+    return SchemaResponse(schema)
 
 
 @router.get("/healthz")

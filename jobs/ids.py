@@ -10,7 +10,8 @@ Kind = Literal["job", "ckpt", "file", "hook", "dlv"]
 
 # Ids of one process keep their order within a millisecond too.
 _GENERATOR = ULIDGenerator(policy=LaxMonotonicPolicy())
-_SHAPE = re.compile(r"(job|ckpt|file|hook|dlv)_[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
+_ULID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+_SHAPE = re.compile(f"(job|ckpt|file|hook|dlv)_{_ULID}", re.ASCII)
 
 
 def new(kind: Kind, at: datetime | None = None) -> str:
@@ -22,6 +23,11 @@ def first_at(kind: Kind, at: datetime) -> str:
     """No id made at this time or later sorts before it."""
     milliseconds = max(int(at.timestamp() * 1_000), 0)
     return f"{kind}_{ULID.from_bytes(milliseconds.to_bytes(6, 'big') + bytes(10))}"
+
+
+def pattern(kind: Kind) -> str:
+    """What ids of this kind look like."""
+    return f"{kind}_{_ULID}"
 
 
 def is_id(kind: Kind, text: str) -> bool:

@@ -11,6 +11,7 @@ from pydantic import Field
 from api.dependencies import Database, JobId, Settings
 from api.files import views
 from api.http import body, download, pages
+from api.http.conditional import CONDITIONS
 from api.http.queries import Query
 from jobs import ids
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, FileGone
@@ -30,6 +31,9 @@ BINARY: dict[int | str, dict[str, Any]] = {
     410: {"description": "the file was replaced or removed"},
     416: {"description": "`Range` begins behind the end"},
 }
+
+EITHER: dict[str, Any] = {"application/octet-stream": {}, "application/json": {}}  # by the ending of its name
+ARTIFACT = {status: it | ({"content": EITHER} if status in (200, 206) else {}) for status, it in BINARY.items()}
 
 
 @router.get("/checkpoints")
@@ -72,7 +76,7 @@ def change_checkpoint(
     return views.checkpoint(changed)
 
 
-@router.get("/checkpoints/{checkpoint}/download", response_class=Response, responses=BINARY)
+@router.get("/checkpoints/{checkpoint}/download", response_class=Response, responses=BINARY, openapi_extra=CONDITIONS)
 def download_checkpoint(job_id: JobId, checkpoint: str, request: Request, db: Database, settings: Settings) -> Response:
     """The student's weights. The ETag is their SHA-256; `Range` resumes a download that broke off."""
     _check_reference(job_id, checkpoint)
@@ -92,7 +96,7 @@ def list_artifacts(job_id: JobId, db: Database) -> pages.Page[views.Artifact]:
     return pages.page([views.artifact(row) for row in found])
 
 
-@router.get("/artifacts/{name}", response_class=Response, responses=BINARY)
+@router.get("/artifacts/{name}", response_class=Response, responses=ARTIFACT, openapi_extra=CONDITIONS)
 def download_artifact(job_id: JobId, name: str, request: Request, db: Database, settings: Settings) -> Response:
     """One of these files."""
     if not layout.is_name(name):

@@ -5,12 +5,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
 from api.http.problems import PreconditionFailed
+
+# For `openapi_extra`: what a download reads of the request itself.
+_READ = {
+    "Range": "one part, as in `bytes=0-99`",
+    "If-Match": "only if the file still has one of these ETags",
+    "If-None-Match": "ETags that the client has",
+    "If-Modified-Since": "only if the file was made after that",
+    "If-Unmodified-Since": "only if the file was made before that",
+    "If-Range": "the ETag of the file that `Range` is a part of; of another one all is sent",
+}
+CONDITIONS: dict[str, Any] = {
+    "parameters": [
+        {"name": name, "in": "header", "required": False, "description": words, "schema": {"type": "string"}}
+        for name, words in _READ.items()
+    ]
+}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Parts of lists, and the query that asks for one."""
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Generic, Literal, TypeVar
+import re
+from collections.abc import Sequence
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -11,19 +12,27 @@ from api.http.queries import Query
 Item = TypeVar("Item")
 
 
+def cursor(pattern: str) -> Any:
+    """The `after` of a list. What we could not have made never reaches the database."""
+    return Field(
+        default=None,
+        description="`next_cursor` of the page before",
+        json_schema_extra={"pattern": f"^{pattern}$"},  # no constraint of the field: it has an answer of its own
+    )
+
+
 class PageQuery(Query):
     """Which part of a list is wanted."""
 
-    is_cursor: ClassVar[Callable[[str], bool]]
-    """Whether we could have made this cursor: anything else never reaches the database."""
-
     limit: int = Field(default=20, ge=1, le=100)
-    after: str | None = Field(default=None, description="`next_cursor` of the page before")
+    after: str | None
+    """A `cursor`."""
 
     @field_validator("after")
     @classmethod
     def _made_by_us(cls, given: str | None) -> str | None:
-        if given is not None and not cls.is_cursor(given):
+        shape = cls.model_fields["after"].json_schema_extra["pattern"]  # type: ignore[call-overload, index]
+        if given is not None and not re.fullmatch(shape, given):
             raise PydanticCustomError("cursor", "is no cursor; take `next_cursor` from the page before")
         return given
 

@@ -74,7 +74,7 @@ class JobFilter(Query):
 
 
 class JobPage(PageQuery, JobFilter):
-    is_cursor = partial(ids.is_id, "job")
+    after: str | None = pages.cursor(ids.pattern("job"))
 
 
 class Many(JobFilter):

@@ -1,6 +1,5 @@
 """Webhooks: who is told of events, what was sent to them, and how that went."""
 
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -11,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api.dependencies import Database, Settings
 from api.http import body, pages
-from api.http.pages import PageQuery
+from api.http.pages import PageQuery, cursor
 from api.http.problems import Invalid
 from api.webhooks import public_addresses, views
 from api.webhooks.public_addresses import Allowed, Refused
@@ -92,11 +91,11 @@ Sender = Annotated[WebhookSender, Depends(_sender)]
 
 
 class WebhookPage(PageQuery):
-    is_cursor = partial(ids.is_id, "hook")
+    after: str | None = cursor(ids.pattern("hook"))
 
 
 class DeliveryPage(PageQuery):
-    is_cursor = partial(ids.is_id, "dlv")
+    after: str | None = cursor(ids.pattern("dlv"))
 
     state: DeliveryState | None = None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs.errors import JobNotFound
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
 _ATTEMPT = re.compile(r"attempt-([1-9][0-9]{0,8})", re.ASCII)
 _LOG = re.compile(r"[^.].*\.log(\.[0-9]+)?", re.ASCII)
 
@@ -36,7 +36,7 @@ HELD_TEACHER = "held-teacher.safetensors"
 
 def is_name(name: str) -> bool:
     """Whether a file of a job may have this name: no separators, no leading dot, nothing to escape."""
-    return _NAME.fullmatch(name) is not None
+    return NAME.fullmatch(name) is not None
 
 
 def job_folder(data_dir: Path, job_id: str) -> Path:

@@ -32,10 +32,10 @@ DEFAULT_BYTES = 50_000_000_000
 # For so long a draft is left to whoever may go on with it.
 DRAFT_SECONDS = 3600.0
 
-_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 # With a dot in front: a file that `kd.disk.atomic` had not finished when its process was killed.
-_FILE = re.compile(rf"\.?({_ID.pattern})\..+", re.ASCII)
+_FILE = re.compile(rf"\.?({ID.pattern})\..+", re.ASCII)
 
 
 class TableState(StrEnum):
@@ -107,7 +107,7 @@ class Entry:
 
 def is_id(given: str) -> bool:
     """Whether a table may have this id."""
-    return _ID.fullmatch(given) is not None
+    return ID.fullmatch(given) is not None
 
 
 def entries(folder: Path) -> list[Entry]:

@@ -104,7 +104,7 @@ def test_every_operation_says_what_its_errors_look_like(lone_client: TestClient)
             errors = {
                 status: it for status, it in operation["responses"].items() if status == "default" or status >= "400"
             }
-            assert {"422", "default"} <= set(errors), path
+            assert {"400", "408", "413", "421", "422", "431", "503", "default"} <= set(errors), path
             for response in errors.values():
                 assert response["content"] == {
                     "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
@@ -113,21 +113,60 @@ def test_every_operation_says_what_its_errors_look_like(lone_client: TestClient)
     assert "409" in document["paths"]["/jobs/{job_id}/cancel"]["post"]["responses"]
 
 
-def test_real_answers_are_as_the_document_says(lone_client: TestClient) -> None:
+def test_every_parameter_with_a_form_says_which(lone_client: TestClient) -> None:
+    document = lone_client.get("/openapi.json").json()
+    free = {"name", "q", "label", "created_after", "names", "prefer", "Range", "If-Modified-Since"}
+    free |= {"If-Unmodified-Since"}
+
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", []):
+                schema = parameter["schema"]
+                kinds = {one.get("type") for one in (schema, *schema.get("anyOf", ()))}
+                has_form = "pattern" in schema or any("enum" in one for one in (schema, *schema.get("anyOf", ())))
+                assert "string" not in kinds or has_form or parameter["name"] in free, (path, parameter)
+
+
+def test_cursors_have_the_form_that_they_are_said_to_have(lone_client: TestClient) -> None:
+    document = lone_client.get("/openapi.json").json()
+    for _ in range(2):
+        lone_client.post("/jobs", json={"mode": "train", "config": {}})
+    cursor = lone_client.get("/jobs?limit=1").json()["next_cursor"]
+
+    (after,) = [one for one in document["paths"]["/jobs"]["get"]["parameters"] if one["name"] == "after"]
+    assert re.search(after["schema"]["pattern"], cursor)
+    assert not re.search(after["schema"]["pattern"], cursor + "x")
+    assert lone_client.get("/jobs", params={"after": cursor + "x"}).status_code == 422
+
+
+def test_real_answers_are_as_the_document_says(lone_client: TestClient, lone_worker: Any) -> None:
     document = lone_client.get("/openapi.json").json()
 
     def check(schema: dict[str, Any], answer: Any) -> None:
         jsonschema.validate(answer, schema | {"components": document["components"]}, jsonschema.Draft202012Validator)
 
     job = lone_client.post("/jobs", json={"mode": "guide", "config": {}}).json()
+    claim = lone_worker.claim(job)
+    lone_worker.publish(claim, b"student", step=1)
+    lone_worker.publish_artifact(claim, "report.json", b"{}")
+    webhook = lone_client.post("/webhooks", json={"url": "https://hooks.example/", "events": ["state"]}).json()
+    there = {"job_id": job["id"], "checkpoint": "best", "name": "report.json", "webhook_id": webhook["id"]}
     for path in document["paths"]:
-        unknown = any(part in path for part in ("{checkpoint}", "{name}", "{table_id}", "{webhook_id}"))
-        if "get" not in document["paths"][path] or unknown or path.endswith("/logs"):
+        # Of tables and workers there are none.
+        if "get" not in document["paths"][path] or "{table_id}" in path or path == "/workers/{name}":
             continue
-        answer = lone_client.get(path.format(job_id=job["id"], mode="guide"))
+        operation = document["paths"][path]["get"]
+        answer = lone_client.get(path.format(**there, mode="guide"))
         assert answer.status_code == 200, path
-        content = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
-        check(content["schema"], answer.json())
+        content = operation["responses"]["200"]["content"]
+        media_type = answer.headers["content-type"].partition(";")[0]
+        assert media_type in content, path
+        if media_type == "application/json" and "{name}" not in path:
+            check(content[media_type]["schema"], answer.json())
+        for parameter in operation.get("parameters", []):
+            if parameter["in"] == "path":
+                assert re.search(parameter["schema"]["pattern"], (there | {"mode": "guide"})[parameter["name"]])
+                assert not re.search(parameter["schema"]["pattern"], "a b")
     check({"$ref": "#/components/schemas/Problem"}, lone_client.get("/jobs?limit=0").json())
 
 
