@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.types import TypeDecorator
 
@@ -34,7 +35,13 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 elif context.is_offline_mode():
-    context.configure(url=Settings().url, target_metadata=Base.metadata, literal_binds=True)
+    url = connect(Settings().url).url  # in SQLAlchemy's spelling; nobody connects
+    if url.get_backend_name() == "sqlite":
+        raise CommandError(
+            "SQLite changes a table by copying it, which takes a look at the table: migrate without --sql. `kd serve` "
+            "and `kd work` do it by themselves."
+        )
+    context.configure(url=url, target_metadata=Base.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 else:  # the `alembic` command

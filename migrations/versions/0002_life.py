@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 
 revision: str = "0002"
 down_revision: str | None = "0001"
@@ -13,6 +13,14 @@ depends_on: str | Sequence[str] | None = None
 JSON = sa.JSON()
 TIME = sa.DateTime(timezone=True)
 IN_TURN = ("state", sa.text("priority DESC"), "created_at", "id")
+# Where nobody can look at the jobs: PostgreSQL, printed for its administrator.
+NEEDS = """
+    UPDATE jobs SET
+        needs_gpus = CASE WHEN CAST(resolved_spec #>> '{config,resources,gpus}' AS INTEGER) > 1
+            THEN CAST(resolved_spec #>> '{config,resources,gpus}' AS INTEGER) ELSE 0 END,
+        teacher_job_id = resolved_spec #>> '{config,teacher,job}'
+    WHERE state IN ('queued', 'running')
+"""
 
 
 def _of_jobs() -> tuple[sa.Column[object], ...]:
@@ -96,6 +104,9 @@ def upgrade() -> None:
 
 def _fill_in_needs() -> None:
     """Of jobs that are there and have not ended: what they need, and whose teacher they borrow."""
+    if context.is_offline_mode():
+        op.execute(NEEDS)
+        return
     jobs = sa.table(
         "jobs",
         *(sa.column(name) for name in ("id", "state", "needs_gpus", "teacher_job_id")),
