@@ -34,11 +34,14 @@ log = structlog.get_logger()
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. Beyond `most` of them, the one that has longest asked for nothing is closed."""
+    """One connection. Beyond `most` of them, the one that has longest asked for nothing is closed, or, where all ask,
+    the one whose body has longest been late."""
 
     most: ClassVar[int] = MOST_CONNECTIONS
     _asked_for_nothing: ClassVar[dict["BoundedProtocol", None]] = {}
     """Connections without a request, in the order in which they came to be so."""
+    _unfinished: ClassVar[dict["BoundedProtocol", None]] = {}
+    """Connections whose request is not whole yet, in the order in which their heads came."""
 
     _refused = False
     _reads_head = False
@@ -51,7 +54,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.most:
-            idle = next(iter(self._asked_for_nothing), None)
+            idle = next(iter(self._asked_for_nothing), None) or self._least_promising()
             if idle is None:
                 self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections", "Try again in a moment.")
                 return
@@ -61,6 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._asked_for_nothing.pop(self, None)
+        self._unfinished.pop(self, None)
         self._settle()
         super().connection_lost(exc)
 
@@ -79,7 +83,6 @@ class BoundedProtocol(HttpToolsProtocol):
             elif self._deadline is None:
                 self._give(HEAD_SECONDS, self._give_up_on_head)
         elif self._reads_body and self._deadline is None:
-            self._body_began = self.loop.time()
             self._give(BODY_GRACE_SECONDS, self._look_at_body)
 
     # -- what the parser finds -----------------------------------------------------------------------------------
@@ -98,6 +101,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_head()
             return
         self._asked_for_nothing.pop(self, None)
+        self._unfinished[self], self._body_began = None, self.loop.time()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -107,6 +111,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._reads_body = False
+        self._unfinished.pop(self, None)
         self._settle()
         if not self._refused:
             super().on_message_complete()
@@ -135,11 +140,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", f"No request came within {HEAD_SECONDS:g} seconds.")
 
     def _look_at_body(self) -> None:
-        late = self.loop.time() - self._body_began - BODY_GRACE_SECONDS
-        if self.flow.read_paused or self._body_bytes >= late * BODY_BYTES_A_SECOND:
+        if self._is_in_time(BODY_GRACE_SECONDS):
             self._give(CHECK_SECONDS, self._look_at_body)
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The body came too slowly.")
+
+    def _is_in_time(self, grace_seconds: float) -> bool:
+        """Whether the body has brought what it must by now."""
+        late = self.loop.time() - self._body_began - grace_seconds
+        return self.flow.read_paused or self._body_bytes >= late * BODY_BYTES_A_SECOND
+
+    @classmethod
+    def _least_promising(cls) -> "BoundedProtocol | None":
+        """Of those whose request is not whole the oldest that is late, without any grace; or else the oldest."""
+        late = (one for one in cls._unfinished if not one._is_in_time(0))
+        return next(late, None) or next(iter(cls._unfinished), None)
 
     def _refuse_head(self) -> None:
         detail = f"The request line and the headers are larger than {MAX_HEAD_BYTES} bytes together."
@@ -150,6 +165,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = True
         self._settle()
         self._asked_for_nothing.pop(self, None)
+        self._unfinished.pop(self, None)
         if self.transport.is_closing():
             return
         log.warning("connection_refused", code=code, client=self.client and self.client[0], recurs=True)

@@ -51,7 +51,7 @@ def test_a_head_of_300_megabytes(server: Server, stays_well: Any, begin: bytes, 
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("begin", [b"", GET], ids=["that say nothing", "half a request"])
+@pytest.mark.parametrize("begin", [b"", GET, POST], ids=["that say nothing", "half a request", "half a body"])
 def test_1100_connections_under_1024_files(server: Server, stays_well: Any, begin: bytes) -> None:
     with stays_well(), connections(server, 1_100, begin):
         time.sleep(HOLD_SECONDS)

@@ -179,6 +179,45 @@ def test_connections_that_ask_for_nothing_make_room_for_those_that_do(
     assert answer.status == 200, "those that came last are still there"
 
 
+def test_bodies_that_do_not_come_make_room_and_the_oldest_goes_first(
+    port: int, connect: Any, read_answer: ReadAnswer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = []
+    for _ in range(4):
+        slow.append(connect())
+        slow[-1].sendall(POST + b"Content-Length: 1000\r\n\r\n{")
+        wait_until(lambda: len(BoundedProtocol._unfinished) == len(slow))
+    monkeypatch.setattr(BoundedProtocol, "most", 4)
+
+    assert is_well(port)
+
+    status, problem = read_answer(slow[0])
+    assert (status, problem["code"]) == (408, "request_timeout")
+    slow[-1].sendall(b" " * 998 + b"}")  # too little for a job, but a body
+    answer = http.client.HTTPResponse(slow[-1])
+    answer.begin()
+    assert answer.status == 422, "those that came last are still there"
+
+
+def test_who_brings_its_body_in_time_is_not_the_first_to_make_room(
+    port: int, connect: Any, read_answer: ReadAnswer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, slow = connect(), connect()
+    for number, (connection, bytes_there) in enumerate(((busy, 900_000), (slow, 1)), 1):
+        connection.sendall(POST + b"Content-Length: 999999\r\n\r\n" + b" " * bytes_there)
+        wait_until(lambda number=number: len(BoundedProtocol._unfinished) == number)
+    # As slow as the machine may be, the one is in time and the other is not.
+    monkeypatch.setattr(bounded, "BODY_BYTES_A_SECOND", 1e-3)
+    wait_until(lambda: all(not one.flow.read_paused for one in BoundedProtocol._unfinished))
+    (late,) = [one for one in BoundedProtocol._unfinished if one._body_bytes <= 1]
+    monkeypatch.setattr(late, "_body_bytes", -1)
+    monkeypatch.setattr(BoundedProtocol, "most", 2)
+
+    assert is_well(port)
+
+    assert read_answer(slow)[0] == 408
+
+
 def test_some_files_are_left_for_what_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedProtocol, "most", 0)
     for files, most in ((256, 128), (1_024, 768), (65_536, 10_000)):
