@@ -31,8 +31,8 @@ class PageQuery(Query):
     @field_validator("after")
     @classmethod
     def _made_by_us(cls, given: str | None) -> str | None:
-        shape = cls.model_fields["after"].json_schema_extra["pattern"]  # type: ignore[call-overload, index]
-        if given is not None and not re.fullmatch(shape, given):
+        shape: Any = cls.model_fields["after"].json_schema_extra
+        if given is not None and not re.fullmatch(shape["pattern"], given):
             raise PydanticCustomError("cursor", "is no cursor; take `next_cursor` from the page before")
         return given
 
