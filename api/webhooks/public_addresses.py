@@ -14,9 +14,12 @@ from typing import Any, Self
 
 import httpcore2
 import httpx2
+import structlog
 
 from jobs.hosts import HOST_NAME
 from jobs.settings import Settings
+
+log = structlog.get_logger()
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -156,9 +159,10 @@ class PublicNetwork(httpcore2.NetworkBackend):
             address for address in found if self._allowed.name(host) or self._allowed.address(ip_address(address))
         ]
         if not addresses:
+            # The error is in the log that users read: which private address a name has is no business of theirs.
+            log.warning("webhook_target_not_public", host=host, addresses=found)
             raise NotPublic(
-                f"{host} leads to {', '.join(found)}, which is not public; "
-                "STILLHOUSE_WEBHOOK_HOSTS of the server can allow it"
+                f"{host} leads to an address that is not public; STILLHOUSE_WEBHOOK_HOSTS of the server can allow it"
             )
         trouble: Exception | None = None
         for address in addresses:
