@@ -10,10 +10,9 @@ from pydantic import Field, field_validator
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from kd.printable import PATTERN, unprintable
 from kd.spec import Part
 
-# In the dialect that Python and JSON Schema share.
-PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 LABEL_KEY = r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$"
 
 
@@ -21,9 +20,14 @@ LABELS_BYTES = 8_192
 
 
 def printable(text: str) -> str:
-    """Text that any terminal, log and database can hold."""
-    if not re.fullmatch(PRINTABLE, text):
-        raise PydanticCustomError("printable", "must not hold control characters, such as line ends")
+    """Text that any terminal, log and database can hold, and that reads as it is stored."""
+    if character := unprintable(text):
+        raise PydanticCustomError(
+            "printable",
+            "must not hold control characters, such as line ends, or characters that reorder or hide text; {character} "
+            "is one",
+            {"character": character},
+        )
     return text
 
 
@@ -36,7 +40,7 @@ def label_key(key: str) -> str:
 
 
 # The patterns are for readers of the schema; the validators say in words what is wrong.
-SHOWN = {"pattern": PRINTABLE}
+SHOWN = {"pattern": PATTERN}
 Name = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra=SHOWN), AfterValidator(printable)]
 LabelKey = Annotated[str, AfterValidator(label_key)]
 LabelValue = Annotated[str, Field(max_length=255, json_schema_extra=SHOWN), AfterValidator(printable)]

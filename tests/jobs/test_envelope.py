@@ -10,7 +10,9 @@ from jobs.job import envelope_of
 from jobs.tables import Job
 
 
-@pytest.mark.parametrize("odd", ["a\x00b", "two\nlines", "half \ud83d pair"])
+@pytest.mark.parametrize(
+    "odd", ["a\x00b", "two\nlines", "half \ud83d pair", "\x9b2J", "exe.\u202egpj", "two\u2028lines", "a\U000e0041b"]
+)
 @pytest.mark.parametrize("where", ["name", "label key", "label"])
 def test_text_that_no_database_or_terminal_can_hold_is_refused(where: str, odd: str) -> None:
     envelope = {
