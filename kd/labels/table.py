@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from kd.data import npy
 from kd.disk import atomic, sha256_in, sha256_of, sync_folder
 from kd.labels import cache
 from kd.labels.cache import COUNT, DRAFT, MANIFEST, PARAMETERS
@@ -37,10 +38,9 @@ def read(path: Path) -> Table | None:
             if sha256_in(file) != manifest.sha256:
                 return None
             file.seek(0)
-            npy.read_magic(file)
-            shape, _, dtype = npy.read_array_header_1_0(file)
+            header = npy.read_header(file)
             # Copy on write: torch wants a writable array.
-            table_NVC: Table = np.memmap(file, dtype, "c", file.tell(), shape)
+            table_NVC: Table = np.memmap(file, header.dtype, "c", file.tell(), header.shape)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # damaged in one of many ways
     cache.touch(path)
@@ -65,7 +65,7 @@ def open_draft(path: Path, shape: tuple[int, int, int]) -> tuple[Table, int]:
     draft = path.with_suffix(DRAFT)
     with contextlib.suppress(OSError, ValueError):
         safe = int(path.with_suffix(COUNT).read_text())
-        table_NVC = npy.open_memmap(draft, mode="r+")
+        table_NVC = npy.open_map(draft, "r+")
         if table_NVC.shape == shape and table_NVC.dtype == np.float16:
             return table_NVC, safe
     for damaged in (COUNT, MANIFEST, PARAMETERS, path.suffix):
@@ -73,7 +73,7 @@ def open_draft(path: Path, shape: tuple[int, int, int]) -> tuple[Table, int]:
     # Should the power fail now, the old count must not come back beside the new draft.
     sync_folder(path.parent)
     try:
-        table_NVC = npy.open_memmap(draft, mode="w+", dtype=np.float16, shape=shape)
+        table_NVC = open_memmap(draft, mode="w+", dtype=np.float16, shape=shape)
         # A full disk is an error here; at a page of the map it would be a signal that kills the process.
         with open(draft, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, draft.stat().st_size)
@@ -85,7 +85,7 @@ def open_draft(path: Path, shape: tuple[int, int, int]) -> tuple[Table, int]:
 
 def join_draft(path: Path) -> Table:
     """The draft that another process of the same run has opened."""
-    table_NVC: Table = npy.open_memmap(path.with_suffix(DRAFT), mode="r+")
+    table_NVC: Table = npy.open_map(path.with_suffix(DRAFT), "r+")
     return table_NVC
 
 
