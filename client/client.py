@@ -14,10 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from client import curves, download, events, long_poll
+from client import answers, curves, download, events, long_poll
+from client.answers import Json
 from client.encoding import checkpoint_path, envelope, filters, job_path, label_table_path, plain, worker_path
 from client.errors import ClientError
-from client.http import Http, Json
+from client.http import Http
 from kd.spec import Config, GuideSpec, TrainSpec
 
 
@@ -115,15 +116,15 @@ class Client:
 
     def cancel(self, job_id: str) -> Json:
         """Ask for a job's end. Answers with the job; a running one ends a moment later."""
-        return self._http.request_json("POST", f"{job_path(job_id)}/cancel")
+        return self._http.request_json("POST", f"{job_path(job_id)}/cancel", holds=answers.Job)
 
     def pause(self, job_id: str) -> Json:
         """Ask for a job to be put aside. A running one saves where it stands first, and is `paused` a moment later."""
-        return self._http.request_json("POST", f"{job_path(job_id)}/pause")
+        return self._http.request_json("POST", f"{job_path(job_id)}/pause", holds=answers.Job)
 
     def resume(self, job_id: str) -> Json:
         """Queue a paused job again, to go on from its last checkpoint."""
-        return self._http.request_json("POST", f"{job_path(job_id)}/resume")
+        return self._http.request_json("POST", f"{job_path(job_id)}/resume", holds=answers.Job)
 
     def change(
         self,
@@ -136,7 +137,7 @@ class Client:
         """Give a job another name (None: none), other labels (these and no more), or another priority."""
         given = {"name": name, "labels": labels, "priority": priority}
         changes = {field: value for field, value in given.items() if value is not UNCHANGED}
-        return self._http.request_json("PATCH", job_path(job_id), body=changes)
+        return self._http.request_json("PATCH", job_path(job_id), holds=answers.Job, body=changes)
 
     def delete(self, job_id: str) -> None:
         """Forget a job that is over, with all its files."""
@@ -157,7 +158,10 @@ class Client:
         Without a filter only `everything=True` means every job.
         """
         return self._http.request_json(
-            "POST", "/jobs/cancel", params=filters(status, mode, label, q, created_after) | _consent(everything)
+            "POST",
+            "/jobs/cancel",
+            holds=answers.Bulk,
+            params=filters(status, mode, label, q, created_after) | _consent(everything),
         )
 
     def delete_all(
@@ -175,13 +179,16 @@ class Client:
         Without a filter only `everything=True` means every job.
         """
         return self._http.request_json(
-            "DELETE", "/jobs", params=filters(status, mode, label, q, created_after) | _consent(everything)
+            "DELETE",
+            "/jobs",
+            holds=answers.Bulk,
+            params=filters(status, mode, label, q, created_after) | _consent(everything),
         )
 
     # -- looking on ----------------------------------------------------------------------------------------------
 
     def get(self, job_id: str) -> Json:
-        return self._http.request_json("GET", job_path(job_id))
+        return self._http.request_json("GET", job_path(job_id), holds=answers.Job)
 
     def list(
         self,
@@ -194,7 +201,8 @@ class Client:
         page_size: int = 100,
     ) -> Iterator[Json]:
         """All jobs that match, newest first; asks for the next page when it is needed."""
-        return self._http.pages("/jobs", filters(status, mode, label, q, created_after) | {"limit": page_size})
+        asked = filters(status, mode, label, q, created_after) | {"limit": page_size}
+        return self._http.pages("/jobs", asked, answers.Job)
 
     def wait(self, job_id: str, timeout: float | None = None, poll: float = 0.5) -> Json:
         """The job once it is over, however it ended; a paused one is waited for until somebody resumes or cancels it.
@@ -227,20 +235,22 @@ class Client:
 
     def logs(self, job_id: str, tail: int | None = None) -> str:
         """What the trainer printed; the last `tail` lines of it."""
-        return self._http.request("GET", f"{job_path(job_id)}/logs", params={"tail": tail}).text
+        return self._http.request("GET", f"{job_path(job_id)}/logs", params={"tail": tail}).content.decode(
+            "utf-8", "replace"
+        )
 
     # -- fetching what came of it --------------------------------------------------------------------------------
 
     def checkpoints(self, job_id: str) -> Iterator[Json]:
-        return self._http.pages(f"{job_path(job_id)}/checkpoints", {})
+        return self._http.pages(f"{job_path(job_id)}/checkpoints", {}, answers.Checkpoint)
 
     def checkpoint(self, job_id: str, checkpoint: str = "best") -> Json:
         """One checkpoint, by its id or as `best` or `last`."""
-        return self._http.request_json("GET", checkpoint_path(job_id, checkpoint))
+        return self._http.request_json("GET", checkpoint_path(job_id, checkpoint), holds=answers.Checkpoint)
 
     def artifacts(self, job_id: str) -> Iterator[Json]:
         """The files beside the checkpoints: the teacher's weights, the report."""
-        return self._http.pages(f"{job_path(job_id)}/artifacts", {})
+        return self._http.pages(f"{job_path(job_id)}/artifacts", {}, answers.Artifact)
 
     def download(self, job_id: str, checkpoint: str = "best", to: str | PathLike[str] | None = None) -> Path:
         """Fetch a checkpoint's student; answers with where it is.
@@ -271,18 +281,18 @@ class Client:
 
     def workers(self) -> Iterator[Json]:
         """Who is there to work, and on what; the one that started last first."""
-        return self._http.pages("/workers", {})
+        return self._http.pages("/workers", {}, answers.Worker)
 
     def worker(self, name: str) -> Json:
-        return self._http.request_json("GET", worker_path(name))
+        return self._http.request_json("GET", worker_path(name), holds=answers.Worker)
 
     def drain(self, name: str) -> Json:
         """Ask a worker to give its job back to the queue, with all that was done of it, and to take no more."""
-        return self._http.request_json("POST", f"{worker_path(name)}/drain")
+        return self._http.request_json("POST", f"{worker_path(name)}/drain", holds=answers.Worker)
 
     def undrain(self, name: str) -> Json:
         """Let a worker take jobs again."""
-        return self._http.request_json("POST", f"{worker_path(name)}/undrain")
+        return self._http.request_json("POST", f"{worker_path(name)}/undrain", holds=answers.Worker)
 
 
 def _consent(everything: bool) -> dict[str, str]:

@@ -3,21 +3,26 @@
 from bisect import bisect_left
 from typing import Any
 
+from client.answers import Curves, Json
 from client.encoding import floats
-from client.http import Http, Json
+from client.errors import NotAServer
+from client.http import Http
 
 
 def read(http: Http, path: str, names: str | None, max_points: int | None, known: Json | None) -> Json:
     """All curves; those that are `known`, an earlier answer, go on from there."""
     series = {name: {"step": [*curve["step"]], "value": [*curve["value"]]} for name, curve in _series(known).items()}
-    after = None if known is None else known["next_cursor"]
+    after, seen = None if known is None else known["next_cursor"], set()
     while True:
         params = {"names": names, "max_points": max_points, "after": after}
-        page = floats(http.request_json("GET", path, params=params))
+        page = floats(http.request_json("GET", path, holds=Curves, params=params))
         _add(series, page)
         after = page.get("next_cursor")
         if not page.get("has_more"):
             return {"object": "metrics", "job_id": page["job_id"], "series": series, "next_cursor": after}
+        if after is None or after in seen:
+            raise NotAServer(http.url, "its curves have no end")
+        seen.add(after)
 
 
 def _add(series: dict[str, dict[str, list[Any]]], page: Json) -> None:

@@ -13,6 +13,7 @@ from typing import IO
 
 import httpx2
 
+from client.answers import Artifact, Checkpoint
 from client.encoding import artifact_path, checkpoint_path, job_path
 from client.errors import BadDownload, ClientError, DownloadBusy, NoSuchArtifact, Refused
 from client.http import Http
@@ -36,7 +37,7 @@ def checkpoint(http: Http, job_id: str, which: str, to: str | PathLike[str] | No
     """Fetch the student of a checkpoint, which is named by its id or as `best` or `last`."""
     for last_try in (False, True):
         # An alias may move on while we download; an id does not.
-        found = http.request_json("GET", checkpoint_path(job_id, which))
+        found = http.request_json("GET", checkpoint_path(job_id, which), holds=Checkpoint)
         path = f"{checkpoint_path(job_id, found['id'])}/download"
         offer = Offer(path, name=found["file"], size=found["size"], sha256=found["sha256"])
         try:
@@ -49,7 +50,7 @@ def checkpoint(http: Http, job_id: str, which: str, to: str | PathLike[str] | No
 
 def artifact(http: Http, job_id: str, name: str, to: str | PathLike[str] | None) -> Path:
     """Fetch a file that the job wrote beside its checkpoints."""
-    listed = http.pages(f"{job_path(job_id)}/artifacts", {})
+    listed = http.pages(f"{job_path(job_id)}/artifacts", {}, Artifact)
     found = next((file for file in listed if file["name"] == name), None)
     if found is None:
         raise NoSuchArtifact(job_id, name)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from client.http import Json
+from client.answers import Json
 from kd.spec import Config, GuideSpec, TrainSpec
 
 

@@ -3,11 +3,23 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from kd.printable import printed
+
+# More than any sentence has; what a server says can be of any length.
+MOST_CHARACTERS = 10_000
+
 
 class ClientError(Exception):
-    """Any of the errors below. `passing`: asking again a moment later may help."""
+    """Any of the errors below. `passing`: asking again a moment later may help.
+
+    A sentence may hold what a server said, and may be printed by anyone: nothing in it steers a terminal.
+    """
 
     passing = False
+
+    def __init__(self, sentence: str):
+        said = printed(sentence)
+        super().__init__(said if len(said) <= MOST_CHARACTERS else f"{said[:MOST_CHARACTERS]}…")
 
 
 class BadUrl(ClientError):
@@ -27,8 +39,10 @@ class Unreachable(ClientError):
 
 
 class NotAServer(ClientError):
-    def __init__(self, url: str):
-        super().__init__(f"What answers at {url} is not a Stillhouse server.")
+    """An answer that no server of ours would give: a proxy's, another program's, or one of another version."""
+
+    def __init__(self, url: str, why: str):
+        super().__init__(f"What answers at {url} is not a Stillhouse server, or one of another version: {why}.")
 
 
 class FieldError(NamedTuple):
@@ -44,17 +58,25 @@ class Refused(ClientError):
     def __init__(self, status: int, problem: Mapping[str, Any]):
         self.status = status
         self.problem = dict(problem)
-        self.code = str(problem.get("code") or f"http_{status}")
-        self.detail = str(problem.get("detail") or problem.get("title") or f"The server answered with status {status}.")
+        self.code = _text(problem.get("code")) or f"http_{status}"
+        self.detail = (
+            _text(problem.get("detail")) or _text(problem.get("title")) or f"The server answered with status {status}."
+        )
+        errors = problem.get("errors")
         self.errors = tuple(
-            FieldError(str(error.get("pointer", "")), str(error.get("message", "")))
-            for error in problem.get("errors") or ()
+            FieldError(_text(error.get("pointer")), _text(error.get("message")))
+            for error in (errors if isinstance(errors, list) else [])
+            if isinstance(error, dict)
         )
         places = [f"  {error.pointer or '(the whole)'}: {error.message}" for error in self.errors]
         super().__init__("\n".join(["The server refused this:", *places]) if places else self.detail)
         # A 500 without a code is the word of the web server below, which ends so what it cannot wait for when it is
         # stopped.
         self.passing = status in (429, 502, 503, 504) or (status == 500 and "code" not in problem)
+
+
+def _text(said: object) -> str:
+    return said if isinstance(said, str) else ""
 
 
 class StillRunning(ClientError):

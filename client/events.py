@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 
-from client.errors import ClientError
+from client.answers import Event, Job, Page
+from client.errors import ClientError, NotAServer
 from client.http import Http, Json
 from client.patience import ask_patiently, sleep_until
 
@@ -20,7 +21,7 @@ def follow(http: Http, path: str, after: int, poll_seconds: float) -> Iterator[J
     while True:
         asked_at = time.monotonic()
         # Asked before the events: of the run of a job that is over now nothing comes after them.
-        over = ask_patiently(lambda: http.request_json("GET", path))["is_terminal"]
+        over = ask_patiently(lambda: http.request_json("GET", path, holds=Job))["is_terminal"]
         for event in _pages(lambda after: ask_patiently(lambda: _page(http, path, after)), after):
             after = event["seq"]
             yield event
@@ -43,7 +44,14 @@ def _pages(ask: Callable[[int], Json], after: int) -> Iterator[Json]:
 
 
 def _page(http: Http, path: str, after: int) -> Json:
-    return http.request_json("GET", f"{path}/events", params={"after": after, "limit": PAGE_SIZE})
+    page = http.request_json("GET", f"{path}/events", holds=Page, params={"after": after, "limit": PAGE_SIZE})
+    for event in page["data"]:
+        if http.checked(event, Event)["seq"] <= after:
+            raise NotAServer(http.url, "its events are not in order")
+        after = event["seq"]
+    if page["has_more"] and not page["data"]:
+        raise NotAServer(http.url, "its list of events has no end")
+    return page
 
 
 def _listen(http: Http, path: str, after: int) -> Iterator[Json]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from client.answers import Job
 from client.errors import ClientError, NotAServer, StillRunning
 from client.http import Http, Json
 from client.patience import LONG_POLL_SECONDS, ask_patiently, sleep_until
@@ -64,8 +65,8 @@ def _look(
 ) -> Look:
     asked_at = time.monotonic()
     answer = http.request("GET", path, headers=headers, timeout_seconds=timeout_seconds)
-    if answer.status_code != 304:
-        return Look(http.json_object(answer.content), answer.headers.get("ETag"), asked_at)
+    if answer.status != 304:
+        return Look(http.json_object(answer.content, Job), answer.headers.get("ETag"), asked_at)
     if last is None:
-        raise NotAServer(http.url)
+        raise NotAServer(http.url, "it says that nothing has changed, and nobody asked")
     return Look(last.job, last.tag, asked_at)

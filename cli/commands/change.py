@@ -13,7 +13,7 @@ from cli.given.url import DEFAULT_URL, Url
 from cli.shown.console import console, print_json, table
 
 if TYPE_CHECKING:
-    from client.http import Json
+    from client.answers import Json
 
 
 def cancel(

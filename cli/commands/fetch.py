@@ -1,6 +1,5 @@
 """`kd download` and `kd logs`: what a job has left on the server."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 from cli.given.options import AsJson, Job
 from cli.given.url import DEFAULT_URL, Url
 from cli.shown import numbers
-from cli.shown.console import console, print_json
+from cli.shown.console import console, print_json, print_log
 
 
 def logs(
@@ -21,7 +20,7 @@ def logs(
     from client import Client
 
     with Client(url) as client:
-        sys.stdout.write(client.logs(job, tail))
+        print_log(client.logs(job, tail))
 
 
 def download(

@@ -12,7 +12,7 @@ from cli.shown import numbers, status
 from cli.shown.console import console, print_json, table
 
 if TYPE_CHECKING:
-    from client.http import Json
+    from client.answers import Json
 
 
 def ls(

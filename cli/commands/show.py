@@ -14,7 +14,7 @@ from cli.shown.narration import narration_of
 from cli.shown.progress import description
 
 if TYPE_CHECKING:
-    from client.http import Json
+    from client.answers import Json
 
 
 def show(job: Job, json: AsJson = False, url: Url = DEFAULT_URL) -> None:

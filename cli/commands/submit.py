@@ -11,7 +11,7 @@ from cli.shown.console import console, print_json
 
 if TYPE_CHECKING:
     from client import Client
-    from client.http import Json
+    from client.answers import Json
 
 
 class Mode(StrEnum):

@@ -16,7 +16,7 @@ from kd.outputs import TEACHER
 
 if TYPE_CHECKING:
     from client import Client
-    from client.http import Json
+    from client.answers import Json
 
 POLL_SECONDS = 0.5
 SILENCE_SECONDS = 600.0  # a server that is gone for so long is not being restarted

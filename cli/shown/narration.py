@@ -44,9 +44,11 @@ class Narration:
             yield from self._close_before(data["phase"])
             phase = self.phases.setdefault(data["phase"], Phase())
             phase.facts, phase.over = data.get("facts") or {}, False
-        elif kind == "evaluated" and data["split"] == "validation":
+        elif (
+            kind == "evaluated" and data["split"] == "validation" and (top1 := data["metrics"].get("top1")) is not None
+        ):
             phase = self.phases.setdefault(data["phase"], Phase())
-            accuracy = self.accuracy[data["phase"]] = float(data["metrics"]["top1"])
+            accuracy = self.accuracy[data["phase"]] = float(top1)
             phase.epochs, phase.best = data["epoch"], max(accuracy, phase.best or 0.0)
         elif kind == "noted" and data["code"] == "verdict":
             self.verdict = data["message"]
@@ -61,7 +63,9 @@ class Narration:
         return f"The run {how} on {data['device']} ({data['precision']})."
 
     def _close_before(self, next_phase: str | None) -> Iterator[str]:
-        for name in PHASES if next_phase is None else PHASES[: PHASES.index(next_phase)]:
+        # A phase that is not known here ends none: it is of another version of the server.
+        over = PHASES[: PHASES.index(next_phase)] if next_phase in PHASES else () if next_phase else PHASES
+        for name in over:
             phase = self.phases.get(name)
             if phase is None or phase.over:
                 continue
@@ -83,9 +87,9 @@ def summary(name: str, phase: Phase) -> str | None:
     """What a finished phase came to."""
     facts = phase.facts
     if name == "labelling":
-        if "rounds" in facts:
+        if "rounds" in facts and "views" in facts:
             return f"{facts['views']} views of each image in each of {facts['rounds']} rounds"
-        return f"{facts['views']} views of {facts['images']:,} images" if "views" in facts else None
+        return f"{facts['views']} views of {facts['images']:,} images" if {"views", "images"} <= set(facts) else None
     if phase.best is None:
         return None
     if not phase.epochs:

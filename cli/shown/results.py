@@ -31,7 +31,7 @@ def archs(config: Mapping[str, Any], brought: str | None = None) -> dict[str, st
 
 def is_brought(config: Mapping[str, Any]) -> bool:
     """Whether the teacher comes from another job."""
-    return "job" in config["teacher"]
+    return config["teacher"].get("job") is not None
 
 
 def show(outcome: Outcome, to: Console) -> None:
