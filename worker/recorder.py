@@ -9,7 +9,7 @@ from typing import Any
 from jobs.database.engine import Sessions
 from jobs.endings import Ending
 from jobs.errors import AlreadyWritten
-from jobs.files import store
+from jobs.files import layout, store
 from jobs.files.retention import NewFile
 from jobs.queue import recording
 from jobs.queue.fence import Claim
@@ -58,7 +58,8 @@ class Recorder:
     def hear(self, event: Event) -> None:
         """Take what the trainer said."""
         if isinstance(event, Failed):
-            self.failure = Ending.read(event.model_dump(exclude={"event"}))
+            said = event.model_dump(exclude={"event"})
+            self.failure = Ending.read(said | {"message": layout.without_places(event.message, self.data_dir)})
         if isinstance(event, Stopped):
             self.stopped = True
         if isinstance(event, Ready | Waiting | Advanced | Failed | Stopped):

@@ -33,6 +33,9 @@ TRAINER_LOG = "trainer.log"
 HELD_TEACHER = "held-teacher.safetensors"
 """The weights of another job's teacher."""
 
+# An absolute path in a sentence; no URL, and no pointer of one name.
+_PATH = re.compile(r"(?<![\w./:~-])(?:/[^\s/'\"():,;]+){2,}/?", re.ASCII)
+
 
 def is_name(name: str) -> bool:
     """Whether a file of a job may have this name: no separators, no leading dot, nothing to escape."""
@@ -62,3 +65,13 @@ def attempt_of(folder: str) -> int | None:
 def is_log(name: str) -> bool:
     """Whether a file of this name is a log, the trainer's or that of another process of the run."""
     return _LOG.fullmatch(name) is not None
+
+
+def without_places(sentence: str, data_dir: Path) -> str:
+    """An error's sentence for users of the API: paths in the data folder as they are in it, of others the name.
+
+    Where on the server's disk something lies helps nobody who cannot go there, and tells who means harm where to look.
+    """
+    for folder in (data_dir.absolute(), data_dir.resolve()):
+        sentence = sentence.replace(f"{folder}/", "").replace(str(folder), "the data folder")
+    return _PATH.sub(lambda path: path[0].rstrip("/").rpartition("/")[2], sentence)

@@ -87,7 +87,7 @@ def submit(
     with db.read() as session:
         quota.check(session, settings)
         submission = draft(session)
-    check_data(submission.spec.config, settings.data_dir / layout.DATASETS)  # a slow disk holds up no writer
+    check_data(submission.spec.config, settings.data_dir)  # a slow disk holds up no writer
     add = partial(_add, db, submission, confirm, idempotency)
     try:
         return add(), True
@@ -110,16 +110,17 @@ def find_replay(db: Sessions, idempotency: Idempotency | None) -> Job | None:
     return job
 
 
-def check_data(config: Config, folder: Path) -> None:
+def check_data(config: Config, data_dir: Path) -> None:
     """Refuse what only the data folder tells: a packed data set that is not there, or that does not suit the spec."""
     if not packed_facts.is_packed(config.dataset):
         return
+    folder = data_dir / layout.DATASETS
     try:
         if config.dataset not in packed_facts.names(folder):
             raise SpecRefused([Fault("/config/dataset", packed_facts.missing(folder, config.dataset))])
         facts = packed_facts.read(folder, config.dataset)
     except (DataError, OSError) as error:
-        raise SpecRefused([Fault("/config/dataset", str(error))]) from None
+        raise SpecRefused([Fault("/config/dataset", layout.without_places(str(error), data_dir))]) from None
     if faults := [
         Fault(f"/config/{field.replace('.', '/')}", why)
         for field, why in config.misfits(

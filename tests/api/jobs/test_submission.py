@@ -231,7 +231,8 @@ def test_a_packed_data_set_that_is_damaged_or_too_small_for_the_crops_is_refused
     assert small["errors"][0]["pointer"] == "/config/augmentation/crop_padding"
     assert "must be at most 4, half of the side of an image of packed/pets" in small["detail"]
     assert damaged["errors"][0]["pointer"] == "/config/dataset"
-    assert "facts.json is damaged (classes: Field required)" in damaged["detail"]
+    assert "datasets/packed/pets/facts.json is damaged (classes: Field required)" in damaged["detail"]
+    assert str(lone_app.state.settings.data_dir) not in str(damaged)
 
 
 def test_what_the_facts_of_a_packed_data_set_already_tell_is_told_at_once(
