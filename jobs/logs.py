@@ -9,10 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from io import StringIO
+from typing import Any, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor
+from structlog.typing import EventDict, ExcInfo, Processor
+
+from kd.printable import printed
 
 # Libraries that set up logs of their own when they start.
 TAKEN_OVER = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
@@ -85,8 +88,19 @@ def configure(level: str) -> None:
 def _processors(*, at_terminal: bool) -> list[Processor]:
     facts: list[Processor] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     if at_terminal:
-        return [*facts, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        return [*facts, _steers_nothing, structlog.dev.ConsoleRenderer(exception_formatter=_traceback)]
     return [*facts, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=_as_text)]
+
+
+def _steers_nothing(logger: Any, method: str, facts: EventDict) -> EventDict:
+    """Names and messages of others, a receiver's answer say, are shown to the operator, not obeyed by the terminal."""
+    return {name: printed(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
+
+
+def _traceback(out: TextIO, error: ExcInfo) -> None:
+    text = StringIO()
+    structlog.dev.plain_traceback(text, error)
+    out.write(printed(text.getvalue()))
 
 
 def _as_text(value: Any) -> str:
