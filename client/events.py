@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 
-from client.answers import Event, Job, Page
+from client.answers import Event, Job, Json, Page
 from client.errors import ClientError, NotAServer
-from client.http import Http, Json
+from client.http import Http
 from client.patience import ask_patiently, sleep_until
 
 PAGE_SIZE = 1_000

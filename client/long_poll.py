@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from client.answers import Job
+from client.answers import Job, Json
 from client.errors import ClientError, NotAServer, StillRunning
-from client.http import Http, Json
+from client.http import Http
 from client.patience import LONG_POLL_SECONDS, ask_patiently, sleep_until
 
 

@@ -117,7 +117,7 @@ def idx(name: str, kind: Any, folder: Path) -> Source:
         return _read(name, kind, folder)
 
 
-def _copy(content: IO[bytes], file: IO[bytes]) -> None:
+def _copy(content: gzip.GzipFile, file: IO[bytes]) -> None:
     while block := content.read(BLOCK_BYTES):
         file.write(block)
         if file.tell() > MOST_UNPACKED_BYTES:  # a few kilobytes can become gigabytes
