@@ -19,7 +19,7 @@ from kd.evaluation.predict import batch_size
 from kd.events import Event, LabelsKept, Noted, PhaseStarted, Step, Waiting
 from kd.labels import cache, table
 from kd.labels.manifest import Identity
-from kd.labels.table import Table
+from kd.labels.table import Kept, Table
 from kd.models.weights import State
 from kd.spec import Teacher
 from kd.training.batches import in_blocks
@@ -64,10 +64,10 @@ def obtain_table(
 
     # Only the leader looks for the table and holds its lock; the others learn from it where to start, and map its file.
     with ExitStack() as lock:
-        table_NVC, start = None, None
+        table_NVC, kept = None, None
         if run.team.leads:
-            table_NVC, start = yield from secure_table(run, path, views, lock)
-        start = run.team.agree_on(start)
+            table_NVC, kept = yield from secure_table(run, path, views, lock)
+        start = run.team.agree_on(None if kept is None else kept.count)
         if start is None and table_NVC is None:
             table_NVC = table.read(path)
             assert table_NVC is not None, "the leader has read it, and nobody else may touch it"
@@ -75,11 +75,11 @@ def obtain_table(
             if table_NVC is None:
                 table_NVC = table.join_draft(path)
             written = label_views(run, log, teacher, range(views), torch.from_numpy(table_NVC), start=start)
-            saved = with_saves(run, log, path, table_NVC, written)
+            saved = with_saves(run, log, path, table_NVC, kept, written)
             yield from with_steps(log, saved, start=start, planned=count * views)
             # The leader closes the table only when everybody's share is in it.
             run.team.wait()
-            if run.team.leads:
+            if kept is not None:
                 # Before the table has its name: once it has, every run with this teacher believes it.
                 if not is_finite(table_NVC):
                     raise (
@@ -89,7 +89,7 @@ def obtain_table(
                     )
                 facts = identity.model_dump()
                 facts |= {"teacher_arch": run.teacher_arch, "dataset_name": run.config.dataset}
-                table.finish(path, table_NVC, facts, view_parameters(run, views), columns_of(run))
+                table.finish(path, table_NVC, kept, facts, view_parameters(run, views), columns_of(run))
         run.team.wait()
     assert table_NVC is not None
     return place(torch.from_numpy(table_NVC), run.device)
@@ -112,8 +112,10 @@ def check_size(run: Run, views: int) -> int:
     return needed
 
 
-def secure_table(run: Run, path: Path, views: int, lock: ExitStack) -> Generator[Event, None, tuple[Table, int | None]]:
-    """The table and None if there is one; else, once nobody else writes it, its draft and how many labels are safe."""
+def secure_table(
+    run: Run, path: Path, views: int, lock: ExitStack
+) -> Generator[Event, None, tuple[Table, Kept | None]]:
+    """The table and None if there is one; else, once nobody else writes it, its draft and what of it is safe."""
     waited, count, moved_at = False, -1, time.monotonic()
     while True:
         alone = lock.enter_context(table.try_to_write(path))
@@ -236,9 +238,9 @@ def with_steps(
 
 
 def with_saves(
-    run: Run, log: Logbook, path: Path, table_NVC: Table, written: Iterator[int]
+    run: Run, log: Logbook, path: Path, table_NVC: Table, kept: Kept | None, written: Iterator[int]
 ) -> Iterator[int | LabelsKept]:
-    """Make what is written safe, every few seconds, and say so."""
+    """Make what is written safe, every few seconds, and say so. Of a team its leader does, who has `kept`."""
     began = time.monotonic()
     for number, now in enumerate(written, 1):
         # In a team, where no clock is the same for all, by count.
@@ -247,8 +249,8 @@ def with_saves(
         if due if alone else number % CHUNK_BATCHES == 0:
             # A count may only name labels that are in the file, also those of the others.
             run.team.wait()
-            if run.team.leads:
-                table.keep(path, table_NVC, now)
+            if kept is not None:
+                table.keep(path, table_NVC, kept, now)
                 images, views, _ = table_NVC.shape
                 log.progress.done("labelling", now / (images * views))
                 yield LabelsKept(count=now, fraction=log.progress.fraction)

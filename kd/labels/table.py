@@ -1,15 +1,16 @@
 """Label tables on disk: written in chunks that survive a kill, by one process at a time, verified when read.
 
 A table is one fp16 array [N, V, C]. Beside it lie the parameters of its views, and a manifest with both digests; while
-it is being written there are a draft and a count of the labels in it that are safe. A lock that the system drops when
-its holder dies keeps a second writer waiting, who then takes over where the first one stopped. `kd.labels.cache` knows
-all of these files by name.
+it is being written there are a draft and a count of the labels in it that are safe, with the digest of those. A lock
+that the system drops when its holder dies keeps a second writer waiting, who then takes over where the first one
+stopped. `kd.labels.cache` knows all of these files by name.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,20 @@ from kd.labels.manifest import Manifest, ViewParameters, read_manifest
 Table = NDArray[np.float16]
 
 # Shapes: N = images, V = views of each, C = classes, P = parameters of a view.
+
+
+@dataclass
+class Kept:
+    """The first labels of a draft, which are safe: how many, and the digest of them all, by which whoever goes on with
+    the draft knows that they are still what was written."""
+
+    count: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, table_NVC: Table, count: int) -> None:
+        """They are so many now."""
+        self.digest.update(table_NVC.reshape(-1, table_NVC.shape[2])[self.count : count].data)
+        self.count = count
 
 
 def read(path: Path) -> Table | None:
@@ -55,19 +70,23 @@ def try_to_write(path: Path) -> Iterator[bool]:
         yield alone
 
 
-def open_draft(path: Path, shape: tuple[int, int, int]) -> tuple[Table, int]:
-    """The table as far as it was written, mapped for writing, and how many labels of it are safe.
+def open_draft(path: Path, shape: tuple[int, int, int]) -> tuple[Table, Kept]:
+    """The table as far as it was written, mapped for writing, and what of it is safe.
 
-    Only for who is alone and could not read the table: what is left of another one is removed.
+    Only for who is alone and could not read the table: what is left of another one, or of one whose labels are no
+    longer those that were written, is removed.
     """
     for part in path.parent.glob(f".{path.stem}.*"):  # of a file that a killed writer had not finished
         part.unlink(missing_ok=True)
     draft = path.with_suffix(DRAFT)
     with contextlib.suppress(OSError, ValueError):
-        safe = int(path.with_suffix(COUNT).read_text())
+        count, sha256 = path.with_suffix(COUNT).read_text().split()
         table_NVC = npy.open_map(draft, "r+")
         if table_NVC.shape == shape and table_NVC.dtype == np.float16:
-            return table_NVC, safe
+            kept = Kept()
+            kept.add(table_NVC, int(count))
+            if kept.digest.hexdigest() == sha256:
+                return table_NVC, kept
     for damaged in (COUNT, MANIFEST, PARAMETERS, path.suffix):
         path.with_suffix(damaged).unlink(missing_ok=True)
     # Should the power fail now, the old count must not come back beside the new draft.
@@ -80,7 +99,7 @@ def open_draft(path: Path, shape: tuple[int, int, int]) -> tuple[Table, int]:
     except OSError:
         draft.unlink(missing_ok=True)
         raise
-    return table_NVC, 0
+    return table_NVC, Kept()
 
 
 def join_draft(path: Path) -> Table:
@@ -91,21 +110,23 @@ def join_draft(path: Path) -> Table:
 
 def count_of(path: Path) -> int:
     """How many labels of a table that is being written are safe; 0 where nobody says so."""
-    with contextlib.suppress(OSError, ValueError):
-        return int(path.with_suffix(COUNT).read_text())
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(path.with_suffix(COUNT).read_text().split()[0])
     return 0
 
 
-def keep(path: Path, table_NVC: Table, written: int) -> None:
+def keep(path: Path, table_NVC: Table, kept: Kept, written: int) -> None:
     """From now on this many labels are safe."""
     table_NVC.flush()  # type: ignore[attr-defined]  # a memmap's; only what has changed goes to the disk
+    kept.add(table_NVC, written)
     with atomic(path.with_suffix(COUNT)) as file:
-        file.write(str(written).encode())
+        file.write(f"{kept.count} {kept.digest.hexdigest()}".encode())
 
 
 def finish(
     path: Path,
     table_NVC: Table,
+    kept: Kept,
     facts: Mapping[str, Any],
     parameters_NVP: NDArray[np.int32],
     columns: Sequence[str],
@@ -115,7 +136,7 @@ def finish(
     The array goes last: killed before that, the draft is still there, and whole.
     """
     images, views, _ = table_NVC.shape
-    keep(path, table_NVC, images * views)
+    keep(path, table_NVC, kept, images * views)
     draft, parameters = path.with_suffix(DRAFT), path.with_suffix(PARAMETERS)
     assert parameters_NVP.shape == (images, views, len(columns))
     assert parameters_NVP.dtype == np.int32

@@ -170,7 +170,7 @@ def killed_when_it_has_kept_more(db, settings, stage: Stage, job: str) -> int:
 
 def count_of(labels: Path) -> int:
     """How many labels are safe."""
-    return sum(int(count.read_text()) for count in labels.glob("*.count"))
+    return sum(int(count.read_text().split()[0]) for count in labels.glob("*.count"))
 
 
 def held_while_it_labels(db, stage: Stage, *jobs: str) -> tuple[str, str, int]:

@@ -30,9 +30,9 @@ def write(folder: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
     path = folder / f"{id_of(number)}.npy"
     with table.try_to_write(path) as alone:
         assert alone
-        table_NVC, _ = table.open_draft(path, SHAPE)
+        table_NVC, kept = table.open_draft(path, SHAPE)
         table_NVC[:] = number
-        table.finish(path, table_NVC, FACTS, np.zeros((10, 2, 3), np.int32), COLUMNS)
+        table.finish(path, table_NVC, kept, FACTS, np.zeros((10, 2, 3), np.int32), COLUMNS)
     age(folder, number, used_seconds_ago)
     return path
 
@@ -41,8 +41,8 @@ def draft(folder: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
     """What a killed writer leaves."""
     path = folder / f"{id_of(number)}.npy"
     with table.try_to_write(path):
-        table_NVC, _ = table.open_draft(path, SHAPE)
-        table.keep(path, table_NVC, 5)
+        table_NVC, kept = table.open_draft(path, SHAPE)
+        table.keep(path, table_NVC, kept, 5)
     (folder / f".{id_of(number)}.count.tmp").write_bytes(b"half")
     age(folder, number, used_seconds_ago)
     return path
@@ -241,7 +241,7 @@ def test_a_table_that_is_being_written_cannot_be_deleted(tmp_path):
 
     with table.try_to_write(path), pytest.raises(TableBusy):
         cache.remove(tmp_path, id_of(1))
-    assert table.open_draft(path, SHAPE)[1] == 5
+    assert table.open_draft(path, SHAPE)[1].count == 5
     cache.remove(tmp_path, id_of(1))
 
     assert list(tmp_path.iterdir()) == []

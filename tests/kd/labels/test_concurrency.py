@@ -65,10 +65,11 @@ def write(path, number):
     with tables.try_to_write(path) as alone:
         if alone and tables.read(path) is None:
             cache.make_room(folder, path.stem, 48_000, limit)
-            table, safe = tables.open_draft(path, SHAPE)
+            table, kept = tables.open_draft(path, SHAPE)
+            safe = kept.count
             table[:] = number
-            tables.keep(path, table, 2000)
-            tables.finish(path, table, FACTS, np.full((2000, 2, 1), number, np.int32), ["top"])
+            tables.keep(path, table, kept, 2000)
+            tables.finish(path, table, kept, FACTS, np.full((2000, 2, 1), number, np.int32), ["top"])
 
 def read(path, number):
     table = tables.read(path)

@@ -21,9 +21,9 @@ VIEWS_NVP = np.arange(600, dtype=np.int32).reshape(SHAPE)
 
 
 def write(path: Path) -> None:
-    table_NVC, _ = table.open_draft(path, SHAPE)
+    table_NVC, kept = table.open_draft(path, SHAPE)
     table_NVC[:] = LABELS_NVC
-    table.finish(path, table_NVC, FACTS, VIEWS_NVP, COLUMNS)
+    table.finish(path, table_NVC, kept, FACTS, VIEWS_NVP, COLUMNS)
 
 
 def is_right(table_NVC: Table | None) -> bool:
@@ -85,10 +85,25 @@ def test_a_damaged_table_is_as_good_as_none_and_is_written_anew(tmp_path, damage
     damage(path)
 
     assert table.read(path) is None
-    assert table.open_draft(path, SHAPE)[1] == 0
+    assert table.open_draft(path, SHAPE)[1].count == 0
     assert [file.name for file in tmp_path.iterdir()] == ["table.draft"]
     write(path)
     assert is_right(table.read(path))
+
+
+@pytest.mark.parametrize(("flipped", "safe"), [("label that is safe", 0), ("label that is not", 150)])
+def test_a_draft_of_which_a_bit_was_flipped_is_begun_anew(tmp_path, flipped, safe):
+    path = tmp_path / "table.npy"
+    table_NVC, kept = table.open_draft(path, SHAPE)
+    table_NVC[:] = LABELS_NVC
+    table.keep(path, table_NVC, kept, 100)
+    table.keep(path, table_NVC, kept, 150)
+
+    table_NVC.view(np.uint16)[0 if flipped == "label that is safe" else -1, 2, 1] ^= 1
+    again_NVC, kept = table.open_draft(path, SHAPE)
+
+    assert kept.count == safe
+    assert bool(again_NVC[:25].any()) is bool(safe), "what is not as it was written is not in the next one either"
 
 
 def test_a_disk_that_is_full_is_an_error_and_not_a_draft(tmp_path):
@@ -120,12 +135,13 @@ def label(path):
         done = tables.read(path)
         if done is not None:
             return 200
-        table, safe = tables.open_draft(path, SHAPE)
+        table, kept = tables.open_draft(path, SHAPE)
+        safe = kept.count
         table.reshape(200, 3)[safe:100] = LABELS.reshape(200, 3)[safe:100]
-        tables.keep(path, table, 100)
+        tables.keep(path, table, kept, 100)
         table.reshape(200, 3)[max(safe, 100):] = LABELS.reshape(200, 3)[max(safe, 100):]
         facts = {"teacher": "t", "dataset": "d", "plan": {}, "precision": "p"}
-        tables.finish(path, table, facts, VIEWS, ["top", "left", "flip"])
+        tables.finish(path, table, kept, facts, VIEWS, ["top", "left", "flip"])
         return safe
 
 def die_at(number):
