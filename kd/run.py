@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from kd import nearest
+from kd.data import packed_facts, packing
 from kd.data.dataset import Dataset, load_dataset
 from kd.errors import BadResume, ModelUnfit, SpecUnfit, TeacherMissing, TeacherUnfit, first_line
 from kd.evaluation import cost
@@ -29,6 +30,7 @@ from kd.training.position import Position
 from kd.training.request import request_of
 from kd.training.resume import load_position
 from kd.training.run import Run, prepare
+from kd.views import pixels
 
 PIPELINES: dict[str, Callable[[Run, Logbook], Iterator[Event]]] = {"train": train, "guide": guide}
 
@@ -109,6 +111,8 @@ def run(
     if resume is not None and position.dataset != dataset.digest:
         raise BadResume(Path(resume), f"the data set {config.dataset} has changed since")
     position.dataset = dataset.digest
+    if dataset.train.source.nbytes <= pixels.budget(where, resident_bytes):
+        check_pixels(config.dataset, data_folder)
     for field, why in config.misfits(
         len(dataset.classes), dataset.shape, images=len(dataset.train), own_validation=dataset.own_validation
     ):
@@ -141,6 +145,14 @@ def run(
     )
     plan_work(at_hand, log)
     yield from PIPELINES[spec.mode](at_hand, log)
+
+
+def check_pixels(name: str, folder: Path) -> None:
+    """Raise `DataError` when a packed data set shows other images than its digest says: a flipped bit would be learnt
+    from. For images that are about to be read into memory, all of them; to read those that stay on disk takes hours.
+    (Of every other data set the digest is of what was read.)"""
+    if packed_facts.is_packed(name):
+        packing.verify(folder, name)
 
 
 def arch_of_teacher(teacher: Teacher | TeacherOfJob, file: Path | None) -> str:

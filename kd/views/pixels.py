@@ -54,11 +54,14 @@ def place(split: Split, padding: int, device: torch.device, budget_bytes: int | 
             f"augmentation.crop_padding is {padding}, but the images are {height}×{width} pixels: "
             f"it must be at most {limit}, half of the side."
         )
-    if budget_bytes is None:
-        budget_bytes = memory.free_bytes(device) // 2
     size = len(split) * channels * (height + 2 * padding) * (width + 2 * padding)
-    kind = Resident if size <= budget_bytes else Streamed
+    kind = Resident if size <= budget(device, budget_bytes) else Streamed
     return kind(split.source, padding, device, split.rows)
+
+
+def budget(device: torch.device, wanted_bytes: int | None = None) -> int:
+    """How many bytes of images may be on the device; without a wish, half of what is free there."""
+    return memory.free_bytes(device) // 2 if wanted_bytes is None else wanted_bytes
 
 
 class Resident:

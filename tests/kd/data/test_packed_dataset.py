@@ -8,6 +8,8 @@ from kd import spec
 from kd.data import packing, published
 from kd.data.dataset import load_dataset
 from kd.data.packing import Chunk
+from kd.errors import DataError
+from kd.run import run
 from tests.kd.data.sixty import IMAGES, IS_TEST, LABELS, NAME, in_chunks
 
 
@@ -57,3 +59,17 @@ def test_a_spec_may_name_one_and_crops_nothing_unless_told():
     assert list(padded.misfits(4, (3, 9, 7), images=40, own_validation=False)) == [
         ("augmentation.crop_padding", "must be at most 3, half of the side of an image of packed/mine")
     ]
+
+
+def test_a_flipped_bit_in_images_that_go_into_memory_is_found_before_anything_is_learnt(tmp_path, place):
+    wanted = spec.parse({"mode": "train", "config": {"dataset": NAME, "teacher": {"arch": "mlp"}}})
+    content = bytearray((place / "images.npy").read_bytes())
+    content[-1] ^= 1
+    (place / "images.npy").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"the images in .* are not those that were packed"):
+        for event in run(wanted, tmp_path / "out", data_folder=tmp_path, device="cpu"):
+            assert event.event == "started"
+
+    streamed = run(wanted, tmp_path / "out", data_folder=tmp_path, device="cpu", resident_bytes=0)
+    assert "phase" in (event.event for event in streamed), "images that stay on disk are not read for it"
