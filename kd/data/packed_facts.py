@@ -42,6 +42,7 @@ class PackedFacts(BaseModel):
     std: tuple[PositiveFloat, ...]
     images_sha256: Sha256
     labels_sha256: Sha256
+    facts_sha256: Sha256 | None = Field(default=None, description="`digest`; none: packed by an earlier version")
 
     @model_validator(mode="after")
     def _every_channel_has_its_statistics(self) -> Self:

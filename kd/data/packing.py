@@ -149,6 +149,7 @@ def _write(
         images_sha256=digest.hexdigest(),
         labels_sha256=_labels_sha256(labels_N, split_N),
     )
+    facts = facts.model_copy(update={"facts_sha256": facts.digest})
     with open(draft / "facts.json", "wb") as file:
         file.write(json.dumps(facts.model_dump(), indent=2).encode())
         sync(file)
@@ -243,6 +244,8 @@ def read(folder: Path, name: str) -> Packed:
     if labels_N.min() < 0 or labels_N.max() >= len(facts.classes):
         given = f"its labels go from {labels_N.min()} to {labels_N.max()}"
         raise DataError(name, f"{given}, but there are {len(facts.classes)} classes. Pack it again.")
+    if facts.facts_sha256 not in (facts.digest, None):
+        raise DataError(name, f"the facts in {folder / name} are not those that were packed. Pack it again.")
     return Packed(facts, images, labels_N, split_N)
 
 

@@ -68,8 +68,7 @@ def test_a_flipped_bit_in_images_that_go_into_memory_is_found_before_anything_is
     (place / "images.npy").write_bytes(content)
 
     with pytest.raises(DataError, match=r"the images in .* are not those that were packed"):
-        for event in run(wanted, tmp_path / "out", data_folder=tmp_path, device="cpu"):
-            assert event.event == "started"
+        list(run(wanted, tmp_path / "out", data_folder=tmp_path, device="cpu"))
 
     streamed = run(wanted, tmp_path / "out", data_folder=tmp_path, device="cpu", resident_bytes=0)
     assert "phase" in (event.event for event in streamed), "images that stay on disk are not read for it"

@@ -249,6 +249,7 @@ def saved(array: np.ndarray) -> Callable[[bytes], bytes]:
             replaced(train=41),
             r"images.npy holds uint8 of shape \(60, 6, 5, 3\), where .* \(61, 6, 5, 3\)",
         ),
+        ("facts.json", replaced(mean=[0.5, 0.5, 0.5]), "the facts in .* are not those that were packed"),
         ("facts.json", replaced(classes=["a", "b"]), "its labels go from 0 to 3, but there are 2 classes"),
         ("images.npy", lambda content: content[:-1], "images.npy is damaged"),
         ("images.npy", lambda content: content[:100], "images.npy is damaged"),
