@@ -35,6 +35,12 @@ def explain(error: BaseException) -> Ending:
     )
 
 
+def passes(error: BaseException) -> bool:
+    """Whether it says nothing of the run: the machine had no file for us to open at that moment. Whoever met it may
+    have taken it for a file that is damaged or not there."""
+    return any(isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE) for one in _chain(error))
+
+
 def sentence(error: BaseException) -> str:
     """The error's first paragraph, cut to a length that fits a screen."""
     text = str(error).strip().split("\n\n")[0] or type(error).__name__

@@ -28,7 +28,7 @@ def main() -> int:
     _volunteer_to_the_oom_killer()
     # These load torch, which takes seconds: the lifeline is minded by now.
     from kd.run import run
-    from worker.failures import explain
+    from worker.failures import explain, passes
 
     def say(event: Event) -> None:
         lifeline.say(messages, event.model_dump_json())
@@ -58,10 +58,10 @@ def main() -> int:
                 if lifeline.save_now.is_set() and loses_nothing_after(event, order["spec"]["mode"]):
                     say(Stopped())
                     return 0
-    except TeamFailed:
-        traceback.print_exc()
-        return 1  # without a word, like any trainer that was killed: the job is tried again
     except Exception as error:
+        if isinstance(error, TeamFailed) or passes(error):
+            traceback.print_exc()
+            return 1  # without a word, like any trainer that was killed: the job is tried again
         ending = explain(error)
         say(Failed(code=ending.code, message=ending.message, hint=ending.hint, retryable=ending.retryable))
         with contextlib.suppress(OSError):  # a full disk takes no log

@@ -25,8 +25,19 @@ from kd.errors import (
 from kd.events import PhaseStarted, Step
 from kd.spec import TeacherOfJob, parse
 from worker import remedies
-from worker.failures import explain
+from worker.failures import explain, passes
 from worker.recorder import Recorder
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_machine_that_is_out_of_files_says_nothing_of_the_run_whatever_it_was_taken_for(number):
+    caught = DataError("digits", "it is not there")
+    caught.__cause__ = OSError(number, "Too many open files")
+
+    assert passes(caught)
+    assert passes(caught.__cause__)
+    assert not passes(DataError("digits", "it is not there"))
+    assert not passes(OSError(errno.ENOSPC, "No space left on device"))
 
 
 @pytest.mark.parametrize(
