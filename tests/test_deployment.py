@@ -5,11 +5,9 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,18 +18,13 @@ from compose_spec import PyCompose
 from sqlalchemy import make_url
 
 from client import Client
+from tests.support.compose import COMPOSE, DOCKERFILE, ROOT, SERVICES, TEXT, command_of, stage_of
 from tests.support.contained import contained
 from tests.support.contained import is_possible as containing_is_possible
 from tests.support.deployed import TINY
 from tests.support.relaying import relay
 from tests.support.servers import find_valkey, free_port
 from tests.support.waiting import HANG_SECONDS, wait_until
-
-ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "docker-compose.yml").read_text()
-COMPOSE = yaml.safe_load(TEXT)
-SERVICES = COMPOSE["services"]
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
 def test_the_compose_file_follows_the_compose_specification():
@@ -102,20 +95,6 @@ def test_the_images_run_as_an_ordinary_user():
             assert "\nUSER stillhouse\n" in stage_of(service["build"]["target"])
 
 
-def stage_of(target: str) -> str:
-    """The part of the Dockerfile that makes this image."""
-    return DOCKERFILE.split(f" AS {target}\n")[1].split("\nFROM ")[0]
-
-
-def command_of(service: str) -> list[str]:
-    """What its container runs, with our own programs where they are here."""
-    stage = stage_of(SERVICES[service]["build"]["target"])
-    program, *arguments = SERVICES[service].get("command") or re.findall(r'"([^"]*)"', stage.split("CMD ")[1])
-    found = shutil.which(program, path=str(Path(sys.executable).parent))
-    assert found, program
-    return [found, *arguments]
-
-
 # As somebody might set them.
 PASSWORDS = {"POSTGRES_PASSWORD": "p@ss/word#1", "REDIS_PASSWORD": "--p@ss/wörd#1 $HOME \\ '\""}
 
@@ -183,8 +162,7 @@ def test_every_command_of_the_compose_file_runs_as_it_is_held_and_logs_in_json(e
         return {line["event"] for line in lines}
 
     assert start("migrate", command_of("migrate"), tmp_path / "migrate.log").wait(HANG_SECONDS) == 0
-    here = {"0.0.0.0": "127.0.0.1", "8000": str(port)}  # beyond loopback nothing listens in a test
-    api, client = [here.get(word, word) for word in command_of("api")], Client(f"http://127.0.0.1:{port}")
+    api, client = command_of("api", port), Client(f"http://127.0.0.1:{port}")
     with running("redis", command_of_redis(broker_port)) as (broker, _):
         wait_until(lambda: asks_for_a_password(broker_port))
         with running("api", api) as (_, said), running("worker", command_of("worker")) as (_, told):
@@ -193,7 +171,8 @@ def test_every_command_of_the_compose_file_runs_as_it_is_held_and_logs_in_json(e
                 connection.sendall(b"\x16\x03\x01 TLS is not spoken here\r\n\r\n")
                 assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
             job = client.submit("train", TINY | {"epochs": 2})["id"]
-            assert client.wait(job)["status"] == "succeeded", client.logs(job)
+            ended = client.wait(job)
+            assert ended["status"] == "succeeded", ended["error"]
             assert "consumer: Cannot connect to" not in told.read_text()
             broker.kill()
             wait_until(lambda: "consumer: Cannot connect to" in told.read_text())

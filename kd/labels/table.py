@@ -7,6 +7,7 @@ stopped. `kd.labels.cache` knows all of these files by name.
 """
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

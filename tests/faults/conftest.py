@@ -74,7 +74,7 @@ def place(deployment: Deployment, undisturbed: dict[str, Any], record_property: 
 def _mend(deployment: Deployment) -> None:
     """Whatever the test before has broken: everything is up, nothing is asked for."""
     if deployment.kind == "production":
-        deployment.mend_broker()
+        deployment.broker.mend()
     for worker in deployment.workers:
         if worker.alive and worker.environment["STILLHOUSE_LEASE_SECONDS"] != LEASE_SECONDS:
             worker.kill()

@@ -24,10 +24,10 @@ pytestmark = pytest.mark.parametrize("deployment", ["production"], indirect=True
 def test_jobs_whose_rings_were_wiped_with_the_broker_all_run_once(place):
     place.on.crew(0)  # nobody hears the bell
     queued = [place.submit(QUICK) for _ in range(2)]
-    wait_until(lambda: place.on.rings() >= len(queued), "the broker holds a ring for each of them")
+    wait_until(lambda: place.on.broker.rings() >= len(queued), "the broker holds a ring for each of them")
 
-    place.on.kill_broker()
-    place.on.start_broker()
+    place.on.broker.kill()
+    place.on.broker.start()
     place.on.crew(1)
 
     for job_id in queued:
@@ -50,7 +50,7 @@ def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, troub
         place.on.client.cancel(submit())
     rung, took = took, []
 
-    place.on.send_broker(signal.SIGSTOP) if trouble == "hangs" else place.on.kill_broker()
+    place.on.broker.send(signal.SIGSTOP) if trouble == "hangs" else place.on.broker.kill()
     began = time.monotonic()
     while True:
         first, *others = (submit() for _ in range(3))
@@ -60,7 +60,7 @@ def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, troub
         place.on.client.cancel_all(everything=True)
         for job_id in (first, *others):
             place.on.wait_for_end(job_id)
-    place.on.send_broker(signal.SIGCONT) if trouble == "hangs" else place.on.start_broker()
+    place.on.broker.send(signal.SIGCONT) if trouble == "hangs" else place.on.broker.start()
 
     place.record(f"broker {trouble} -> POST /jobs: median, slowest", (round(median(took), 3), round(max(took), 3)))
     assert min(took) < min(rung) + BROKER_SECONDS, "nobody waits for the broker"
@@ -80,7 +80,7 @@ def test_a_worker_outlives_a_broker_that_answers_with_errors_and_hears_the_bell_
         for _ in range(20):
             ringing.job_queued("nobody")
         ringing.close(HANG_SECONDS)
-        wait_until(lambda: place.on.rings() == 0, "all rings are heard")
+        wait_until(lambda: place.on.broker.rings() == 0, "all rings are heard")
         return time.monotonic() - began
 
     (worker,) = place.on.crew(1)
@@ -89,14 +89,14 @@ def test_a_worker_outlives_a_broker_that_answers_with_errors_and_hears_the_bell_
     whole = heard_in()
     before = times_heard(place)
 
-    place.on.spoil_broker(trouble)
+    place.on.broker.spoil(trouble)
     done = [place.on.wait_for_end(place.submit(QUICK)) for _ in range(2)]
     connections = len(psutil.Process(worker.pid).net_connections())
     time.sleep(5)
 
     assert [job["status"] for job in done] == ["succeeded", "succeeded"]
     assert len(psutil.Process(worker.pid).net_connections()) < connections + 3, "those that failed are closed"
-    place.on.mend_broker()
+    place.on.broker.mend()
     wait_until(is_heard, "the worker hears the bell again")
     notifier.close()
     assert heard_in() < whole + 20, "each at once, and not one with every try to connect"
@@ -106,7 +106,7 @@ def test_a_worker_outlives_a_broker_that_answers_with_errors_and_hears_the_bell_
 def test_a_worker_that_is_to_leave_while_the_broker_hangs_gives_its_job_back_and_is_gone(place):
     (worker,) = place.on.crew(1)
     job_id = place.in_training(ENDLESS)
-    place.on.send_broker(signal.SIGSTOP)
+    place.on.broker.send(signal.SIGSTOP)
     time.sleep(2)  # by now it waits for an answer
 
     worker.send(signal.SIGTERM)

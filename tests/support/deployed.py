@@ -1,7 +1,7 @@
 """A whole deployment of real processes, each of which can be killed, stopped, wiped and started again.
 
-`embedded`: SQLite, `kd serve --no-worker`, workers that poll. `production`: PostgreSQL, Valkey, the same server,
-Celery workers. Both on loopback, in a folder of their own.
+`embedded`: SQLite, `kd serve --no-worker`, workers that poll. `production`: PostgreSQL, Valkey, the server and Celery
+workers by the compose file's own commands. Both on loopback, in a folder of their own.
 """
 
 import contextlib
@@ -25,9 +25,10 @@ from jobs.database.engine import Sessions, connect
 from jobs.files import retention
 from jobs.job import get_job
 from jobs.tables import Job
-from tests.support import waiting
-from tests.support.processes import CELERY, LOOP, SERVE, SERVE_UNTIL_IT_RINGS, Process
-from tests.support.servers import Broker, BrokerTrouble, Database, free_port
+from tests.support import compose, waiting
+from tests.support.clocks import Clock
+from tests.support.processes import LOOP, SERVE, SERVE_UNTIL_IT_RINGS, Process
+from tests.support.servers import Broker, Database, free_port
 from tests.support.trainers import Stage
 from tests.support.waiting import HANG_SECONDS
 
@@ -73,6 +74,8 @@ class Deployment:
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     workers: list[Process] = field(default_factory=list)
+    with_clocks: bool = False
+    """Clocks that can be set: of the machine where there is one, else of each machine that there would be."""
 
     def __post_init__(self) -> None:
         self.data = self.folder / "data"
@@ -80,9 +83,13 @@ class Deployment:
         self.broker = Broker()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = SETTINGS | {"STILLHOUSE_DATA_DIR": str(self.data), "STILLHOUSE_LOG_LEVEL": "INFO"}
-        self.environment |= self.settings
+        self.clocks: dict[str, Clock] = {}
+        """By name; empty without `with_clocks`."""
+        self.environment |= self.settings | self._clock_of("api")
         self.stage = Stage(self.folder / "stage")
-        self.api = Process([*SERVE, "--port", str(self.port)], self.environment, self.folder / "api.log")
+        serve = [*SERVE, "--port", str(self.port)]
+        self._serve = compose.command_of("api", self.port) if self.kind == "production" else serve
+        self.api = Process(self._serve, self.environment, self.folder / "api.log")
         self.client = Client(self.url, timeout=30)
 
     # -- coming and going ----------------------------------------------------------------------------------------
@@ -96,7 +103,9 @@ class Deployment:
             self.add_worker()
 
     def _start_servers(self) -> None:
-        self.postgres = Database()
+        self.postgres = Database(with_clock=self.with_clocks)
+        if self.postgres.clock is not None:
+            self.clocks["database"] = self.postgres.clock
         self.broker.start()
         self.environment |= {
             "STILLHOUSE_DATABASE_URL": self.postgres.url,
@@ -105,13 +114,23 @@ class Deployment:
         migrate.upgrade(self.postgres.url)
 
     def add_worker(self, **settings: str) -> Process:
-        command = CELERY if self.kind == "production" else LOOP
-        log = self.folder / f"worker-{len(self.workers)}.log"
+        command = compose.command_of("worker") if self.kind == "production" else LOOP
+        name = f"worker-{len(self.workers)}"
         on_stage = {"PYTHONPATH": str(self.stage.folder)}
-        worker = Process(command, self.environment | on_stage | settings, log)
+        log = self.folder / f"{name}.log"
+        worker = Process(command, self.environment | self._clock_of(name) | on_stage | settings, log)
         worker.start()
         self.workers.append(worker)
         return worker
+
+    def _clock_of(self, name: str) -> dict[str, str]:
+        """What a process needs to be started with, to have the clock that it shall."""
+        if not self.with_clocks:
+            return {}
+        name = name if self.kind == "production" else "machine"
+        if name not in self.clocks:
+            self.clocks[name] = Clock(self.folder, f"clock-{name}")
+        return self.clocks[name].environment
 
     def crew(self, number: int) -> list[Process]:
         """So many living workers: others are killed or added."""
@@ -122,8 +141,8 @@ class Deployment:
 
     def start_api(self, *, dies_before_it_rings: bool = False) -> None:
         """Again, at the same port."""
-        program = ["-c", SERVE_UNTIL_IT_RINGS, *SERVE[2:]] if dies_before_it_rings else SERVE
-        self.api.command = [*program, "--port", str(self.port)]
+        arguments = self._serve[self._serve.index("serve") :]
+        self.api.command = ["-c", SERVE_UNTIL_IT_RINGS, *arguments] if dies_before_it_rings else self._serve
         self.api.start()
         wait_until(self.client.is_ready, "the API is ready")
 
@@ -182,24 +201,6 @@ class Deployment:
             database.execute("PRAGMA busy_timeout = 180000")
             database.execute("BEGIN IMMEDIATE")
             yield
-
-    def start_broker(self) -> None:
-        self.broker.start()
-
-    def kill_broker(self) -> None:
-        self.broker.kill()
-
-    def send_broker(self, what: signal.Signals) -> None:
-        self.broker.send(what)
-
-    def spoil_broker(self, how: BrokerTrouble) -> None:
-        self.broker.spoil(how)
-
-    def mend_broker(self) -> None:
-        self.broker.mend()
-
-    def rings(self) -> int:
-        return self.broker.rings()
 
     # -- what there is to see ------------------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ from tests.support.waiting import HANG_SECONDS
 
 SERVE = ["-m", "cli.main", "serve", "--no-worker"]
 LOOP = ["-m", "worker.loop"]
-CELERY = ["-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
 
 # `kd serve` that is killed after the commit of a job and before it rings for it.
 SERVE_UNTIL_IT_RINGS = """

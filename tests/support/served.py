@@ -49,12 +49,15 @@ class Server:
     port: int = 0
     files: int | None = None
     """How many it may have open; None: as many as we."""
+    command: list[str] = field(default_factory=list)
+    """Another way to start it, at `port`."""
+    environment: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         self.out, self.err = self.data.with_suffix(".out"), self.data.with_suffix(".err")
         with open(self.out, "w") as out, open(self.err, "a") as err:
             self.process = subprocess.Popen(
-                [*KD, "serve", "--port", str(self.port), "--data", str(self.data), *self.options],
+                self.command or [*KD, "serve", "--port", str(self.port), "--data", str(self.data), *self.options],
                 stdout=out,
                 stderr=err,
                 env={
@@ -62,12 +65,14 @@ class Server:
                     "STILLHOUSE_STANDBY": "false",
                     "STILLHOUSE_LOG_LEVEL": "INFO",
                     "OMP_NUM_THREADS": "1",
+                    **self.environment,
                 },
                 preexec_fn=self._limit if self.files else None,
             )
         self.url = self.wait_for(self.out, r"listens on (http://\S+)")[1]
         self.port = int(self.url.rpartition(":")[2])
-        self.db: Sessions = Sessions(connect(f"sqlite:///{self.data / 'stillhouse.db'}"))
+        own = f"sqlite:///{self.data / 'stillhouse.db'}"
+        self.db: Sessions = Sessions(connect(self.environment.get("STILLHOUSE_DATABASE_URL", own)))
 
     def _limit(self) -> None:
         assert self.files is not None

