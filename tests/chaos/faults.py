@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from tests.chaos import disks, processes, services
+from tests.chaos import bits, clocks, descriptors, disks, phases, processes, services
 from tests.chaos.harm import Inflict
 from tests.chaos.world import World
+from tests.support.clocks import compiler
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,9 @@ class Fault:
         return self.inflict.__name__.replace("_", " ")
 
 
-API, DATABASE, BROKER, DISK = (frozenset({name}) for name in ("api", "database", "broker", "disk"))
+API, DATABASE, BROKER, DISK, CLOCK, GATE = (
+    frozenset({name}) for name in ("api", "database", "broker", "disk", "clock", "gate")
+)
 
 EVERYWHERE = (
     Fault(processes.kill_a_worker),
@@ -34,12 +37,22 @@ EVERYWHERE = (
     Fault(processes.kill_the_api_and_a_worker_amid_writes, API | DATABASE),
     Fault(processes.cut_the_power, API | DATABASE | BROKER),
     Fault(disks.fill_the_disk, DISK | DATABASE),
+    *(Fault(phases.stop_amid(phase), GATE) for phase in phases.PHASES),
+    Fault(bits.flip_a_bit_of_a_resume_state, DATABASE),
+    Fault(bits.flip_a_bit_of_a_download, DATABASE),
+    Fault(bits.flip_a_bit_of_a_label_table),
+    Fault(bits.flip_a_bit_of_a_lent_teacher, DATABASE),
+    Fault(bits.flip_a_bit_of_a_data_set, DATABASE),
+    Fault(descriptors.exhaust_the_files_of_the_api, API),
+    Fault(descriptors.exhaust_the_files_of_a_worker),
+    Fault(descriptors.exhaust_the_files_of_a_trainer),
 )
 FAULTS: dict[str, tuple[Fault, ...]] = {
     "embedded": (
         *EVERYWHERE,
         Fault(services.hold_the_write_lock, DATABASE),
         Fault(disks.fill_the_disk_of_the_database, DATABASE | DISK),
+        Fault(clocks.step_the_clock_of_the_machine, CLOCK),
     ),
     "production": (
         *EVERYWHERE,
@@ -52,17 +65,30 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault(services.spoil_the_broker, BROKER),
         Fault(services.ring_ten_times, BROKER),
         Fault(services.ring_for_nobody, BROKER),
+        Fault(clocks.step_the_clock_of_the_database, CLOCK),
+        Fault(clocks.step_the_clock_of_the_api, CLOCK | API),
+        Fault(clocks.step_the_clock_of_a_worker, CLOCK),
     ),
 }
 
 
-def possible(world: World) -> list[Fault]:
-    """Those that this deployment, on this machine, can suffer."""
-    return [fault for fault in FAULTS[world.deployment.kind] if fault.name not in spared(world)]
+def possible(world: World, only: str = "") -> list[Fault]:
+    """Those that this deployment, on this machine, can suffer, and that have one of the words `only` in their names."""
+    spared_here = spared(world)
+    wanted = only.split() or [""]
+    return [
+        fault
+        for fault in FAULTS[world.deployment.kind]
+        if fault.name not in spared_here and any(word in fault.name for word in wanted)
+    ]
 
 
-def spared(world: World) -> list[str]:
-    """The names of those that would take more of this machine than is ours."""
-    needs_a_disk = disks.fill_the_disk_of_the_database
-    of_this_kind = any(fault.inflict is needs_a_disk for fault in FAULTS[world.deployment.kind])
-    return [Fault(needs_a_disk).name] if of_this_kind and not world.data_disk.is_own else []
+def spared(world: World) -> dict[str, str]:
+    """The names of those that cannot be here, and why."""
+    names = [fault.name for fault in FAULTS[world.deployment.kind]]
+    why = {}
+    if not world.data_disk.is_own:  # it would take more of this machine than is ours
+        why |= dict.fromkeys([Fault(disks.fill_the_disk_of_the_database).name], "nothing of its own can be mounted")
+    if not compiler():
+        why |= dict.fromkeys([name for name in names if "clock" in name], "there is no C compiler (cc, gcc)")
+    return {name: reason for name, reason in why.items() if name in names}

@@ -72,20 +72,25 @@ def stop_a_trainer(world: World, users: Users, dice: Random) -> Iterator[Harm]:
 
 
 def damage_the_newest_checkpoint(world: World, users: Users, dice: Random) -> Iterator[Harm]:
-    """Of a job whose worker was just killed: half of the file is gone."""
+    """Half of the file is gone."""
+    if path := resume_of_a_killed_worker(world, dice):
+        file = world.deployment.data / path
+        os.truncate(file, file.stat().st_size // 2)
+        world.damaged.add(path)
+        yield Harm(path, 0)
+
+
+def resume_of_a_killed_worker(world: World, dice: Random) -> str | None:
+    """What the job of a worker that is killed for it will go on from."""
     worker = world.busy_worker(dice)
     if worker is None or world.newest_resume(worker) is None:
-        return
+        return None
     trainers = worker.trainers()
     world.end(worker)
     for trainer in psutil.wait_procs(trainers, timeout=2)[1]:
         trainer.kill()  # one that was stopped does not notice that its worker is gone
     path = world.newest_resume(worker)
-    file = world.deployment.data / (path or "-")
-    if path is not None and file.is_file():
-        os.truncate(file, file.stat().st_size // 2)
-        world.truncated.add(path)
-        yield Harm(path, 0)
+    return path if path is not None and (world.deployment.data / path).is_file() else None
 
 
 def _named(worker: Process) -> str:

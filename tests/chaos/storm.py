@@ -23,11 +23,12 @@ class Underway:
 
 
 class Storm:
-    def __init__(self, world: World, users: Users, dice: Random, say: Callable[[str], None]):
-        self.injected: Counter[str] = Counter({fault.name: 0 for fault in possible(world)})
+    def __init__(self, world: World, users: Users, dice: Random, say: Callable[[str], None], only: str = ""):
+        self._possible = possible(world, only)
+        self.injected: Counter[str] = Counter({fault.name: 0 for fault in self._possible})
         self._world, self._users, self._dice, self._say = world, users, dice, say
         self._underway: list[Underway] = []
-        self._deck = possible(world)
+        self._deck = list(self._possible)
         dice.shuffle(self._deck)
 
     def blow(self, seconds: float) -> None:
@@ -50,7 +51,7 @@ class Storm:
     def _strike(self) -> bool:
         """One more fault; False if the one that came up has no victim at the moment."""
         taken = frozenset[str]().union(*(underway.fault.needs for underway in self._underway))
-        open_to_us = [fault for fault in self._deck or possible(self._world) if not fault.needs & taken]
+        open_to_us = [fault for fault in self._deck or self._possible if not fault.needs & taken]
         if not open_to_us:
             return False
         fault = self._dice.choice(open_to_us)

@@ -5,13 +5,16 @@ They speak HTTP as a careful client would: they repeat what was not answered, wi
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import httpx2
+
+from kd.data import packing, published
 
 # Some seconds each beside two others, mostly in the loops that faults shall hit.
 SHARED = {
@@ -43,6 +46,24 @@ SPECS: dict[str, dict[str, Any]] = {
     },
 }
 
+BORROWED, PACKED = "train borrowed", "train packed"
+SPECS[PACKED] = {"mode": "train", "config": SHARED | {"seed": 7, "dataset": "packed/chaos"}}
+
+
+def borrowing(lender: str) -> dict[str, Any]:
+    """The spec of a job whose teacher that one has trained."""
+    return {"mode": "train", "config": SHARED | {"seed": 8, "teacher": {"job": lender}}}
+
+
+def pack(folder: Path) -> str:
+    """The digits as a packed data set; its name."""
+    source = published.digits()
+    chunk = packing.Chunk(source.images.transpose(0, 2, 3, 1), source.labels)
+    name = str(SPECS[PACKED]["config"]["dataset"])
+    packing.pack(folder, name, [chunk])
+    return name
+
+
 PATIENCE_SECONDS = 0.3
 FATES = {"left alone": 10, "doubled": 4, "paused": 3, "cancelled": 2}
 
@@ -59,6 +80,8 @@ class Ticket:
     asked_to_cancel: bool = False
     ended: dict[str, Any] | None = None
     trouble: str | None = None
+    may_fail_of: set[str] = field(default_factory=set)
+    """Codes that say what was done to the files that it was to read."""
 
 
 class GivenUp(Exception):
@@ -66,20 +89,20 @@ class GivenUp(Exception):
 
 
 class Users:
-    def __init__(self, url: str, seed: int, say: Callable[[str], None]):
+    def __init__(self, url: str, seed: int, say: Callable[[str], None], specs: Mapping[str, dict[str, Any]]):
         self.tickets: list[Ticket] = []
         self.internal_errors: list[str] = []
         """Answers with status 500: whatever happens, the server knows what to call it."""
-        self._seed, self._say = seed, say
+        self._seed, self._say, self._specs = seed, say, specs
         # Longer than the server waits for its database.
         self._http = httpx2.Client(base_url=url, timeout=20, trust_env=False)
         self._closing, self._gone_home = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def hire(self, count: int, *, for_one_job: bool = False) -> None:
+    def hire(self, count: int, *, for_one_job: bool = False, spec: str | None = None) -> None:
         for _ in range(count):
             dice = Random(f"{self._seed} user {len(self._threads)}")
-            thread = threading.Thread(target=self._work, args=(dice, for_one_job), daemon=True)
+            thread = threading.Thread(target=self._work, args=(dice, for_one_job, spec), daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -106,11 +129,11 @@ class Users:
 
     # -- one user ------------------------------------------------------------------------------------------------
 
-    def _work(self, dice: Random, for_one_job: bool) -> None:
+    def _work(self, dice: Random, for_one_job: bool, spec: str | None) -> None:
         while not self._closing.is_set():
             ticket = Ticket(
                 key=f"chaos-{dice.getrandbits(64):016x}",
-                spec=dice.choice(list(SPECS)),
+                spec=spec or dice.choice(list(self._specs)),
                 fate=dice.choices(list(FATES), list(FATES.values()))[0],
                 priority=dice.randint(-3, 3),
             )
@@ -143,7 +166,7 @@ class Users:
         ticket.ended = job
 
     def _submit(self, ticket: Ticket) -> str:
-        body = SPECS[ticket.spec] | {"name": ticket.key, "priority": ticket.priority}
+        body = self._specs[ticket.spec] | {"name": ticket.key, "priority": ticket.priority}
 
         def once(_: int) -> str:
             answer = self._ask("POST", "/jobs", body=body, headers={"Idempotency-Key": ticket.key})

@@ -15,9 +15,10 @@ import psutil
 from sqlalchemy import Engine, select
 
 from jobs.database.engine import UNREACHABLE, Sessions, connect
-from jobs.files import retention
+from jobs.files import layout, retention
 from jobs.states import State
 from jobs.tables import Job
+from tests.chaos.users import SPECS, pack
 from tests.support.deployed import Deployment
 from tests.support.disk import Disk
 from tests.support.processes import Process
@@ -38,13 +39,18 @@ class World:
         # Trainers get no STILLHOUSE_ variables; this one they inherit, and it tells whose they are.
         self.mark = secrets.token_hex(8)
         settings = {"STILLHOUSE_MAX_STALLS": str(MAX_STALLS), "STILLHOUSE_WEBHOOK_HOSTS": "127.0.0.1"}
-        self.deployment = Deployment(kind, folder, settings | {"CHAOS_RUN": self.mark})
+        self.deployment = Deployment(kind, folder, settings | {"CHAOS_RUN": self.mark}, with_clocks=True)
+        self.specs = dict(SPECS)
+        """What users ask for, by name."""
+        self.lender = ""
+        """The job whose teacher is lent to others."""
         self.workers_wanted = workers
         self.api_wanted = True
         self.data_disk = Disk(self.deployment.data, megabytes=512)
         self.jobs_disk = Disk(self.deployment.data / "jobs", megabytes=256)
-        self.truncated: set[str] = set()
-        """Files that were damaged on purpose, relative to the data folder."""
+        self.damaged: set[str] = set()
+        """Files of jobs that were damaged on purpose and not mended, relative to the data folder."""
+        self.clocks_were_stepped = False
         self.exits: list[str] = []
         """Of programs that nobody had asked to end."""
         self._asked: set[Run] = set()
@@ -54,6 +60,7 @@ class World:
         self._engine: Engine | None = None
 
     def start(self) -> None:
+        self.packed = pack(self.deployment.data / layout.DATASETS)
         began = time.monotonic()
         self.deployment.start(self.workers_wanted)
         self._starting_seconds = max(STARTING_SECONDS, STARTING_TIMES * (time.monotonic() - began))
