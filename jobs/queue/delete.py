@@ -1,10 +1,12 @@
 """Forget jobs that have ended."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import ARRAY, ColumnElement, String, any_, delete, exists, literal, or_, select
+from sqlalchemy import ARRAY, ColumnElement, String, any_, delete, exists, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from jobs.database import clock
 from jobs.database.engine import allow_long_statements
 from jobs.errors import InUse, NotAllowed
 from jobs.job import get_job, lock_job
@@ -13,7 +15,7 @@ from jobs.states import ACTIONS, FINAL
 from jobs.tables import Job
 
 
-def delete_job(session: Session, job_id: str) -> None:
+def delete_job(session: Session, job_id: str, now: datetime | None = None) -> None:
     """Forget a job that has ended, and everything about it; its folder goes after the commit (`store.delete_jobs`).
 
     Raises `NotAllowed` while it has not ended, and `InUse` while it lends its teacher.
@@ -27,10 +29,10 @@ def delete_job(session: Session, job_id: str) -> None:
     ).scalars()
     if found := list(borrowers):
         raise InUse(job_id, found)
-    delete_all(session, [Job.id == job_id])
+    delete_all(session, [Job.id == job_id], now)
 
 
-def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> list[str]:
+def delete_all(session: Session, matching: Sequence[ColumnElement[bool]], now: datetime | None = None) -> list[str]:
     """Forget every job that matches, has ended and lends its teacher to none that has not. Returns their ids.
 
     What they have said is out of sight with them, and is deleted by and by (`jobs.log.purge`).
@@ -48,6 +50,14 @@ def delete_all(session: Session, matching: Sequence[ColumnElement[bool]]) -> lis
         touched = or_(Job.id == any_(theirs), Job.parent_job_id == any_(theirs))
         session.execute(select(Job.id).where(touched).order_by(Job.id).with_for_update())
         meant = (*meant, Job.id == any_(theirs))
+    # The database would set it to null as well, but nobody who waits for a change of the retry would notice.
+    parents = select(Job.id).where(*meant, ~lends).correlate(None)
+    session.execute(
+        update(Job)
+        .where(Job.parent_job_id.in_(parents))
+        .values(parent_job_id=None, updated_at=clock.now_or(now))
+        .execution_options(synchronize_session=False)
+    )
     deleted = session.execute(
         delete(Job).where(*meant, ~lends).returning(Job.id).execution_options(synchronize_session=False)
     )

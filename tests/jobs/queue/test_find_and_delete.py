@@ -12,9 +12,10 @@ from jobs import ids
 from jobs.envelope import Envelope
 from jobs.errors import JobNotFound, NotStorable
 from jobs.job import get_job
+from jobs.log import marks
 from jobs.pages import Page
-from jobs.queue import find, leases, place, submit
-from jobs.queue.delete import delete_all
+from jobs.queue import find, leases, place, requests, submit
+from jobs.queue.delete import delete_all, delete_job
 from jobs.states import State
 from jobs.tables import Job
 from kd.spec import parse
@@ -47,15 +48,18 @@ def test_a_job_can_be_shown_after_its_transaction(db):
     assert (job.state, job.labels, job.attempt) == (State.QUEUED, {}, 0)
 
 
-def test_a_retry_knows_its_parent_and_outlives_it(db, add, job):
-    first = add()
-    second = add(parent=first)
+def test_a_retry_knows_its_parent_outlives_it_and_is_another_without_it(db, add, job, NOON):
+    first, stays = add(), add()
+    second, other = add(parent=first), add(parent=stays)
     assert job(second).parent_job_id == first
+    later = NOON + SECOND
 
     with db.begin() as session:
-        session.delete(get_job(session, first))
+        requests.cancel(session, first, now=NOON)
+        delete_job(session, first, now=later)
 
-    assert job(second).parent_job_id is None
+    assert (job(second).parent_job_id, marks.of(job(second)).updated_at) == (None, later)
+    assert (job(other).parent_job_id, marks.of(job(other)).updated_at) == (stays, NOON)
     with pytest.raises(JobNotFound):
         add(parent=first)
 
