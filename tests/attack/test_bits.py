@@ -12,8 +12,8 @@ from jobs.files import layout
 from kd.data import packing, published
 from kd.labels import cache
 from tests.attack.conftest import LASTING, Attacked
-from tests.support.bits import flip
 from tests.support.deployed import wait_until
+from tests.support.faults.bits import flip
 from tests.support.trainers import LABELS_KEPT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -6,8 +6,8 @@ import httpx2
 import pytest
 
 from tests.attack.conftest import Attacked
-from tests.support.clocks import compiler
 from tests.support.deployed import wait_until
+from tests.support.faults.clocks import compiler
 from tests.support.receiving import Receiver
 
 pytestmark = [

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tests.chaos import bits, clocks, descriptors, disks, phases, processes, services
 from tests.chaos.harm import Inflict
 from tests.chaos.world import World
-from tests.support.clocks import compiler
+from tests.support.faults.clocks import compiler
 
 
 @dataclass(frozen=True)

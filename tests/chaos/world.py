@@ -20,7 +20,7 @@ from jobs.states import State
 from jobs.tables import Job
 from tests.chaos.users import SPECS, pack
 from tests.support.deployed import Deployment
-from tests.support.disk import Disk
+from tests.support.faults.disk import Disk
 from tests.support.processes import Process
 
 # Chaos shall not be what fails a job.

@@ -16,8 +16,8 @@ from cli.commands import watch
 from cli.main import app
 from client import patience
 from kd.printable import unprintable
-from tests.support.crooked import Crooked, json_http
-from tests.support.crooked import http as answered
+from tests.support.faults.crooked import Crooked, json_http
+from tests.support.faults.crooked import http as answered
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egpj.exe\U000e0041[bold]"
 ODD = [None, 0, -1, True, 1e308, 10**400, "", HOSTILE, "NaN", [], {}, [[5]], {HOSTILE: HOSTILE}, "5"]

@@ -14,8 +14,8 @@ import pytest
 from client import Client, ClientError, download, http, patience
 from client.errors import MOST_CHARACTERS, NotAServer, Refused, Unreachable
 from kd.printable import unprintable
-from tests.support.crooked import Crooked, json_http
-from tests.support.crooked import http as answered
+from tests.support.faults.crooked import Crooked, json_http
+from tests.support.faults.crooked import http as answered
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egpj.exe\U000e0041"
 

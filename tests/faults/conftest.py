@@ -11,7 +11,7 @@ import pytest
 from client import ClientError
 from tests.faults.place import JOB, Place
 from tests.support.deployed import KINDS, Deployment, deployed
-from tests.support.disk import Disk
+from tests.support.faults.disk import Disk
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from jobs.files import retention
 from jobs.job import get_job
 from jobs.tables import Job
 from tests.support import compose, waiting
-from tests.support.clocks import Clock
+from tests.support.faults.clocks import Clock
 from tests.support.processes import LOOP, SERVE, SERVE_UNTIL_IT_RINGS, Process
 from tests.support.servers import Broker, Database, free_port
 from tests.support.trainers import Stage

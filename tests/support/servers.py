@@ -14,7 +14,7 @@ from typing import Literal
 import psutil
 import redis
 
-from tests.support.clocks import Clock
+from tests.support.faults.clocks import Clock
 from tests.support.waiting import HANG_SECONDS, wait_until
 
 BrokerTrouble = Literal["is read-only", "cannot save"]

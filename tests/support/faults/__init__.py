@@ -1,0 +1,1 @@
+"""What goes wrong on a bad day, done on purpose."""
