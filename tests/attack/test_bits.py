@@ -13,7 +13,7 @@ from kd.data import packing, published
 from kd.labels import cache
 from tests.attack.conftest import LASTING, Attacked
 from tests.support.deployed import wait_until
-from tests.support.faults.bits import flip
+from tests.support.faults.disk import flip
 from tests.support.trainers import LABELS_KEPT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

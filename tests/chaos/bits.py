@@ -18,7 +18,7 @@ from tests.chaos.harm import Harm
 from tests.chaos.processes import resume_of_a_killed_worker
 from tests.chaos.users import BORROWED, PACKED, Users
 from tests.chaos.world import World
-from tests.support.faults.bits import flip
+from tests.support.faults.disk import flip
 
 DATA_SET_FILES = ("images.npy", "labels.npy", "split.npy", "facts.json")
 

@@ -1,10 +1,11 @@
-"""A small disk that can really be full: a file system of its own, where this process may mount one."""
+"""What disks do: one is really full, on a file system of its own where this process may mount one; a bit flips."""
 
 import errno
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from random import Random
 
 
 class Disk:
@@ -40,3 +41,19 @@ class Disk:
             # Lazily: a log that is still open must not keep us here.
             subprocess.run(["umount", "-l", str(self.folder)], check=True, capture_output=True)
             self.is_own = False
+
+
+def flip(path: Path, dice: Random | None = None, *, at: int | None = None) -> int:
+    """Flip one bit of a file where it lies, and say which byte it is in. Flipped at the same place once more, the file
+    is what it was."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        size = os.fstat(descriptor).st_size
+        assert size, f"{path} has no bit to flip"
+        if at is None:
+            at = (dice or Random(0)).randrange(size)
+        (byte,) = os.pread(descriptor, 1, at)
+        os.pwrite(descriptor, bytes([byte ^ 1]), at)
+    finally:
+        os.close(descriptor)
+    return at
