@@ -19,7 +19,7 @@ import structlog
 
 from api.webhooks import views
 from api.webhooks.public_addresses import Allowed, PublicNetwork
-from jobs.database import storable
+from jobs.database import clock, storable
 from jobs.database.engine import Sessions
 from jobs.pace import rest
 from jobs.webhooks import deliveries, fan_out
@@ -51,6 +51,7 @@ class WebhookSender:
         self._stop, self._wake = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._sending: dict[threading.Thread, str] = {}  # -> the webhook
+        self._seen_at: datetime | None = None  # by the database's clock
         self._thread = threading.Thread(target=self._repeat, name="webhooks", daemon=True)
 
     def start(self) -> None:
@@ -79,10 +80,20 @@ class WebhookSender:
             self._wake.wait(EVERY_SECONDS)
             self._wake.clear()
             try:
+                self._mind_the_clock()
                 self._send_due()
             except Exception as error:  # a database that is away now may be back in a moment
                 log.warning("webhooks_failed", error=str(error), recurs=True)
                 self._stop.wait(AFTER_TROUBLE_SECONDS)
+
+    def _mind_the_clock(self) -> None:
+        """A clock that was ahead, and has been set right, must not keep back what was due by it."""
+        with self._database.read() as session:
+            now = clock.read(session)
+        if self._seen_at is None or now < self._seen_at:
+            with self._database.begin() as session:
+                deliveries.forget_clock_ahead(session)
+        self._seen_at = now
 
     def _send_due(self, now: datetime | None = None) -> list[threading.Thread]:
         started: list[threading.Thread] = []

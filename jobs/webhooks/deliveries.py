@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from jobs.database import clock
@@ -73,6 +73,27 @@ def forget_old(session: Session, now: datetime | None = None) -> int:
     over = (Delivery.id.in_(oldest), Delivery.state != DeliveryState.PENDING)
     gone = session.execute(delete(Delivery).where(*over).execution_options(synchronize_session=False))
     return gone.rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def forget_clock_ahead(session: Session, now: datetime | None = None) -> int:
+    """The clock was set back: what should be tried later than it could be by a clock that was right is due now. Returns
+    how many those are. (Whoever is sending one of them cannot note the outcome: it is sent again.)"""
+    longest = case(
+        (Delivery.last_error.is_(None), clock.after(LEASE, now)),  # untried, or on its way
+        *((Delivery.tries == tries, clock.after(delay * (1 + JITTER), now)) for tries, delay in enumerate(DELAYS, 1)),
+        else_=clock.after(DELAYS[-1] * (1 + JITTER), now),
+    )
+    ahead = session.execute(
+        update(Delivery)
+        .where(
+            Delivery.state == DeliveryState.PENDING,
+            Delivery.next_try_at > clock.to_compare(now),
+            Delivery.next_try_at > longest,
+        )
+        .values(next_try_at=clock.now_or(now))
+        .execution_options(synchronize_session=False)
+    )
+    return ahead.rowcount  # type: ignore[attr-defined, no-any-return]
 
 
 def is_due(session: Session, *, without: Collection[str] = (), now: datetime | None = None) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from jobs import ids
+from jobs.database import clock
 from jobs.log.outbox import wants
 from jobs.tables import Delivery, DeliveryState, Event, Job, OutboxEntry, Webhook
 
@@ -47,6 +48,7 @@ def fan_out(session: Session) -> bool:
     taken = [tuple(row) for row in session.execute(first)]
     if not taken:
         return False
+    now = clock.read(session)
     # A job that was deleted meanwhile has nothing more to say.
     said = (
         select(Event.job_id, Event.seq, Event.type, Event.data, Event.at, Job.labels)
@@ -62,7 +64,7 @@ def fan_out(session: Session) -> bool:
             "seq": event.seq,
             "state": DeliveryState.PENDING,
             "tries": 0,
-            "next_try_at": event.at,
+            "next_try_at": min(event.at, now),  # it may have happened while the clock was ahead
             "created_at": event.at,
         }
         for event in session.execute(said)

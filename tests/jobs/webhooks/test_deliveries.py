@@ -1,7 +1,6 @@
-"""Deliveries on their way: sent by one at a time, tried again, given up, and logged for a while."""
+"""Deliveries on their way: sent by one at a time, tried again, given up."""
 
-import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import insert, select
@@ -9,7 +8,7 @@ from sqlalchemy import insert, select
 from jobs.queue import delete, find, requests, submit
 from jobs.tables import Delivery, DeliveryState, Job, OutboxEntry
 from jobs.webhooks import deliveries, fan_out, subscriptions
-from jobs.webhooks.deliveries import DELAYS, KEPT, LEASE
+from jobs.webhooks.deliveries import DELAYS, LEASE
 from jobs.webhooks.subscriptions import WebhookDisabled
 from kd.spec import parse
 
@@ -231,56 +230,27 @@ def test_what_waits_of_a_job_that_is_gone_is_given_up_and_nothing_more_is_writte
     assert {told[job_id, 1].last_error for job_id in gone} == {"The job was deleted before this was delivered."}
 
 
-# -- the log ----------------------------------------------------------------------------------------------
-
-
-def test_what_was_over_long_ago_leaves_the_log(db, add, hook, take, succeed, log, NOON):
-    webhook = hook("state")
+def test_a_clock_that_was_ahead_and_is_set_right_keeps_nothing_back(db, add, hook, tell, take, fail, NOON):
+    hook(), hook()
     add()
-    succeed(take())
-    add(now=NOON + SECOND)
+    ahead = NOON + timedelta(hours=1)
+    fail(take(now=ahead), now=ahead)  # backs off
+    on_its_way = take(now=ahead)
+    assert take(now=NOON) is None
 
     with db.begin() as session:
-        forgotten = [deliveries.forget_old(session, now=NOON + timedelta(days=days)) for days in (29, 31)]
+        found = deliveries.forget_clock_ahead(session, now=NOON), deliveries.forget_clock_ahead(session, now=NOON)
 
-    assert forgotten == [0, 1]
-    assert [delivery.state for delivery in log(webhook)] == [DeliveryState.PENDING]
-
-
-def test_what_is_sent_once_more_at_that_very_moment_stays_in_the_log(db, add, hook, take, succeed, log, NOON):
-    webhook_id = hook()
-    add()
-    succeed(take())
-
-    def forget() -> None:
-        with db.begin() as session:
-            deliveries.forget_old(session, now=NOON + 2 * KEPT)
-
-    forgetful = threading.Thread(target=forget)
-    with db.begin() as session:
-        subscriptions.redeliver(session, webhook_id, log(webhook_id)[0].id, now=NOON)
-        forgetful.start()
-        forgetful.join(0.5)
-    forgetful.join()
-
-    assert [row.state for row in log(webhook_id)] == [DeliveryState.PENDING]
+    assert found == (2, 0)
+    assert {take(now=NOON).webhook_id, take(now=NOON).webhook_id} >= {on_its_way.webhook_id}
+    assert take(now=NOON) is None
 
 
-def test_so_many_that_they_would_hold_up_writers_leave_the_log_in_parts_the_oldest_first(
-    db, add, hook, take, succeed, log, NOON, monkeypatch
-):
-    webhook = hook("state")
-    for day in (2, 0, 1):
-        add(now=NOON + timedelta(days=day))
-    for _ in range(3):
-        succeed(take(NOON + timedelta(days=2)))
-    monkeypatch.setattr(deliveries, "TOGETHER", 2)
+def test_what_happened_while_the_clock_was_ahead_is_told_by_the_one_that_is_right(db, add, hook, take):
+    ahead = datetime.now(UTC) + timedelta(days=1)
+    hook()
+    add(now=ahead)
 
-    forgotten, kept = [], []
-    for _ in range(3):
-        with db.begin() as session:
-            forgotten.append(deliveries.forget_old(session, now=NOON + timedelta(days=40)))
-        kept.append([delivery.created_at for delivery in log(webhook)])
+    claim = take(now=ahead - timedelta(hours=12))
 
-    assert forgotten == [2, 1, 0]
-    assert kept == [[NOON + timedelta(days=2)], [], []]
+    assert claim.event.at == ahead
