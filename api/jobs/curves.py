@@ -49,7 +49,11 @@ class CurvesQuery(Query):
         le=MAX_POINTS,
         description="of a curve: a longer one keeps its ends, and the extremes of equal ranges of steps",
     )
-    after: str | None = Field(default=None, description="`next_cursor` of the answer before")
+    after: str | None = Field(
+        default=None,
+        description="`next_cursor` of the answer before",
+        json_schema_extra={"pattern": r"^[0-9]{1,9}\.[0-9]{1,19}(\.[0-9]{1,19}\.[\s\S]{1,200})?$"},
+    )
     format: Literal["json", "csv"] | None = Field(default=None, description="default: as `Accept` says, or JSON")
 
     @field_validator("after")

@@ -44,9 +44,9 @@ def id_of(number: int) -> str:
 def write(data: Path, number: int, *, used_seconds_ago: float = 0) -> Path:
     path = data / "labels" / f"{id_of(number)}.npy"
     with table.try_to_write(path):
-        table_NVC, _ = table.open_draft(path, SHAPE)
+        table_NVC, kept = table.open_draft(path, SHAPE)
         table_NVC[:] = number
-        table.finish(path, table_NVC, FACTS, np.full((40, 3, 2), number, np.int32), ["top", "left"])
+        table.finish(path, table_NVC, kept, FACTS, np.full((40, 3, 2), number, np.int32), ["top", "left"])
     used = time.time() - used_seconds_ago
     os.utime(path.with_suffix(".json"), (used, used))
     return path

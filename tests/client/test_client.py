@@ -203,10 +203,10 @@ def test_logs_are_text(client, worker):
 def test_label_tables_are_listed_and_deleted(client, server):
     path = server.data / "labels" / f"{'ab' * 16}.npy"
     with table.try_to_write(path):
-        table_NVC, _ = table.open_draft(path, (10, 2, 3))
+        table_NVC, kept = table.open_draft(path, (10, 2, 3))
         table_NVC[:] = 0
         facts = {"teacher": "7e" * 32, "dataset": "da" * 32, "plan": {}, "precision": "torch.float32"}
-        table.finish(path, table_NVC, facts, np.zeros((10, 2, 3), np.int32), ["top", "left", "flip"])
+        table.finish(path, table_NVC, kept, facts, np.zeros((10, 2, 3), np.int32), ["top", "left", "flip"])
 
     [listed] = client.label_tables()
     assert client.label_table(path.stem) == listed

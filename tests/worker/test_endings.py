@@ -63,7 +63,7 @@ def test_a_job_that_needs_more_memory_than_there_is_fails_in_words_and_the_next_
     hungry = submit(tiny(teacher={"arch": "torchvision/regnet_y_128gf", "epochs": 1}))
     modest = submit(tiny())
     wait_for(hungry, lambda job: job.state == State.RUNNING)
-    (pid,) = trainers_of(os.getpid())
+    (pid,) = wait_until(lambda: trainers_of(os.getpid()))
     resource.prlimit(pid, resource.RLIMIT_AS, (3 << 30, 3 << 30))
 
     job = wait_for(hungry)

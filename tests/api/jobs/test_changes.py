@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from jobs.envelope import Change
 from jobs.queue import requests
-from jobs.webhooks import subscriptions
+from jobs.webhooks import fan_out, subscriptions
 
 # -- pause and resume --------------------------------------------------------------------------------------------
 
@@ -80,7 +80,8 @@ def test_a_job_that_has_ended_can_be_renamed_and_only_that_is_said_after_its_end
     assert (end["type"], said["type"], said["data"]) == ("state", "changed", {"name": "kept for the paper"})
     assert client.get(url, headers=heard).text.count("event: ") == 1, "who comes again is told, and let go"
     assert client.get(url, headers=listen | {"Last-Event-ID": str(said["seq"])}).status_code == 204
-    with app.state.database.read() as session:
+    with app.state.database.begin() as session:
+        fan_out.fan_out(session)
         (delivery,) = subscriptions.deliveries(session, webhook_id, limit=10).items
     assert delivery.seq == said["seq"]
 
