@@ -23,6 +23,7 @@ def test_a_job_cancelled_while_it_waits_never_starts(place):
     assert place.on.job(waiting)["attempt"] == 0
 
 
+@pytest.mark.slow  # `tests/worker` shows the same in one process
 def test_cancelling_a_running_job_ends_its_trainer(place):
     job_id = place.in_training(ENDLESS)
     trainers = place.on.worker_of(job_id).trainers()

@@ -4,6 +4,8 @@ import os
 import resource
 import signal
 
+import pytest
+
 from tests.faults.place import ENDLESS, QUICK
 from tests.support.deployed import wait_until
 from tests.support.trainers import READY
@@ -34,6 +36,7 @@ def test_a_trainer_killed_where_it_hurts_goes_on_to_the_same_weights(place):
     assert worker.alive
 
 
+@pytest.mark.slow  # `tests/worker` shows the same in one process
 def test_a_poison_job_fails_after_three_trainers_and_its_worker_takes_the_next(place):
     """One is killed from outside, two crash in native code."""
     (worker,) = place.on.crew(1)
@@ -61,6 +64,7 @@ def test_a_poison_job_fails_after_three_trainers_and_its_worker_takes_the_next(p
     assert worker.alive
 
 
+@pytest.mark.slow  # `tests/worker` shows the same in one process
 def test_a_full_disk_at_a_checkpoint_fails_the_job_with_the_reason_and_nothing_else(place, disk):
     job_id = place.in_training(ENDLESS)
     worker = place.on.worker_of(job_id)

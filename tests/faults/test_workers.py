@@ -77,6 +77,7 @@ def test_a_worker_that_sleeps_while_labels_are_written_holds_up_nobody(place):
     assert place.on.job(asleep)["attempt"] == 2
 
 
+@pytest.mark.slow  # `tests/worker` shows the same in one process
 def test_on_sigterm_a_worker_gives_its_job_back_with_a_checkpoint_and_without_a_stall(place):
     job_id = place.in_training()
     worker = place.on.worker_of(job_id)

@@ -45,7 +45,7 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit])
+@pytest.mark.parametrize("damage", [pytest.param(truncate, marks=pytest.mark.slow), flip_a_bit])
 @SLOW_ON_POSTGRESQL
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(
     worker, submit, wait_for, lasting, settings, db, stage, damage
