@@ -12,7 +12,7 @@ A line a training is appended to --out as it ends, and what is there already is 
 again at will. `--first i --step n` takes every n-th training, for n processes beside one another.
 
 With --images, FILE.npz holds `images` (uint8 [N, H, W] or [N, H, W, C]), `labels` and `split` (2 for test images), of
-which the first --train and all test images are packed. Results: docs/objectives.md.
+which the first --train and all test images are packed. Results go into docs/objectives.md.
 """
 
 import argparse
