@@ -28,7 +28,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 # when it takes too long is shown on deployments, which have processes of their own.
 engine.BUSY_SECONDS = engine.CONNECT_SECONDS = engine.STATEMENT_SECONDS = engine.IDLE_SECONDS = int(HANG_SECONDS)
 
-# Files of minutes and of few tests come first: two processes that take a file at a time then end at the same time.
+# Files of minutes and of few tests come first: processes that take a file at a time then end at the same time.
 LONG = ("faults", "worker", "kd/training", "kd/labels", "kd/parallel", "cli", "kd", "client")
 
 
