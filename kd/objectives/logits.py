@@ -89,7 +89,7 @@ def distance(
     """A method's loss (float32, or float64 for logits of that), at several temperatures their mean; the logits may be
     standardized first."""
     with autocast_off(student_BC):
-        student, teacher = exact(student_BC).double(), exact(teacher_BC).detach().double()
+        student, teacher = student_BC.double(), teacher_BC.detach().double()
         if standardized:
             student, teacher = standardize(student), standardize(teacher)
         found = [METHODS[method](student, teacher, labels_B, temperature=T, **own) for T in temperatures]

@@ -74,17 +74,6 @@ def test_nothing_is_delivered_of_what_was_taken_back(db, add, hook, log, NOON):
     assert [delivery.seq for delivery in log(webhook_id)] == [1]
 
 
-def test_many_jobs_cancelled_at_once_are_all_told_of(db, add, hook, log, NOON):
-    jobs = [add() for _ in range(5)]
-    webhook_id = hook()
-
-    with db.begin() as session:
-        requests.cancel_all(session, find.matching(session, find.EVERY), now=NOON)
-
-    assert {delivery.job_id for delivery in log(webhook_id)} == set(jobs)
-    assert {delivery.seq for delivery in log(webhook_id)} == {2}
-
-
 def test_without_webhooks_a_transaction_asks_for_them_once(db, add, engine, NOON):
     for _ in range(5):
         add()
