@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from kd import nearest
 from kd.data import packed_facts, packing
@@ -18,7 +17,7 @@ from kd.machine import memory
 from kd.machine.device import find_device, look_for_gpus
 from kd.machine.precision import FORMATS, find_precision
 from kd.models import weights
-from kd.models.build import build
+from kd.models.build import outline
 from kd.models.catalog import MODELS
 from kd.parallel import launch
 from kd.parallel.team import join
@@ -205,15 +204,6 @@ def count_macs(arch: str, dataset: Dataset) -> int:
     Raises `ModelUnfit`.
     """
     try:
-        return cost.macs(outline(arch, dataset), dataset.shape)
+        return cost.macs(outline(arch, len(dataset.classes), dataset.shape), dataset.shape)
     except (ValueError, RuntimeError, AssertionError) as error:
         raise ModelUnfit(arch, dataset.shape, first_line(error)) from error
-
-
-def outline(arch: str, dataset: Dataset) -> nn.Module:
-    """A model that is all shapes and no weights, where it can be had: a large one takes seconds to make for real."""
-    try:
-        with torch.device("meta"):
-            return build(arch, len(dataset.classes), dataset.shape)
-    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
-        return build(arch, len(dataset.classes), dataset.shape)

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+import torch
 from torch import nn
 
 from kd import nearest
@@ -15,3 +16,12 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     # By name, and only now: torchvision takes a second to import, which is for those who ask for it.
     family = import_module(FAMILIES[FAMILY_OF[arch]].module)
     return family.build(arch, classes, shape)  # type: ignore[no-any-return]
+
+
+def outline(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    """A model that is all shapes and no weights, where it can be had: a large one takes seconds to make for real."""
+    try:
+        with torch.device("meta"):
+            return build(arch, classes, shape)
+    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
+        return build(arch, classes, shape)

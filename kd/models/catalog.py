@@ -1,6 +1,7 @@
 """The architectures there are, by name: the API answers questions about names without loading a single model."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 SMALL = ("mlp", "cnn", "cnn_small")
 CIFAR_RESNETS = (
@@ -32,18 +33,32 @@ class Family:
     module: str
     archs: tuple[str, ...]
     channels: tuple[int, ...] | None = None  # that their images may have; None: any
+    stages: Mapping[str, int] = field(default_factory=dict)  # how many of them, where the module's `stages` names them
 
 
 FAMILIES = {
-    "small": Family("kd.models.small", SMALL),
-    "cifar_resnet": Family("kd.models.resnet", CIFAR_RESNETS),
-    "wide_resnet": Family("kd.models.wrn", WIDE_RESNETS),
+    "small": Family("kd.models.small", SMALL, stages={"cnn": 3, "cnn_small": 2}),
+    "cifar_resnet": Family("kd.models.resnet", CIFAR_RESNETS, stages=dict.fromkeys(CIFAR_RESNETS, 3)),
+    "wide_resnet": Family("kd.models.wrn", WIDE_RESNETS, stages=dict.fromkeys(WIDE_RESNETS, 3)),
     "torchvision": Family("kd.models.torchvision", TORCHVISION, channels=(1, 3)),
 }
 FAMILY_OF = {arch: name for name, family in FAMILIES.items() for arch in family.archs}
 MODELS = tuple(FAMILY_OF)
 
+WITHOUT_LINEAR = ("torchvision/squeezenet1_0", "torchvision/squeezenet1_1")
+"""Those whose classifier is a convolution: there is no one feature of an image that it reads."""
+
 
 def channels_of(arch: str) -> tuple[int, ...] | None:
     """How many channels the images of an architecture may have; None: any number."""
     return FAMILIES[FAMILY_OF[arch]].channels
+
+
+def stages_of(arch: str) -> int:
+    """How many stages of an architecture can be looked into; 0: none."""
+    return FAMILIES[FAMILY_OF[arch]].stages.get(arch, 0)
+
+
+def has_pooled(arch: str) -> bool:
+    """Whether there is one feature of an image that the classifier of an architecture reads."""
+    return arch not in WITHOUT_LINEAR

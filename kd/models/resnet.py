@@ -16,6 +16,12 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     return ResNet(int(depth), widths, classes, channels=shape[0])
 
 
+def stages(arch: str) -> tuple[str, ...]:
+    """The names of the modules that end its three stages."""
+    blocks = int(arch.removeprefix("resnet").partition("x")[0]) // 6
+    return tuple(f"blocks.{stage * blocks - 1}" for stage in (1, 2, 3))
+
+
 class ResNet(nn.Module):
     def __init__(self, depth: int, widths: Widths, classes: int, *, channels: int):
         super().__init__()

@@ -11,6 +11,11 @@ def build(arch: str, classes: int, shape: Shape) -> nn.Module:
     return {"mlp": mlp, "cnn": cnn, "cnn_small": cnn_small}[arch](classes, shape)
 
 
+def stages(arch: str) -> tuple[str, ...]:
+    """The names of the modules that end its stages, each with a map of another size."""
+    return {"cnn": ("5", "12", "16"), "cnn_small": ("2", "6")}[arch]
+
+
 def cnn(classes: int, shape: Shape) -> nn.Module:
     """Five convolutions. On 28×28 pixels: 136,000 parameters, 4.8 M multiply-accumulates."""
     return nn.Sequential(

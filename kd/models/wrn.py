@@ -12,6 +12,12 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     return WideResNet(int(depth), int(widening), classes, channels=shape[0])
 
 
+def stages(arch: str) -> tuple[str, ...]:
+    """The names of the modules that end its three stages; their maps are not activated yet."""
+    blocks = int(arch.split("_")[1]) // 6
+    return tuple(f"blocks.{stage * blocks - 1}" for stage in (1, 2, 3))
+
+
 class WideResNet(nn.Module):
     def __init__(self, depth: int, widening: int, classes: int, *, channels: int):
         super().__init__()

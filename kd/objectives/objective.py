@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd import spec
+from kd.models.features import Features, Points
 from kd.objectives.logits import autocast_off, distance, exact
 from kd.spec.objective import OWN, Ramp, Term
 from kd.views.mixup import Mix
@@ -47,13 +48,20 @@ class Objective(nn.Module):
         super().__init__()
         self.wanted, self.epochs = wanted, epochs
         self.terms = [] if wanted is None else list(wanted.terms)
+        self.points = Points()
         # It goes where the module goes, but is no state: the data set says what it is.
         self.register_buffer("class_weights_C", class_weights_C, persistent=False)
 
     def forward(
-        self, student_BC: Tensor, labels_B: Tensor, answer: Answer | None, mix: Mix | None = None, epoch: float = 0
+        self,
+        student_BC: Tensor,
+        labels_B: Tensor,
+        answer: Answer | None,
+        mix: Mix | None = None,
+        epoch: float = 0,
+        features: Features | None = None,
     ) -> Parts:
-        """The loss of a batch, after so many epochs and parts of one.
+        """The loss of a batch, after so many epochs and parts of one. `features` are what was seen at `points`.
 
         Under a mix the soft label needs no care: it is what the teacher says of the mixed image.
         """

@@ -13,6 +13,7 @@ from kd.errors import LossDiverged, ScoresDiverged
 from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Phase, PhaseStarted
 from kd.machine.precision import read_scale
+from kd.models.features import Observed
 from kd.models.weights import copy_of, load_state
 from kd.objectives.objective import Objective
 from kd.randomness import derive, permutation, seed_torch
@@ -81,7 +82,7 @@ def fit(
         if average is not None:
             average.load(before.last)
         epoch, best = before.epochs, before.best
-    learner, criterion = team.together(model), team.together(objective)
+    learner, criterion = team.together(Observed(model, objective.points)), team.together(objective)
     log.enter(phase)
     yield PhaseStarted(phase=phase, epochs=recipe.epochs, facts={"images": len(run.train), "epoch": epoch})
 
@@ -151,9 +152,9 @@ def fit(
             # One after the other, so that the activations of a piece are all that must fit into memory at a time.
             for piece in batch.pieces(pieces):
                 with run.autocast():
-                    student_BC = learner(piece.pixels_BCHW)
+                    student_BC, features = learner(piece.pixels_BCHW)
                 # Outside of autocast: in half precision a loss of many classes loses what it is about.
-                parts = criterion(student_BC, piece.labels_B, piece.answer, piece.mix, place)
+                parts = criterion(student_BC, piece.labels_B, piece.answer, piece.mix, place, features)
                 # DDP takes the mean over the processes, whose shares of a batch may differ by one image.
                 loss = parts.total if piece.weight == 1 else parts.total * piece.weight
                 scaler.scale(loss).backward()
