@@ -53,6 +53,9 @@ class LabelTable(BaseModel):
     precision: str | None
     plan: Annotated[dict[str, Any] | None, Field(description="which views of an image there are")]
     labels: NumpyFile | None
+    pooled: Annotated[
+        int | None, Field(description="so many of a label's numbers, the last ones, are the teacher's pooled feature")
+    ]
     view_parameters: ViewParameters | None
     created_at: datetime
     used_at: datetime
@@ -74,6 +77,7 @@ def label_table(entry: cache.Entry) -> LabelTable:
         plan=facts and dict(facts.plan),
         labels=facts
         and NumpyFile(shape=list(facts.shape), dtype="float16", size=entry.sizes[entry.array], sha256=facts.sha256),
+        pooled=facts and facts.pooled,
         view_parameters=facts
         and ViewParameters(
             shape=[*facts.shape[:2], len(facts.view_parameters.columns)],
@@ -130,7 +134,7 @@ def get_label_table(table_id: TableId, folder: Folder) -> LabelTable:
 
 @router.get("/{table_id}/download", response_class=Response, responses=FILE, openapi_extra=CONDITIONS)
 def download_label_table(table_id: TableId, request: Request, folder: Folder, settings: Settings) -> Response:
-    """The labels, as NumPy reads them: float16 [images, views, classes]."""
+    """The labels, as NumPy reads them: float16 [images, views, classes + `pooled`]."""
     entry, manifest = _complete(folder, table_id)
     return _serve(request, settings, entry, entry.array, manifest.sha256)
 

@@ -104,6 +104,16 @@ class BadLabels(Diverged):
         )
 
 
+class FeatureTooLarge(KdError):
+    """What the teacher's classifier reads does not fit into a label table."""
+
+    def __init__(self, arch: str):
+        super().__init__(
+            f"What the classifier of the teacher ({arch}) reads is not finite in half precision, in which label tables "
+            "are kept: some of it is beyond 65,504. Mode 'guide' keeps none; objectives from logits do not need it."
+        )
+
+
 class LabelsHeld(KdError):
     """Another run holds the labels that this one waits for, and does not write them."""
 

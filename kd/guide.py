@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from kd.events import Event, PhaseStarted, RoundEnded
 from kd.labels import labelling
-from kd.objectives.objective import Answer, Objective
+from kd.labels.label import Label
+from kd.objectives.objective import Answer
 from kd.report.evaluate import evaluate
 from kd.spec import GuideConfig
 from kd.teachers.cotrain import Cotrain
@@ -25,7 +26,7 @@ from kd.training.run import Run
 
 GUIDES: dict[str, type[Guide]] = {"fixed": Guide, "route": Route, "cotrain": Cotrain}
 
-# Shapes: N = images, V = views of each in a round, C = classes, B = batch.
+# Shapes: N = images, V = views of each in a round, C = numbers of a label, B = batch.
 
 
 def guide(run: Run, log: Logbook) -> Iterator[Event]:
@@ -41,9 +42,8 @@ def guide(run: Run, log: Logbook) -> Iterator[Event]:
     if "student" not in log.position.finished:
         guidance = RoundLabels(run, log, GUIDES[config.rounds.teacher](run, log))
         student = run.build(config.student.arch, "student")
-        objective = Objective(config.objective, run.class_weights_C, epochs=config.epochs)
         yield from loop.fit(
-            run, log, "student", student, config, objective, guidance=guidance, patience=config.patience
+            run, log, "student", student, config, run.objective(), guidance=guidance, patience=config.patience
         )
 
     yield from train_control(run, log)
@@ -80,12 +80,13 @@ class RoundLabels(Guidance):
         facts = {"round": number + 1, "rounds": self.rounds, "views": shown, "guide": self.guide.name}
         yield PhaseStarted(phase="labelling", facts=facts)
         self.validation_NC = validation_logits(run, self.guide.model)
-        images, classes = len(run.train), len(run.dataset.classes)
+        images, numbers = len(run.train), len(run.dataset.classes) + run.pooled
         # Zeros, because in a team each fills in its share and the sum is the whole.
         dtype = run.autocast_dtype or torch.float32
-        self.table_NVC = torch.zeros(images, shown, classes, device=run.device, dtype=dtype)
+        self.table_NVC = torch.zeros(images, shown, numbers, device=run.device, dtype=dtype)
         views = range(number * V, number * V + shown)
-        written = labelling.label_views(run, log, self.guide.model, views, self.table_NVC)
+        says = Label(self.guide.model, pooled=run.pooled > 0)
+        written = labelling.label_views(run, log, says, views, self.table_NVC)
         planned = run.views_to_label * images
         yield from labelling.with_steps(log, written, before=number * V * images, planned=planned)
         run.team.sum(self.table_NVC)
@@ -96,7 +97,8 @@ class RoundLabels(Guidance):
         return epoch // self.config.rounds.epochs * self.run.views_a_round + self._column(epoch)
 
     def answer(self, image_B: Tensor, epoch: int) -> Answer:
-        return Answer(self.table_NVC[image_B.to(self.table_NVC.device), self._column(epoch)].float())
+        label_BC = self.table_NVC[image_B.to(self.table_NVC.device), self._column(epoch)]
+        return Answer.of_label(label_BC.float(), len(self.run.dataset.classes))
 
     def conclude(self, epoch: int, scores: Scores, *, ended: bool) -> Iterator[Event]:
         """Say how the round went, after its last epoch."""

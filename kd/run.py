@@ -22,6 +22,7 @@ from kd.models.catalog import MODELS
 from kd.parallel import launch
 from kd.parallel.team import join
 from kd.spec import GuideSpec, Teacher, TeacherOfJob, TrainSpec
+from kd.spec.features import misses
 from kd.train import train
 from kd.training.batches import count_batches
 from kd.training.logbook import Logbook
@@ -120,6 +121,8 @@ def run(
         weights.check_content(teacher_file, teacher_sha256)
     if not position.teacher_arch:
         position.teacher_arch = arch_of_teacher(config.teacher, teacher_file)
+    for field, why in misses(config.objective, config.student.arch, position.teacher_arch):
+        raise SpecUnfit(field, why)
     at_hand = prepare(
         config,
         dataset,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kd.events import Event
 from kd.labels import labelling
-from kd.objectives.objective import Answer, Objective
+from kd.objectives.objective import Answer
 from kd.report.evaluate import evaluate
 from kd.spec import TrainConfig
 from kd.teachers.frozen import freeze, validation_logits
@@ -18,7 +18,7 @@ from kd.training.guidance import Guidance
 from kd.training.logbook import Logbook
 from kd.training.run import Run
 
-# Shapes: N = images, V = views of each, C = classes, B = batch.
+# Shapes: N = images, V = views of each, C = classes, in a table numbers of a label, B = batch.
 
 
 def train(run: Run, log: Logbook) -> Iterator[Event]:
@@ -38,9 +38,8 @@ def train(run: Run, log: Logbook) -> Iterator[Event]:
         guidance = TableLabels(table_NVC, validation_logits(run, teacher), run.device)
         del teacher  # it is not run again, so its memory is the student's
         student = run.build(config.student.arch, "student")
-        objective = Objective(config.objective, run.class_weights_C, epochs=config.epochs)
         yield from loop.fit(
-            run, log, "student", student, config, objective, guidance=guidance, patience=config.patience
+            run, log, "student", student, config, run.objective(), guidance=guidance, patience=config.patience
         )
 
     yield from train_control(run, log)
@@ -58,5 +57,5 @@ class TableLabels(Guidance):
         return epoch % self.table_NVC.shape[1]
 
     def answer(self, image_B: Tensor, epoch: int) -> Answer:
-        logits_BC = self.table_NVC[image_B.to(self.table_NVC.device), self.view(epoch)]
-        return Answer(logits_BC.to(self.device, torch.float32, non_blocking=True))
+        label_BC = self.table_NVC[image_B.to(self.table_NVC.device), self.view(epoch)]
+        return Answer.of_label(label_BC.to(self.device, torch.float32, non_blocking=True), self.validation_NC.shape[1])

@@ -14,6 +14,7 @@ from jobs.states import FINAL, State
 from jobs.tables import File, Job
 from kd.outputs import TEACHER
 from kd.spec import GuideSpec, TeacherOfJob, TrainSpec
+from kd.spec.features import misses
 
 
 def check(session: Session, spec: TrainSpec | GuideSpec) -> None:
@@ -30,6 +31,8 @@ def check(session: Session, spec: TrainSpec | GuideSpec) -> None:
     if learnt_from != dataset:
         raise NoTeacher(job.id, f"learnt from {learnt_from}, but this run is on {dataset}")
     _find_file(session, job, wanted)
+    for field, why in misses(spec.config.objective, spec.config.student.arch, _arch(session, job, wanted)):
+        raise NoTeacher(job.id, f"has a {wanted.role} that does not suit the objective: {field} {why}")
 
 
 def teacher_of(spec: Mapping[str, Any]) -> TeacherOfJob | None:
@@ -59,6 +62,19 @@ def _lender(session: Session, teacher: TeacherOfJob) -> Job:
         return get_job(session, teacher.job)
     except JobNotFound:
         raise NoTeacher(teacher.job, "does not exist") from None
+
+
+def _arch(session: Session, job: Job, wanted: TeacherOfJob) -> str | None:
+    """The architecture of what a job lends; None where the job that has trained it is gone."""
+    config = job.resolved_spec["config"]
+    if wanted.role == "student":
+        return str(config["student"]["arch"])
+    taken = teacher_of(job.resolved_spec)
+    if taken is None:
+        return str(config["teacher"]["arch"])
+    with contextlib.suppress(NoTeacher):
+        return _arch(session, _lender(session, taken), taken)
+    return None
 
 
 def _find_file(session: Session, job: Job, teacher: TeacherOfJob) -> File:

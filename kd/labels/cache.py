@@ -134,8 +134,8 @@ def touch(path: Path) -> None:
 
 def table_bytes(shape: tuple[int, int, int], columns: int) -> int:
     """What a table of this shape takes on disk, with so many view parameters; to within a kilobyte."""
-    images, views, classes = shape
-    return images * views * (2 * classes + 4 * columns)
+    images, views, numbers = shape
+    return images * views * (2 * numbers + 4 * columns)
 
 
 def check_size(needed_bytes: int, limit_bytes: int | None) -> None:

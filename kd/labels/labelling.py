@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kd import liveness
-from kd.errors import BadLabels, LabelsHeld, TeacherUnfit
+from kd.errors import LabelsHeld
 from kd.evaluation.predict import batch_size
 from kd.events import Event, LabelsKept, Noted, PhaseStarted, Step, Waiting
 from kd.labels import cache, table
+from kd.labels.label import Label, check_numbers
 from kd.labels.manifest import Identity
 from kd.labels.table import Kept, Table
+from kd.models.catalog import has_pooled
 from kd.models.weights import State
-from kd.spec import Teacher
 from kd.training.batches import in_blocks
 from kd.training.logbook import Logbook
 from kd.training.run import Run
@@ -37,7 +38,7 @@ WAIT_SECONDS = 0.2
 # finished table, or to make the digest of a large one, takes minutes.
 HELD_SECONDS = 1_200.0
 
-# Shapes: N = images, V = views of each, R = N·V rows, C = classes, B = batch, P = a view's parameters.
+# Shapes: N = images, V = views of each, R = N·V rows, C = numbers of a label, B = batch, P = a view's parameters.
 
 
 def obtain_table(
@@ -46,10 +47,11 @@ def obtain_table(
     """The table of this teacher's labels: fp16 [N, V, C] on the device; read if it exists, else written.
 
     `teacher` is ready to label, `weights` are its own. `views` counts per image and is at most `run.plan.count`. The
-    table's name is the digest of everything it depends on, so a table that is there is the right one. While another run
-    writes it, this one waits, and goes on with it if the other one dies.
+    table's name is the digest of everything it depends on, so a table that is there is the right one; so is one that
+    holds the teacher's feature as well. While another run writes it, this one waits, and goes on with it if the other
+    one dies.
     """
-    count, classes = len(run.train), len(run.dataset.classes)
+    count = len(run.train)
     log.enter("labelling")
     identity = Identity(
         teacher=digest(run.teacher_arch, weights),
@@ -57,16 +59,18 @@ def obtain_table(
         plan=asdict(run.plan),
         views=views,
         precision=str(run.autocast_dtype or torch.float32),
+        pooled=run.pooled,
     )
     # Processes of a team may have computed weights that differ in their last bit: they must not write two tables.
-    path = run.team.agree_on(run.labels / f"{identity.name}.npy")
-    yield PhaseStarted(phase="labelling", facts={"images": count, "views": views, "bytes": 2 * count * views * classes})
+    identity = run.team.agree_on(find_wider(run, identity) or identity)
+    path, shape = run.labels / f"{identity.name}.npy", (count, views, len(run.dataset.classes) + identity.pooled)
+    yield PhaseStarted(phase="labelling", facts={"images": count, "views": views, "bytes": 2 * math.prod(shape)})
 
     # Only the leader looks for the table and holds its lock; the others learn from it where to start, and map its file.
     with ExitStack() as lock:
         table_NVC, kept = None, None
         if run.team.leads:
-            table_NVC, kept = yield from secure_table(run, path, views, lock)
+            table_NVC, kept = yield from secure_table(run, path, shape, lock)
         start = run.team.agree_on(None if kept is None else kept.count)
         if start is None and table_NVC is None:
             table_NVC = table.read(path)
@@ -74,46 +78,45 @@ def obtain_table(
         elif start is not None:
             if table_NVC is None:
                 table_NVC = table.join_draft(path)
-            written = label_views(run, log, teacher, range(views), torch.from_numpy(table_NVC), start=start)
+            says = Label(teacher, pooled=identity.pooled > 0)
+            written = label_views(run, log, says, range(views), torch.from_numpy(table_NVC), start=start)
             saved = with_saves(run, log, path, table_NVC, kept, written)
             yield from with_steps(log, saved, start=start, planned=count * views)
             # The leader closes the table only when everybody's share is in it.
             run.team.wait()
             if kept is not None:
                 # Before the table has its name: once it has, every run with this teacher believes it.
-                if not is_finite(table_NVC):
-                    raise (
-                        BadLabels(run.teacher_arch)
-                        if isinstance(run.config.teacher, Teacher)
-                        else TeacherUnfit("it gives logits that are not finite in half precision")
-                    )
+                check_numbers(run, table_NVC)
                 facts = identity.model_dump()
                 facts |= {"teacher_arch": run.teacher_arch, "dataset_name": run.config.dataset}
                 table.finish(path, table_NVC, kept, facts, view_parameters(run, views), columns_of(run))
         run.team.wait()
     assert table_NVC is not None
-    return place(torch.from_numpy(table_NVC), run.device)
+    # A run that does not compare features has no use for them on its device.
+    return place(torch.from_numpy(table_NVC)[..., : len(run.dataset.classes) + run.pooled], run.device)
 
 
-def is_finite(table_NVC: Table) -> bool:
-    """Whether every label is a number. Read in blocks: the table may be larger than memory."""
-    for first in range(0, len(table_NVC), 4096):
-        if not np.isfinite(table_NVC[first : first + 4096]).all():
-            return False
-        liveness.advance()
-    return True
+def find_wider(run: Run, identity: Identity) -> Identity | None:
+    """The identity of a table that has the pooled feature beside these very labels, if there is one and they alone are
+    not there."""
+    if (
+        identity.pooled
+        or not has_pooled(run.teacher_arch)
+        or (run.labels / f"{identity.name}{cache.MANIFEST}").exists()
+    ):
+        return None
+    wider = identity.model_copy(update={"pooled": run.measure(run.teacher_arch, pooled=True).pooled})
+    return wider if (run.labels / f"{wider.name}{cache.MANIFEST}").exists() else None
 
 
-def check_size(run: Run, views: int) -> int:
-    """The bytes that a run's table takes on disk. Raises `LabelCacheFull` when the cache can never hold it."""
-    shape = (len(run.train), views, len(run.dataset.classes))
-    needed = cache.table_bytes(shape, len(columns_of(run)))
-    cache.check_size(needed, run.label_cache_bytes)
-    return needed
+def check_size(run: Run, views: int) -> None:
+    """Raise `LabelCacheFull` when the cache can never hold a run's table."""
+    shape = (len(run.train), views, len(run.dataset.classes) + run.pooled)
+    cache.check_size(cache.table_bytes(shape, len(columns_of(run))), run.label_cache_bytes)
 
 
 def secure_table(
-    run: Run, path: Path, views: int, lock: ExitStack
+    run: Run, path: Path, shape: tuple[int, int, int], lock: ExitStack
 ) -> Generator[Event, None, tuple[Table, Kept | None]]:
     """The table and None if there is one; else, once nobody else writes it, its draft and what of it is safe."""
     waited, count, moved_at = False, -1, time.monotonic()
@@ -126,12 +129,12 @@ def secure_table(
             yield Noted(code="labels_reused", message=message)
             return table_NVC, None
         if alone:
-            needed = check_size(run, views)
+            needed = cache.table_bytes(shape, len(columns_of(run)))
             evicted = cache.make_room(path.parent, path.stem, needed, run.label_cache_bytes)
             if evicted:
                 names = ", ".join(entry.id for entry in evicted)
                 yield Noted(code="labels_evicted", message=f"To make room, label tables used long ago went: {names}.")
-            return table.open_draft(path, (len(run.train), views, len(run.dataset.classes)))
+            return table.open_draft(path, shape)
         lock.close()
         if not waited:
             waited = True
@@ -175,7 +178,7 @@ def place(table_NVC: Tensor, device: torch.device) -> Tensor:
 def label_views(
     run: Run, log: Logbook, teacher: nn.Module, views: range, table_NVC: Tensor, *, start: int = 0
 ) -> Iterator[int]:
-    """Fill a table with the teacher's logits for these view numbers of every training image, image after image.
+    """Fill a table with what the teacher says of these view numbers of every training image, image after image.
 
     Goes on after the first `start` labels; yields after every batch how many are written. In a team every process
     fills in its share of the batches.

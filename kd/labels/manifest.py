@@ -22,11 +22,16 @@ class Identity(BaseModel):
     plan: dict[str, Any]
     views: int | None = None
     precision: str
+    pooled: NonNegativeInt = Field(
+        default=0, description="how many of a label's numbers, the last ones, are what the teacher's classifier reads"
+    )
 
     @property
     def name(self) -> str:
-        # Of a manifest too, which says more: that is no part of what the labels depend on.
-        content = json.dumps(self.model_dump(include=set(Identity.model_fields)), sort_keys=True)
+        # Of a manifest too, which says more: that is no part of what the labels depend on. Nor is a feature that is
+        # not there: tables from before there were any keep their names.
+        fields = set(Identity.model_fields) - (set() if self.pooled else {"pooled"})
+        content = json.dumps(self.model_dump(include=fields), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -45,7 +50,9 @@ class Manifest(Identity):
 
     teacher_arch: str | None = None
     dataset_name: str | None = None
-    shape: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(description="images, views of each, classes")
+    shape: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(
+        description="images, views of each, numbers of a label: its logits, and behind them the pooled feature if any"
+    )
     dtype: Literal["float16"] = "float16"
     sha256: Sha256
     view_parameters: ViewParameters

@@ -1,6 +1,7 @@
 """Label tables on disk: written in chunks that survive a kill, by one process at a time, verified when read.
 
-A table is one fp16 array [N, V, C]. Beside it lie the parameters of its views, and a manifest with both digests; while
+A table is one fp16 array [N, V, C]: the logits of each view, and behind them, if somebody has asked for it, the pooled
+feature. Beside it lie the parameters of its views, and a manifest with both digests; while
 it is being written there are a draft and a count of the labels in it that are safe, with the digest of those. A lock
 that the system drops when its holder dies keeps a second writer waiting, who then takes over where the first one
 stopped. `kd.labels.cache` knows all of these files by name.
@@ -27,7 +28,7 @@ from kd.labels.manifest import Manifest, ViewParameters, read_manifest
 
 Table = NDArray[np.float16]
 
-# Shapes: N = images, V = views of each, C = classes, P = parameters of a view.
+# Shapes: N = images, V = views of each, C = numbers of a label, P = parameters of a view.
 
 
 @dataclass

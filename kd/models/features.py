@@ -1,6 +1,7 @@
 """What a model computes on the way to its logits: the feature its classifier reads, the maps its stages end with."""
 
 from contextlib import ExitStack
+from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ class Observed(nn.Module):
 
 def name_classifier(model: nn.Module) -> str:
     """The name of the module that ends in logits: the last linear layer."""
-    found = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    found: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     assert found, "the catalog knows the models without one, and specs that need it are refused"
     return found[-1]
 
@@ -83,6 +84,7 @@ class Measures(NamedTuple):
     """Channels, height and width of each map."""
 
 
+@cache
 def measure(
     arch: str, classes: int, shape: tuple[int, int, int], *, pooled: bool = False, stages: bool = False
 ) -> Measures:

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from kd import spec
 from kd.models.features import Features, Points
+from kd.objectives.features import compare
 from kd.objectives.logits import autocast_off, distance, exact
-from kd.spec.objective import OWN, Ramp, Term
+from kd.spec.objective import OWN, READS, Ramp, Term
 from kd.views.mixup import Mix
 
 # Shapes: B = batch, C = classes.
@@ -19,10 +20,19 @@ class Answer(NamedTuple):
     """What a teacher says of a batch, as objectives take it."""
 
     logits_BC: Tensor
+    pooled_BD: Tensor | None = None
+    """What its classifier reads, where the objective compares that."""
+
+    @classmethod
+    def of_label(cls, label_BC: Tensor, classes: int) -> Self:
+        """Taken from labels as a table holds them: logits of so many classes, and behind them the feature if any."""
+        return cls(label_BC[:, :classes], label_BC[:, classes:] if label_BC.shape[1] > classes else None)
 
     def part(self, which: slice) -> Self:
         """Of these images of the batch."""
-        return type(self)(*(column_B[which] for column_B in self))
+        return self._replace(
+            logits_BC=self.logits_BC[which], pooled_BD=None if self.pooled_BD is None else self.pooled_BD[which]
+        )
 
 
 class Parts(NamedTuple):
@@ -43,12 +53,20 @@ class Objective(nn.Module):
 
     class_weights_C: Tensor | None
 
-    def __init__(self, wanted: spec.Objective | None = None, class_weights_C: Tensor | None = None, *, epochs: int = 1):
-        """`epochs` are those of the training, in which whatever has no end of its own comes to its end."""
+    def __init__(
+        self,
+        wanted: spec.Objective | None = None,
+        class_weights_C: Tensor | None = None,
+        *,
+        epochs: int = 1,
+        points: Points = Points(),  # immutable
+    ):
+        """`epochs` are those of the training, in which whatever has no end of its own comes to its end. `points` are
+        those at which the student must be looked at, for objectives that compare features."""
         super().__init__()
         self.wanted, self.epochs = wanted, epochs
         self.terms = [] if wanted is None else list(wanted.terms)
-        self.points = Points()
+        self.points = points
         # It goes where the module goes, but is no state: the data set says what it is.
         self.register_buffer("class_weights_C", class_weights_C, persistent=False)
 
@@ -72,7 +90,10 @@ class Objective(nn.Module):
         # The parts are shown as they are, unweighted: so they can be compared between runs with other weights.
         total, soft = self._now(self.wanted.hard_weight, epoch) * hard, torch.zeros_like(hard)
         for term, weight in self.terms:
-            far = self._distance(term, student_BC, labels_B, answer, epoch)
+            if term.method in READS:
+                far = self._distance_of_features(term, features, answer)
+            else:
+                far = self._distance(term, student_BC, labels_B, answer, epoch)
             total, soft = total + self._now(weight, epoch) * far, soft + far.detach()
         return Parts(total, hard.detach(), soft)
 
@@ -85,8 +106,18 @@ class Objective(nn.Module):
             labels_B,
             temperatures=tuple(self._now(temperature, epoch) for temperature in several),
             standardized=term.standardize,
-            **{name: getattr(term, name) for name in OWN.get(term.method, ())},
+            **self._own(term),
         )
+
+    def _distance_of_features(self, term: Term, features: Features | None, answer: Answer) -> Tensor:
+        assert features is not None, "the loop looks at the points"
+        assert features.pooled_BD is not None, "they say so"
+        assert answer.pooled_BD is not None, "the run asks for it"
+        return compare(term.method, features.pooled_BD, answer.pooled_BD, **self._own(term))
+
+    def _own(self, term: Term) -> dict[str, float]:
+        """The settings that its method alone has."""
+        return {name: getattr(term, name) for name in OWN.get(term.method, ())}
 
     def _now(self, number: float | Ramp, epoch: float) -> float:
         return number.at(epoch, self.epochs) if isinstance(number, Ramp) else number

@@ -1,5 +1,6 @@
 """What the runs of both modes share: data, models, objective, recipe."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal, Self
 
@@ -9,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
 from kd.models.catalog import channels_of
+from kd.spec.features import misses
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, is_zero
 from kd.spec.part import Part, refuse_idle, was_accepted
@@ -26,6 +28,9 @@ from kd.spec.recipe import (
 )
 from kd.spec.resources import Resources
 from kd.spec.teacher import AnyTeacher, Teacher
+
+# Images whose triples rkd compares at once: their number to the power of three, times 8 bytes, times about six.
+TRIPLES = 256
 
 
 class Student(Part):
@@ -181,9 +186,8 @@ class Config(Part):
         if not self._asks_a_learning_teacher:
             if is_zero(objective.soft_weight):
                 refuse_idle(objective, info, "temperature", acts_with="a soft_weight above 0")
-            if objective.method in WITHOUT_TEMPERATURE:
-                why = "another method: wttm has an exponent instead"
-                refuse_idle(objective, info, "temperature", acts_with=why)
+            if why := WITHOUT_TEMPERATURE.get(objective.method):
+                refuse_idle(objective, info, "temperature", acts_with=f"another method: {why}")
         for field, ramp in objective.ramps:
             if ramp.epochs is not None and ramp.epochs > self.epochs and not was_accepted(info):
                 raise PydanticCustomError(
@@ -203,6 +207,29 @@ class Config(Part):
                 "objective.method {method} needs one label to an image, and augmentation.{mixed} blends two of them: "
                 "leave one of the two out",
                 {"method": needs.pop(), "mixed": mixed[0]},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_there(self) -> Self:
+        arch = self.teacher.arch if isinstance(self.teacher, Teacher) else None
+        for field, why in misses(self.objective, self.student.arch, arch):
+            raise PydanticCustomError("features", "{field} {why}", {"field": field, "why": why})
+        return self
+
+    @model_validator(mode="after")
+    def _triples_fit_into_memory(self) -> Self:
+        at_once = math.ceil(self.batch_size / (self.resources.gpus * self.gradient_accumulation))
+        if at_once > TRIPLES and any(term.method == "rkd" and term.angles for term, _ in self.objective.terms):
+            raise PydanticCustomError(
+                "triples",
+                "objective.method rkd compares all triples of the images at hand, at most {most} of them: "
+                "batch_size {size} needs a gradient_accumulation of at least {pieces}",
+                {
+                    "most": TRIPLES,
+                    "size": self.batch_size,
+                    "pieces": math.ceil(self.batch_size / (self.resources.gpus * TRIPLES)),
+                },
             )
         return self
 

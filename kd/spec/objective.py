@@ -15,7 +15,7 @@ Weight = Annotated[float, Field(ge=0, le=1_000)]
 Temperature = Annotated[float, Field(ge=0.01, le=1_000)]
 Temperatures = Annotated[tuple[Temperature, ...], Field(strict=False, min_length=2, max_length=16)]
 
-Method = Literal["kd", "dkd", "dist", "wttm"]
+Method = Literal["kd", "dkd", "dist", "wttm", "rkd", "sp"]
 
 
 class Ramp(Part):
@@ -64,7 +64,7 @@ AnyTemperature = Annotated[
 
 
 class Term(Part):
-    """A distance D(student, teacher) between their logits of the same view."""
+    """A distance D(student, teacher) between their logits, or their features, of the same view."""
 
     method: Method = Field(default="kd", description="see docs/objectives.md for each of them")
     temperature: AnyTemperature = Field(default=4, description="a number, several whose mean counts, or a ramp")
@@ -78,13 +78,17 @@ class Term(Part):
     exponent: float = Field(
         default=0.1, ge=0.01, le=1, description="wttm only: of the teacher's probabilities; 1 / exponent is like a T"
     )
+    distances: Weight = Field(default=25, description="rkd only: weight of the distances between two images")
+    angles: Weight = Field(default=50, description="rkd only: weight of the angles between three images")
 
     @model_validator(mode="after")
     def _every_setting_acts(self, info: ValidationInfo) -> Self:
         for method, fields in OWN.items():
             if self.method != method:
                 refuse_idle(self, info, *fields, acts_with=f"method {method!r}")
-        for method, (one, other) in (("dkd", ("alpha", "beta")), ("dist", ("inter", "intra"))):
+        if self.method in READS:
+            refuse_idle(self, info, "standardize", acts_with="a method that compares logits")
+        for method, (one, other) in TWO_PARTS.items():
             if self.method == method and getattr(self, one) == getattr(self, other) == 0:
                 raise PydanticCustomError(
                     "weights",
@@ -94,10 +98,19 @@ class Term(Part):
         return self
 
 
-OWN = {"dkd": ("alpha", "beta"), "dist": ("inter", "intra"), "wttm": ("exponent",)}
+TWO_PARTS = {"dkd": ("alpha", "beta"), "dist": ("inter", "intra"), "rkd": ("distances", "angles")}
+"""The weights of which one at least must not be 0."""
+
+OWN = {**TWO_PARTS, "wttm": ("exponent",)}
 """The fields that one method alone reads."""
 
-WITHOUT_TEMPERATURE = ("wttm",)
+READS: dict[str, Literal["pooled"]] = {"rkd": "pooled", "sp": "pooled"}
+"""What a method compares instead of logits: the feature that the classifier reads."""
+
+WITHOUT_TEMPERATURE = {
+    "wttm": "wttm has an exponent instead",
+    **{method: f"{method} compares features" for method in READS},
+}
 WITH_HARD_LABELS = ("dkd",)
 
 
@@ -110,8 +123,8 @@ class AnotherTerm(Term):
     def _it_acts(self, info: ValidationInfo) -> Self:
         if is_zero(self.weight):
             raise PydanticCustomError("weights", "a term with a weight of 0 does nothing: leave it out")
-        if self.method in WITHOUT_TEMPERATURE:
-            refuse_idle(self, info, "temperature", acts_with="another method: wttm has an exponent instead")
+        if why := WITHOUT_TEMPERATURE.get(self.method):
+            refuse_idle(self, info, "temperature", acts_with=f"another method: {why}")
         return self
 
 
@@ -142,6 +155,19 @@ class Objective(Term):
             yield self, self.soft_weight
         for term in self.also:
             yield term, term.weight
+
+    @property
+    def places(self) -> Iterator[tuple[str, Term]]:
+        """The same, each with the field of a config that has it."""
+        if not is_zero(self.soft_weight):
+            yield "objective", self
+        for number, term in enumerate(self.also):
+            yield f"objective.also.{number}", term
+
+    @property
+    def reads(self) -> set[str]:
+        """What they compare, beside logits."""
+        return {READS[term.method] for term, _ in self.terms if term.method in READS}
 
     @property
     def ramps(self) -> Iterator[tuple[str, Ramp]]:

@@ -13,7 +13,9 @@ from kd.data.splits import Split
 from kd.events import Phase
 from kd.machine.precision import make_scaler
 from kd.models.build import build
+from kd.models.features import Measures, Points, measure
 from kd.models.weights import Facts, State, load_state
+from kd.objectives.objective import Objective as StudentObjective
 from kd.parallel.team import Team
 from kd.randomness import derive, seed_torch
 from kd.spec import Augmentation, GuideConfig, Objective, Teacher, TrainConfig
@@ -76,6 +78,23 @@ class Run:
         """How many views of each image a round of `guide` labels: no more than there are, or than are shown."""
         assert isinstance(self.config, GuideConfig)
         return min(self.config.rounds.views, self.config.epochs, self.plan.count)
+
+    @property
+    def pooled(self) -> int:
+        """How wide the feature of the teacher is that a label holds behind its logits; 0: the objective needs none."""
+        if "pooled" not in self.config.objective.reads:
+            return 0
+        return self.measure(self.teacher_arch, pooled=True).pooled
+
+    def measure(self, arch: str, *, pooled: bool = False, stages: bool = False) -> Measures:
+        """How large the features of an architecture are for these images."""
+        return measure(arch, len(self.dataset.classes), self.dataset.shape, pooled=pooled, stages=stages)
+
+    def objective(self) -> StudentObjective:
+        """What the student is told to care about."""
+        config = self.config
+        points = Points(pooled="pooled" in config.objective.reads)
+        return StudentObjective(config.objective, self.class_weights_C, epochs=config.epochs, points=points)
 
     def build(self, arch: str, role: str, state: State | None = None) -> nn.Module:
         """A model on the device: as born from the run's seed for this role, or with the weights given."""

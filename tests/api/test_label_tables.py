@@ -78,6 +78,7 @@ def test_a_table_shows_whose_labels_of_what_it_holds_and_where_to_get_them(clien
         said = shown[name]
         assert (said["size"], said["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
         assert said["shape"] == shape
+    assert shown["pooled"] == 0
     assert shown["view_parameters"]["columns"] == ["top", "left"]
     assert shown["created_at"] <= shown["used_at"]
     assert shown["created_at"].endswith("Z")

@@ -122,7 +122,7 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
     *(
         ({"mode": "train", "config": {"objective": objective}}, "/config" + place, why)
         for objective, place, why in (
-            ({"method": "dkt"}, "/objective/method", "'kd', 'dkd', 'dist' or 'wttm'"),
+            ({"method": "dkt"}, "/objective/method", "'kd', 'dkd', 'dist', 'wttm', "),
             ({"alpha": 2}, "/objective", "alpha would do nothing here: it acts only with method 'dkd'"),
             ({"method": "dist", "inter": 0, "intra": 0}, "/objective", "nothing is left of dist"),
             ({"method": "wttm", "temperature": 2}, "", "wttm has an exponent instead"),
@@ -134,12 +134,33 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
             ({"also": [{"method": "dist", "weight": 0}]}, "/objective/also/0", "leave it out"),
             ({"also": [{"method": "dist", "wieght": 1}]}, "/objective/also/0/wieght", "weight"),
             ({"hard_weight": {"start": 0, "end": 0}, "soft_weight": 0}, "/objective", "nothing to learn"),
+            ({"method": "rkd", "temperature": 2}, "", "with another method: rkd compares features"),
+            ({"also": [{"method": "sp", "temperature": 2}]}, "/objective/also/0", "sp compares features"),
+            ({"method": "sp", "standardize": True}, "/objective", "with a method that compares logits"),
+            ({"method": "sp", "angles": 1}, "/objective", "angles would do nothing here"),
+            ({"method": "rkd", "distances": 0, "angles": 0}, "/objective", "nothing is left of rkd"),
         )
     ),
     (
         {"mode": "train", "config": {"objective": {"also": [{"method": "dkd"}]}, "augmentation": {"mixup": 1}}},
         "/config",
         "objective.method dkd needs one label to an image, and augmentation.mixup blends two of them",
+    ),
+    (
+        {
+            "mode": "train",
+            "config": {
+                "student": {"arch": "torchvision/squeezenet1_1"},
+                "objective": {"also": [{"method": "dist"}, {"method": "rkd"}]},
+            },
+        },
+        "/config",
+        "objective.also.1.method rkd compares what the classifiers of student and teacher read, and that of the",
+    ),
+    (
+        {"mode": "guide", "config": {"batch_size": 1024, "objective": {"method": "rkd"}}},
+        "/config",
+        "at most 256 of them: batch_size 1024 needs a gradient_accumulation of at least 4",
     ),
     (
         {"mode": "guide", "config": {"objective": {"temperature": [2, 4]}, "rounds": {"teacher": "cotrain"}}},

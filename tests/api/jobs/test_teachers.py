@@ -91,6 +91,26 @@ def test_a_teacher_of_other_data_is_refused(submit: Any, worker: Any, refusal: R
     assert refusal({"job": first["id"]}, dataset="mnist5k") == "learnt from digits, but this run is on mnist5k"
 
 
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_teacher_that_lacks_what_the_objective_compares_is_refused(
+    submit: Any, worker: Any, refusal: Refusal, role: str
+) -> None:
+    """Also one that its own job has taken over from another."""
+    odd = "torchvision/squeezenet1_1"
+    first = submit(config={"teacher": {"arch": odd}, "student": {"arch": odd}})
+    claim = worker.claim(first)
+    worker.publish_artifact(claim, "teacher.safetensors", b"weights")
+    worker.publish(claim, b"student", step=1)
+    worker.release(claim, State.SUCCEEDED)
+    second = submit(config={"teacher": {"job": first["id"], "role": role}})
+    worker.publish_artifact(worker.claim(second), "teacher.safetensors", b"weights")
+
+    for lender in ({"job": first["id"], "role": role}, {"job": second["id"]}):
+        why = refusal(lender, objective={"method": "rkd"})
+        assert why.startswith("has a " + lender.get("role", "teacher") + " that does not suit the objective")
+        assert f"that of the teacher, {odd}, is a convolution: take another teacher" in why
+
+
 @pytest.mark.parametrize(
     ("teacher", "pointer", "words"),
     [

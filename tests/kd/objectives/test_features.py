@@ -1,0 +1,161 @@
+"""What must be true of the objectives from features, whatever the features."""
+
+from typing import get_args
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kd import spec
+from kd.models.features import Features
+from kd.objectives.features import METHODS, compare
+from kd.objectives.logits import METHODS as OF_LOGITS
+from kd.objectives.objective import Answer, Objective
+from kd.spec.objective import READS, Method
+
+BATCH, LABELS = 6, torch.arange(6)
+
+every_loss = pytest.mark.parametrize("name", list(METHODS))
+
+
+def feature(seed: int, *, width: int = 8, scale: float = 1) -> Tensor:
+    return scale * torch.randn(BATCH, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def rkd_by_hand(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
+    """As the paper defines it, pair by pair and triple by triple."""
+
+    def pairs(feature_BD: Tensor) -> Tensor:
+        far = torch.stack([(one - other).norm() for one in feature_BD for other in feature_BD])
+        return far / far[far > 0].mean()
+
+    def triples(feature_BD: Tensor) -> Tensor:
+        units = [[F.normalize(other - one, dim=0) for other in feature_BD] for one in feature_BD]
+        return torch.stack([j @ k for row in units for j in row for k in row])
+
+    far = F.smooth_l1_loss(pairs(student_BD), pairs(teacher_BD))
+    return 25 * far + 50 * F.smooth_l1_loss(triples(student_BD), triples(teacher_BD))
+
+
+def sp_by_hand(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
+    def rows(feature_BD: Tensor) -> Tensor:
+        like = torch.stack([torch.stack([one @ other for other in feature_BD]) for one in feature_BD])
+        return like / like.norm(dim=1, keepdim=True)
+
+    return 3_000 * (rows(student_BD) - rows(teacher_BD)).norm() ** 2 / len(student_BD) ** 2
+
+
+BY_HAND = {"rkd": rkd_by_hand, "sp": sp_by_hand}
+
+
+@every_loss
+@given(seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=10)
+def test_a_loss_is_what_its_paper_defines_also_for_features_of_two_widths(name, seed):
+    student_BD, teacher_BD = feature(seed, width=5), feature(seed + 1, width=8, scale=20)
+
+    torch.testing.assert_close(compare(name, student_BD, teacher_BD), BY_HAND[name](student_BD, teacher_BD))
+
+
+@every_loss
+@pytest.mark.parametrize("scale", [1e-3, 1, 1e4])
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name, scale):
+    same_BD = feature(0, scale=scale)
+
+    assert compare(name, same_BD, same_BD.clone()).abs() <= 1e-9
+
+
+@every_loss
+def test_neither_the_length_of_a_feature_nor_how_it_is_turned_matters(name):
+    student_BD, teacher_BD = feature(0), feature(1)
+    turn_DD = torch.linalg.qr(torch.randn(8, 8, dtype=torch.float64))[0]
+
+    value = compare(name, student_BD, teacher_BD)
+
+    torch.testing.assert_close(compare(name, 7 * student_BD @ turn_DD, teacher_BD), value)
+
+
+@every_loss
+def test_the_gradient_is_that_of_finite_differences(name):
+    teacher_BD = feature(1, width=5)
+
+    assert torch.autograd.gradcheck(
+        lambda student_BD: compare(name, student_BD, teacher_BD), feature(0).requires_grad_()
+    )
+
+
+def alike(scale: float) -> Tensor:
+    """Features of which two are the same, and one is nothing."""
+    feature_BD = feature(0, scale=scale).float()
+    feature_BD[1], feature_BD[2] = feature_BD[0], 0
+    return feature_BD
+
+
+@every_loss
+@pytest.mark.parametrize("scale", [0, 1e-4, 1, 1e4])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_value_and_gradient_are_finite_also_for_images_that_look_the_same(name, scale, autocast):
+    student_BD, teacher_BD = alike(scale).requires_grad_(), alike(1).flip(0)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        value = compare(name, student_BD, teacher_BD)
+    value.backward()
+
+    assert value.isfinite()
+    assert value > 0
+    assert student_BD.grad.isfinite().all()
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_features_are_taken_to_more_before_anything_is_computed(name, dtype):
+    student_BD, teacher_BD = feature(0).to(dtype), feature(1).to(dtype)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = compare(name, student_BD, teacher_BD)
+
+    assert value.dtype == torch.float32
+    assert torch.equal(value, compare(name, student_BD.float(), teacher_BD.float()))
+
+
+@every_loss
+def test_the_order_of_the_images_does_not_matter(name):
+    student_BD, teacher_BD = feature(0), feature(1)
+    order = torch.randperm(BATCH)
+
+    value = compare(name, student_BD, teacher_BD)
+
+    torch.testing.assert_close(compare(name, student_BD[order], teacher_BD[order]), value)
+
+
+@pytest.mark.parametrize("name", READS)
+def test_the_teacher_is_never_trained(name):
+    student_BD, teacher_BD = feature(0).requires_grad_(), feature(1).requires_grad_()
+    logits_BC = feature(2)
+
+    objective = Objective(spec.Objective(method=name))
+    parts = objective(logits_BC, LABELS, Answer(logits_BC, teacher_BD), features=Features(student_BD))
+    parts.total.backward()
+
+    assert student_BD.grad is not None
+    assert teacher_BD.grad is None
+
+
+def test_a_term_from_features_stands_beside_one_from_logits():
+    student_BC, teacher_BC, student_BD, teacher_BD = (feature(seed) for seed in range(4))
+    objective = Objective(spec.Objective(hard_weight=1.0, soft_weight=0.5, also=({"method": "rkd", "weight": 0.1},)))
+
+    parts = objective(student_BC, LABELS, Answer(teacher_BC, teacher_BD), features=Features(student_BD))
+
+    kd = Objective(spec.Objective())(student_BC, LABELS, Answer(teacher_BC)).soft
+    far = compare("rkd", student_BD, teacher_BD)
+    torch.testing.assert_close(parts.soft, kd + far)
+    torch.testing.assert_close(parts.total, F.cross_entropy(student_BC, LABELS) + 0.5 * kd + 0.1 * far)
+
+
+def test_every_method_that_a_spec_may_name_has_its_loss():
+    assert {*OF_LOGITS, *METHODS} == set(get_args(Method))
+    assert READS.keys() == METHODS.keys()
