@@ -51,6 +51,7 @@ class Waiting(Part):
     position: int | None = None
     reason: str | None = None
     message: str | None = None
+    after: str | None = None
 
 
 class JobError(Part):

@@ -45,6 +45,9 @@ class Code(StrEnum):
     BAD_TEACHER = "bad_teacher"
     """The teacher that another job was to lend is gone, or does not fit."""
 
+    TEACHER_NEVER_CAME = "teacher_never_came"
+    """The job for whose teacher it waited has ended without one."""
+
     BAD_CHECKPOINT = "bad_checkpoint"
     """The file to go on from is damaged; the attempt after goes on from the one before."""
 
@@ -132,6 +135,11 @@ def queue_time_exceeded() -> Ending:
         "No worker took the job within its limits.max_queue_seconds.",
         "GET /workers shows who works on what; start another worker, raise the limit or the priority.",
     )
+
+
+def teacher_never_came(error: NoTeacher) -> Ending:
+    hint = "Retry that job, then this one with the new job's id in config.teacher.job."
+    return Ending(Code.TEACHER_NEVER_CAME, str(error), hint, retryable=False)
 
 
 # -- the worker: told by it where the trainer could not tell it itself ---------------------------------------------

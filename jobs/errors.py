@@ -54,6 +54,10 @@ class NoTeacher(JobError):
         super().__init__(f"Job {job_id} {why}.")
 
 
+class NoTeacherYet(NoTeacher):
+    """It may come to have one: it has not ended."""
+
+
 class SpecRefused(JobError):
     """A spec that is valid by itself, and asks for what is not to be had here."""
 

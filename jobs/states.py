@@ -41,7 +41,7 @@ MOVES = (
     Move(
         *(State.QUEUED, State.RUNNING),
         made_by=("jobs.queue.leases.claim",),
-        when="it is the first in the queue that suits the worker and does not back off",
+        when="it is the first in the queue that suits the worker, has its teacher and does not back off",
     ),
     Move(
         *(State.QUEUED, State.PAUSED),
@@ -50,8 +50,8 @@ MOVES = (
     ),
     Move(
         *(State.QUEUED, State.FAILED),
-        made_by=("jobs.queue.rescue.expire_waiting",),
-        when="it has waited for its first start for longer than max_queue_seconds",
+        made_by=("jobs.queue.rescue.expire_waiting", "jobs.queue.chains.settle"),
+        when="it has waited longer than max_queue_seconds for its first start, or for a teacher that will not come",
     ),
     Move(
         *(State.QUEUED, State.CANCELLED),

@@ -1,5 +1,6 @@
-"""What every server and worker does on the side, in case nobody else does: rescue jobs of dead workers, ring for what
-waits, end what has waited too long, delete files that nobody needs, and look whether the others are whole.
+"""What every server and worker does on the side, in case nobody else does: rescue jobs of dead workers, let go on what
+has its teacher now, ring for what waits, end what has waited too long, delete files that nobody needs, and look whether
+the others are whole.
 
 All of it is idempotent, so any number of processes may do it at once.
 """
@@ -12,7 +13,7 @@ from jobs.database.engine import Sessions
 from jobs.doorbell.notifier import Notifier
 from jobs.files import garbage, layout, scrub
 from jobs.log import purge
-from jobs.queue import place, rescue
+from jobs.queue import chains, place, rescue
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.webhooks import deliveries
@@ -62,6 +63,7 @@ class Upkeep:
                 self._notifier.job_queued(job_id)
         for job_id in expired:
             log.warning("job_waited_too_long", job=job_id)
+        self._settle_chains()
         with self._database.read() as session:
             waiting = place.first(session)
             idle = waiting and any(worker.status is Status.IDLE for worker in roster.all_now(session))
@@ -69,6 +71,17 @@ class Upkeep:
         # busy for days, rings would pile up in the broker.
         if waiting and idle:
             self._notifier.job_queued(waiting)
+
+    def _settle_chains(self) -> None:
+        with self._database.read() as session:
+            if not chains.is_due(session):
+                return
+        with self._database.begin() as session:
+            settled = chains.settle(session)
+        for job_id in settled.freed:
+            self._notifier.job_queued(job_id)
+        for job_id in settled.ended:
+            log.warning("teacher_never_came", job=job_id)
 
     def _collect_repeatedly(self) -> None:
         seconds = GARBAGE_AFTER_SECONDS

@@ -48,6 +48,9 @@ class Waiting(BaseModel):
     reason: str
     message: str
     retry_at: Annotated[datetime | None, Field(description="of a job that backs off: when it is tried again")]
+    after: Annotated[
+        str | None, Field(description="of a job whose teacher is still to come: the job that will have it")
+    ]
 
 
 class Result(BaseModel):

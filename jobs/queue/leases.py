@@ -15,7 +15,7 @@ from jobs.files import retention
 from jobs.log import events
 from jobs.log.curves import cut_back
 from jobs.log.events import NewEvent
-from jobs.queue import backoff, fence
+from jobs.queue import backoff, chains, fence
 from jobs.queue.attempts import SET_DOWN, give_up, state_event
 from jobs.queue.fence import Claim
 from jobs.states import FINAL, State
@@ -54,7 +54,9 @@ def claim(
     A stall is counted in advance, and taken back by the first progress: nobody can count it for a worker that is dead.
     """
     waiting = aliased(Job)
-    first = select(waiting.id).where(waiting.state == State.QUEUED, backoff.is_over(now, waiting))
+    first = select(waiting.id).where(
+        waiting.state == State.QUEUED, backoff.is_over(now, waiting), chains.has_its_teacher(waiting)
+    )
     if offer is not None:
         first = first.where(*needs.suits(offer, waiting))
     first = first.order_by(waiting.priority.desc(), waiting.created_at, waiting.id).limit(1)

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from jobs.database import clock
-from jobs.queue import backoff
+from jobs.queue import backoff, chains
 from jobs.states import State
 from jobs.tables import Job
 from jobs.workers import roster
@@ -21,7 +21,9 @@ PLACES_COUNTED = 1_000
 IN_TURN = (Job.priority.desc(), Job.created_at, Job.id)
 """The order in which jobs are claimed."""
 
-_LINE = select(Job.id).where(Job.state == State.QUEUED, backoff.is_over(None)).order_by(*IN_TURN)
+_LINE = (
+    select(Job.id).where(Job.state == State.QUEUED, backoff.is_over(None), chains.has_its_teacher()).order_by(*IN_TURN)
+)
 _PLACES = _LINE.limit(PLACES_COUNTED).subquery()
 # As one row: between the rows of many sqlite3 lets the process's other threads go first, each time for milliseconds.
 _PLACES_IN_ONE = select(func.aggregate_strings(_PLACES.c.id, ","))
@@ -30,13 +32,15 @@ _PLACES_IN_ONE = select(func.aggregate_strings(_PLACES.c.id, ","))
 @dataclass(frozen=True)
 class Waiting:
     """Why a queued job waits. `position` is 1 for the next one; None beyond the first thousand, and of one that backs
-    off, which stands in no line."""
+    off or waits for its teacher, which stands in no line."""
 
     position: int | None
     reason: str
     message: str
     retry_at: datetime | None = None
     """When one that backs off is tried again."""
+    after: str | None = None
+    """The job that is still to have its teacher."""
 
 
 def first(session: Session, offer: Offer | None = None) -> str | None:
@@ -62,6 +66,9 @@ def _place(line: str, job_id: str) -> int | None:
 
 
 def _why(job: Job, position: int | None, there: Sequence[WorkerNow], at: datetime | None) -> Waiting:
+    if job.waits_for_job_id is not None:
+        why = f"It waits for {job.waits_for_job_id}, which is still to have its teacher."
+        return Waiting(None, "waits_for_job", why, after=job.waits_for_job_id)
     if not there:
         return Waiting(position, "no_worker", "No worker is there. Start one with `kd work`.")
     able = [worker for worker in there if fits(job, worker.offer)]

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, aliased
 from jobs import endings
 from jobs.database import clock
 from jobs.log import events
+from jobs.queue import chains
 from jobs.queue.attempts import give_up, state_event
 from jobs.states import State
 from jobs.tables import Job
@@ -42,12 +43,13 @@ def rescue_expired(session: Session, *, max_stalls: int, now: datetime | None = 
 
 
 def expire_waiting(session: Session, *, now: datetime | None = None) -> list[str]:
-    """Fail every job that has waited longer than it may for its first start."""
+    """Fail every job that has waited longer than it may for its first start. Of one whose teacher is still to come the
+    time has not begun."""
     late = aliased(Job)
     at = clock.to_compare(now)
     expired = (
         select(late.id)
-        .where(late.state == State.QUEUED, late.started_at.is_(None), late.start_by < at)
+        .where(late.state == State.QUEUED, late.started_at.is_(None), late.start_by < at, chains.has_its_teacher(late))
         .with_for_update(skip_locked=True)
     )
     rows = session.execute(

@@ -17,7 +17,7 @@ from jobs import ids
 from jobs.database import clock, storable
 from jobs.database.engine import Sessions
 from jobs.envelope import Envelope
-from jobs.errors import KeyReused, NoTeacher, SpecRefused
+from jobs.errors import KeyReused, NoTeacher, NoTeacherYet, SpecRefused
 from jobs.files import layout, quota
 from jobs.job import columns_of, get_job, keep_job
 from jobs.log import events
@@ -139,8 +139,11 @@ def _add(
     with db.begin() as session:
         if confirm is not None:
             confirm(session)
+        waits_for = None
         try:
             lending.check(session, submission.spec)
+        except NoTeacherYet as error:
+            waits_for = error.job_id
         except NoTeacher as error:
             raise SpecRefused([Fault("/config/teacher/job", error.why)]) from None
         return add_job(
@@ -149,6 +152,7 @@ def _add(
             given=submission.given,
             envelope=submission.envelope,
             parent=submission.parent,
+            waits_for=waits_for,
             idempotency=idempotency,
         )
 
@@ -160,10 +164,14 @@ def add_job(
     given: Mapping[str, Any] | None = None,
     envelope: Envelope = NO_ENVELOPE,
     parent: str | None = None,
+    waits_for: str | None = None,
     idempotency: Idempotency | None = None,
     now: datetime | None = None,
 ) -> Job:
-    """The row of a new job, and its first event. Of two with the same key the later one gets an IntegrityError."""
+    """The row of a new job, and its first event. Of two with the same key the later one gets an IntegrityError.
+
+    One that `waits_for` another job is not claimed before that has its teacher (`jobs.queue.chains`).
+    """
     given = dict(given) if given is not None else spec.model_dump(mode="json", exclude_unset=True)
     storable.refuse(given, "spec")
     if parent is not None:
@@ -181,6 +189,7 @@ def add_job(
         resolved_spec=spec.model_dump(mode="json"),
         parent_job_id=parent,
         teacher_job_id=teacher.job if isinstance(teacher, TeacherOfJob) else None,
+        waits_for_job_id=waits_for,
         idempotency_key=idempotency and idempotency.key,
         idempotency_digest=idempotency and idempotency.digest,
         start_by=None if patience is None else at + timedelta(seconds=patience),

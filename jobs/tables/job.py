@@ -3,11 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Double, ForeignKey, Index, String
+from sqlalchemy import BigInteger, CheckConstraint, Double, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.states import State
 from jobs.tables.base import Base, words
+
+WAITS = text("waits_for_job_id IS NOT NULL")
 
 
 class Job(Base):
@@ -27,6 +29,8 @@ class Job(Base):
     parent_job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
     teacher_job_id: Mapped[str | None] = mapped_column(String(30))
     """The job that lends this one its teacher."""
+    waits_for_job_id: Mapped[str | None] = mapped_column(String(30))
+    """That job too, for as long as it is still to have the teacher."""
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     idempotency_digest: Mapped[str | None] = mapped_column(String(64))
     """Of the request that the key came with."""
@@ -83,7 +87,7 @@ class Job(Base):
         Index(
             "jobs_to_claim",
             *("state", priority.desc(), "created_at", "id"),
-            *("needs_gpus", "needs_memory_bytes", "retry_at"),
+            *("needs_gpus", "needs_memory_bytes", "retry_at", "waits_for_job_id"),
         ),
         Index("jobs_to_rescue", "state", "lease_expires_at"),
         Index("jobs_to_expire", "state", "start_by"),
@@ -92,5 +96,6 @@ class Job(Base):
         Index("jobs_by_mode", "mode", "id"),
         Index("jobs_by_parent", "parent_job_id"),
         Index("jobs_by_teacher", "teacher_job_id"),
+        Index("jobs_that_wait", "waits_for_job_id", sqlite_where=WAITS, postgresql_where=WAITS),
         Index("jobs_by_idempotency_key", "idempotency_key", unique=True),
     )

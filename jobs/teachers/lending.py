@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from jobs.errors import ArtifactNotFound, CheckpointNotFound, JobNotFound, NoTeacher
+from jobs.errors import ArtifactNotFound, CheckpointNotFound, JobNotFound, NoTeacher, NoTeacherYet
 from jobs.files import find
 from jobs.files.store import Stored
 from jobs.job import get_job, keep_job
@@ -18,7 +18,8 @@ from kd.spec.features import misses
 
 
 def check(session: Session, spec: TrainSpec | GuideSpec) -> None:
-    """Refuse a spec that names a teacher of another job unless it is there. Raises `NoTeacher`.
+    """Refuse a spec that names a teacher of another job unless it is there. Raises `NoTeacher`, or `NoTeacherYet` where
+    it is worth to wait.
 
     In the transaction that adds the job: until it ends the teacher's job cannot be deleted.
     """
@@ -33,6 +34,17 @@ def check(session: Session, spec: TrainSpec | GuideSpec) -> None:
     _find_file(session, job, wanted)
     for field, why in misses(spec.config.objective, spec.config.student.arch, _arch(session, job, wanted)):
         raise NoTeacher(job.id, f"has a {wanted.role} that does not suit the objective: {field} {why}")
+
+
+def check_again(session: Session, teacher: TeacherOfJob) -> None:
+    """The same for a job that has waited for it.
+
+    Of a job that did not succeed it takes no student: that one had not learnt out, and nobody chose it all the same.
+    """
+    job = _lender(session, teacher)
+    if teacher.role == "student" and job.state in FINAL - {State.SUCCEEDED}:
+        raise NoTeacher(job.id, f"{_past_tense(job.state)} before its student had learnt out")
+    _find_file(session, job, teacher)
 
 
 def teacher_of(spec: Mapping[str, Any]) -> TeacherOfJob | None:
@@ -87,8 +99,7 @@ def _find_file(session: Session, job: Job, teacher: TeacherOfJob) -> File:
             return student
     if job.state in FINAL:
         raise NoTeacher(job.id, f"{_past_tense(job.state)} without a {teacher.role} to take over")
-    until = f"its artifacts list {TEACHER}" if teacher.role == "teacher" else f"its status is {State.SUCCEEDED}"
-    raise NoTeacher(job.id, f"is {job.state} and has no finished {teacher.role} yet: wait until {until}")
+    raise NoTeacherYet(job.id, f"is {job.state} and has no finished {teacher.role} yet")
 
 
 def _past_tense(state: State) -> str:

@@ -1,12 +1,16 @@
-"""POST /jobs with another job's teacher: taken when it is there, refused in words when it is not."""
+"""POST /jobs with another job's teacher: taken when it is there, waited for when it may come, else refused in words."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from jobs.doorbell.notifier import Notifier
 from jobs.states import State
+from jobs.upkeep import Upkeep
 
 NOBODY = "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"
 
@@ -46,25 +50,107 @@ def test_a_job_may_be_taught_by_the_best_student_of_one_that_is_over(
     worker.publish(claim, b"student", step=1)
     wanted = {"job": first["id"], "role": "student"}
 
-    early = refusal(wanted)
     worker.release(claim, State.SUCCEEDED)
     second = submit("guide", {"teacher": wanted})
 
-    assert early == "is running and has no finished student yet: wait until its status is succeeded"
+    assert second["waiting"]["reason"] == "no_worker"
     assert second["resolved_spec"]["config"]["teacher"] == wanted
 
 
-def test_a_teacher_that_is_not_there_yet_is_refused_with_what_to_wait_for(
-    submit: Any, worker: Any, refusal: Refusal
+@pytest.fixture
+def settle(app: FastAPI) -> Callable[[], None]:
+    """What servers and workers do on the side every two seconds."""
+    return Upkeep(app.state.database, Notifier(None), app.state.settings).run_once
+
+
+def test_a_job_whose_teacher_is_still_to_come_waits_for_it_and_says_so(
+    submit: Any, worker: Any, client: TestClient, settle: Callable[[], None]
 ) -> None:
     first = submit()
+    second = submit(config={"teacher": {"job": first["id"]}}, limits={"max_queue_seconds": 1e8})
+    settle()
+    waiting = client.get(second["urls"]["self"]).json()
 
-    waiting = refusal({"job": first["id"]})
-    worker.claim(first)
-    running = refusal({"job": first["id"]})
+    worker.publish_artifact(worker.claim(first), "teacher.safetensors", b"weights")
+    settle()
 
-    assert waiting == "is queued and has no finished teacher yet: wait until its artifacts list teacher.safetensors"
-    assert running.startswith("is running and has no finished teacher yet")
+    assert waiting["waiting"] == {
+        "position": None,
+        "reason": "waits_for_job",
+        "message": f"It waits for {first['id']}, which is still to have its teacher.",
+        "retry_at": None,
+        "after": first["id"],
+    }
+    freed = client.get(second["urls"]["self"]).json()
+    assert (freed["status"], freed["waiting"]["position"], freed["waiting"]["after"]) == ("queued", 1, None)
+    assert worker.claim(second).teacher.path.startswith(f"jobs/{first['id']}/")
+
+
+def test_a_chain_of_assistants_goes_from_student_to_student(
+    submit: Any, worker: Any, client: TestClient, settle: Callable[[], None]
+) -> None:
+    chain = [submit()]
+    for _ in range(2):
+        chain.append(submit(config={"teacher": {"job": chain[-1]["id"], "role": "student"}}))
+
+    for job, waits in itertools.pairwise(chain):
+        claim = worker.claim(job)
+        worker.publish_artifact(claim, "teacher.safetensors", b"weights")
+        worker.publish(claim, b"student", step=1)
+        settle()
+        assert client.get(waits["urls"]["self"]).json()["waiting"]["after"] == job["id"], "it learns on"
+        worker.release(claim, State.SUCCEEDED)
+        settle()
+
+    assert worker.claim(chain[-1]).teacher.path.startswith(f"jobs/{chain[-2]['id']}/")
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled", "deleted"])
+def test_whoever_waits_for_a_teacher_that_will_not_come_ends_and_says_so(
+    submit: Any, worker: Any, client: TestClient, settle: Callable[[], None], problem_in: Any, end: str
+) -> None:
+    first = submit()
+    second = submit(config={"teacher": {"job": first["id"], "role": "student"}})
+    third = submit(config={"teacher": {"job": second["id"]}})
+    claim = worker.claim(first)
+    worker.publish(claim, b"a student that has not learnt out", step=1)
+    worker.release(claim, State.FAILED if end == "failed" else State.CANCELLED)
+    if end == "deleted":
+        problem_in(client.delete(first["urls"]["self"]), 409, "in_use")
+
+    settle()
+    settle()
+
+    shown = client.get(second["urls"]["self"]).json()
+    words = "failed" if end == "failed" else "was cancelled"
+    assert (shown["status"], shown["error"]["code"]) == ("failed", "teacher_never_came")
+    assert shown["error"]["message"] == f"Job {first['id']} {words} before its student had learnt out."
+    assert client.get(third["urls"]["self"]).json()["error"]["code"] == "teacher_never_came"
+    last = client.get(second["urls"]["events"]).json()["data"][-1]
+    assert (last["data"]["state"], last["data"]["error"]["code"]) == ("failed", "teacher_never_came")
+    assert client.delete(first["urls"]["self"]).status_code == 204
+
+
+def test_who_waits_may_be_paused_cancelled_and_wait_while_the_other_job_is_paused(
+    submit: Any, worker: Any, client: TestClient, settle: Callable[[], None]
+) -> None:
+    first = submit()
+    second, third = (submit(config={"teacher": {"job": first["id"]}}) for _ in range(2))
+    for job in (first, second):
+        client.post(job["urls"]["pause"])
+    client.post(third["urls"]["cancel"])
+    settle()
+
+    for job in (first, second):
+        assert client.post(job["urls"]["resume"]).json()["status"] == "queued"
+    settle()
+    still = client.get(second["urls"]["self"]).json()
+    worker.publish_artifact(worker.claim(first), "teacher.safetensors", b"weights")
+    settle()
+
+    assert still["waiting"]["after"] == first["id"]
+    assert client.get(second["urls"]["self"]).json()["waiting"]["position"] == 1
+    assert client.get(third["urls"]["self"]).json()["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])

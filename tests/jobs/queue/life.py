@@ -11,15 +11,17 @@ from sqlalchemy.exc import IntegrityError
 
 from jobs.database.engine import Sessions
 from jobs.envelope import Envelope, Limits
-from jobs.errors import JobNotFound, LeaseLost, NotAllowed
+from jobs.errors import InUse, JobNotFound, LeaseLost, NotAllowed, NoTeacher, NoTeacherYet
 from jobs.files.retention import RESUMES_KEPT, NewFile
 from jobs.log import purge
 from jobs.log.events import events_after
-from jobs.queue import leases, recording, requests, rescue, submit
+from jobs.queue import chains, leases, recording, requests, rescue, submit
 from jobs.queue.delete import delete_job
 from jobs.queue.fence import Claim
 from jobs.states import FINAL, State
 from jobs.tables import Event, FileKind, Job, MetricPoint
+from jobs.teachers import lending
+from kd.outputs import TEACHER
 from kd.spec import parse
 from tests.jobs.queue.model import FIRST_PAUSE, MAX_STALLS, Known
 
@@ -62,6 +64,31 @@ class Life(RuleBasedStateMachine):
             job_id = submit.add_job(session, SPEC, envelope=envelope, now=self.now).id
         start_by = None if patient else self.now + timedelta(seconds=QUEUE_SECONDS)
         self.known[job_id] = Known(order=(-priority, next(self.numbers)), start_by=start_by)
+        return job_id
+
+    @precondition(lambda self: self.alive < FEW)
+    @rule(target=jobs, lender=jobs, patient=st.booleans())
+    def submit_under_the_teacher_of(self, lender: str, patient: bool):
+        self.now += timedelta(milliseconds=1)
+        spec = parse({"mode": "train", "config": {"teacher": {"job": lender}}})
+        limits = Limits(max_queue_seconds=None if patient else QUEUE_SECONDS)
+        known, waits_for = self.known.get(lender), None
+        try:
+            with self.db.begin() as session:
+                try:
+                    lending.check(session, spec)
+                except NoTeacherYet as error:
+                    waits_for = error.job_id
+                job_id = submit.add_job(
+                    session, spec, envelope=Envelope(limits=limits), waits_for=waits_for, now=self.now
+                ).id
+        except NoTeacher:
+            assert known is None or (known.state in FINAL and not known.has_teacher), "refused without reason"
+            return multiple()
+        assert (waits_for is not None) == (not known.has_teacher)
+        start_by = None if patient else self.now + timedelta(seconds=QUEUE_SECONDS)
+        place = (0, next(self.numbers))
+        self.known[job_id] = Known(place, start_by=start_by, lender=lender, waits_for_lender=waits_for is not None)
         return job_id
 
     @precondition(lambda self: self.alive < FEW)
@@ -113,7 +140,14 @@ class Life(RuleBasedStateMachine):
         def delete(session, job_id: str, now: datetime) -> None:
             delete_job(session, job_id)
 
-        if self.ask(delete, job_id, refused=set(State) - FINAL):
+        borrowed = any(known.lender == job_id and known.state not in FINAL for known in self.known.values())
+        try:
+            deleted = self.ask(delete, job_id, refused=set(State) - FINAL)
+        except InUse:
+            assert borrowed, "refused without reason"
+            return
+        if deleted:
+            assert not borrowed, "a teacher was taken from a job that needs it"
             del self.known[job_id]
             self.gone.add(job_id)
             self.keys = {key: made for key, made in self.keys.items() if made != job_id}
@@ -184,6 +218,12 @@ class Life(RuleBasedStateMachine):
             known = self.known[claim.job_id]
             known.resumes = [(step, file.path), *known.resumes][:RESUMES_KEPT]
             known.got_to(safe)
+
+    @rule(claim=claims)
+    def publish_its_teacher(self, claim: Claim) -> None:
+        file = NewFile(FileKind.ARTIFACT, TEACHER, f"t{next(self.numbers)}", 1, "0" * 64)
+        if self.as_its_worker(claim, lambda session: recording.publish_file(session, claim, file, now=self.now)):
+            self.known[claim.job_id].has_teacher = True
 
     @rule(target=claims, claim=claims)
     def find_its_resume_damaged(self, claim: Claim):
@@ -264,7 +304,7 @@ class Life(RuleBasedStateMachine):
         late = [
             job_id
             for job_id, known in self.known.items()
-            if known.state is State.QUEUED and not known.attempt and known.start_by and known.start_by < self.now
+            if known.waits(self.now) and not known.attempt and known.start_by and known.start_by < self.now
         ]
         assert sorted(expired) == sorted(late)
         for job_id in late:
@@ -273,6 +313,27 @@ class Life(RuleBasedStateMachine):
         with self.db.read() as session:
             there = {*session.scalars(select(Event.job_id)), *session.scalars(select(MetricPoint.job_id))}
         assert not there & self.gone
+
+    @rule()
+    def settle_chains(self) -> None:
+        """Whoever waits for a teacher goes on when it is there, and ends when it will not be."""
+        waiting = {
+            job_id: self.known[known.lender]
+            for job_id, known in self.known.items()
+            if known.state is State.QUEUED and known.waits_for_lender
+        }
+        freed = [job_id for job_id, lender in waiting.items() if lender.has_teacher]
+        ended = [job_id for job_id, lender in waiting.items() if not lender.has_teacher and lender.state in FINAL]
+        with self.db.begin() as session:
+            assert chains.is_due(session) == bool(freed or ended)
+            settled = chains.settle(session, self.now)
+        assert (sorted(settled.freed), sorted(settled.ended)) == (sorted(freed), sorted(ended))
+        for job_id in freed:
+            known = self.known[job_id]
+            known.waits_for_lender = False
+            known.start_by = known.start_by and self.now + timedelta(seconds=QUEUE_SECONDS)
+        for job_id in ended:
+            self.known[job_id].state = State.FAILED
 
     @rule()
     def every_worker_dies(self) -> None:

@@ -29,10 +29,14 @@ class Known:
     pause: bool = False
     start_by: datetime | None = None
     retry_at: datetime | None = None
+    has_teacher: bool = False  # of its own, to lend
+    lender: str | None = None
+    waits_for_lender: bool = False
 
     def waits(self, now: datetime) -> bool:
         """For a worker, and for nothing else."""
-        return self.state is State.QUEUED and (self.retry_at is None or self.retry_at <= now)
+        backs_off = self.retry_at is not None and self.retry_at > now
+        return self.state is State.QUEUED and not backs_off and not self.waits_for_lender
 
     @property
     def newest(self) -> tuple[int, str | None]:

@@ -10,11 +10,12 @@ from importlib import import_module
 import pytest
 from sqlalchemy.orm import Session
 
+from jobs import ids
 from jobs.database.engine import Sessions
 from jobs.envelope import Envelope, Limits
 from jobs.errors import LeaseLost, NotAllowed
 from jobs.job import get_job
-from jobs.queue import leases, requests, rescue, submit
+from jobs.queue import chains, leases, requests, rescue, submit
 from jobs.queue.fence import Claim
 from jobs.states import FINAL, MOVES, State
 from jobs.tables import Job
@@ -63,6 +64,18 @@ def expire_waiting(session: Session, job_id: str, claim: Claim, now: datetime) -
     rescue.expire_waiting(session, now=now)
 
 
+def lose_the_teacher(session: Session, job_id: str, claim: Claim, now: datetime) -> None:
+    """It has waited for a job that is gone."""
+    job = get_job(session, job_id)
+    config = job.resolved_spec["config"] | {"teacher": {"job": ids.new("job"), "role": "teacher"}}
+    job.resolved_spec, job.waits_for_job_id = job.resolved_spec | {"config": config}, ids.new("job")
+    session.flush()
+
+
+def settle(session: Session, job_id: str, claim: Claim, now: datetime) -> None:
+    chains.settle(session, now)
+
+
 DEEDS: list[tuple[str, Deed]] = [
     ("jobs.queue.requests.pause", pause),
     ("jobs.queue.requests.cancel", cancel),
@@ -73,12 +86,14 @@ DEEDS: list[tuple[str, Deed]] = [
     *(("jobs.queue.leases.requeue", partial(requeue, crashed)) for crashed in (False, True)),
     ("jobs.queue.rescue.rescue_expired", rescue_expired),
     ("jobs.queue.rescue.expire_waiting", expire_waiting),
+    ("jobs.queue.chains.settle", settle),
 ]
 
 # What has happened to a job, in this order; what its state does not allow has no effect.
 PASTS: list[tuple[Deed, ...]] = [
     (),
     *((request,) for request in (pause, cancel)),
+    (lose_the_teacher,),
     (take,),
     *((take, request) for request in (pause, cancel)),
     (take, pause, cancel),

@@ -7,7 +7,7 @@ from hypothesis import Phase
 from hypothesis.stateful import run_state_machine_as_test as walk
 from sqlalchemy import case, true
 
-from jobs.queue import attempts, backoff, rescue
+from jobs.queue import attempts, backoff, chains, rescue
 from jobs.queue import fence as the_fence
 from jobs.queue.fence import Claim
 from jobs.states import State
@@ -61,6 +61,10 @@ def without_the_back_off(monkeypatch) -> None:
     monkeypatch.setattr(backoff, "is_over", lambda now, job=Job: true())
 
 
+def without_the_wait_for_a_teacher(monkeypatch) -> None:
+    monkeypatch.setattr(chains, "has_its_teacher", lambda job=Job: true())
+
+
 MUTANTS = [
     without_the_fence,
     pytest.param(without_the_attempt_in_the_fence, marks=pytest.mark.slow),
@@ -69,6 +73,7 @@ MUTANTS = [
     pytest.param(without_the_last_stall, marks=pytest.mark.slow),
     pytest.param(with_rescue_of_the_living, marks=pytest.mark.slow),
     pytest.param(without_the_back_off, marks=pytest.mark.slow),
+    pytest.param(without_the_wait_for_a_teacher, marks=pytest.mark.slow),
 ]
 
 
