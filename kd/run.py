@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from kd import nearest
 from kd.data import packed_facts, packing
 from kd.data.dataset import Dataset, load_dataset
 from kd.errors import BadResume, ModelUnfit, SpecUnfit, TeacherMissing, TeacherUnfit, first_line
@@ -18,7 +17,7 @@ from kd.machine.device import find_device, look_for_gpus
 from kd.machine.precision import FORMATS, find_precision
 from kd.models import weights
 from kd.models.build import outline
-from kd.models.catalog import MODELS
+from kd.models.catalog import why_unknown
 from kd.parallel import launch
 from kd.parallel.team import join
 from kd.spec import GuideSpec, Teacher, TeacherOfJob, TrainSpec
@@ -164,8 +163,8 @@ def arch_of_teacher(teacher: Teacher | TeacherOfJob, file: Path | None) -> str:
     if file is None:
         raise TeacherMissing()
     arch = weights.read_facts(file).arch
-    if arch not in MODELS:
-        raise TeacherUnfit(nearest.unknown("model", arch, MODELS))
+    if why := why_unknown(arch):
+        raise TeacherUnfit(why)
     return arch
 
 

@@ -5,16 +5,15 @@ from importlib import import_module
 import torch
 from torch import nn
 
-from kd import nearest
-from kd.models.catalog import FAMILIES, FAMILY_OF, MODELS
+from kd.models.catalog import family_of, why_unknown
 
 
 def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     """A new model for images of `shape` (channels, height, width), its weights drawn from torch's global generator."""
-    if arch not in FAMILY_OF:
-        raise ValueError(nearest.unknown("model", arch, MODELS))
+    if why := why_unknown(arch):
+        raise ValueError(why)
     # By name, and only now: torchvision takes a second to import, which is for those who ask for it.
-    family = import_module(FAMILIES[FAMILY_OF[arch]].module)
+    family = import_module(family_of(arch).module)
     return family.build(arch, classes, shape)  # type: ignore[no-any-return]
 
 

@@ -3,13 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kd import nearest
+from kd.models import mlp_names
+
 SMALL = ("mlp", "cnn", "cnn_small")
+# Those of Hinton et al.'s experiment on MNIST, 2015; any other size is built as well.
+MLPS = ("mlp_800x2", "mlp_1200x2", "mlp_1200x2_dropout50")
 CIFAR_RESNETS = (
     *(f"resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110)),
     "resnet8x4",
     "resnet32x4",
 )
 WIDE_RESNETS = ("wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2")
+VGGS = ("vgg8", "vgg11", "vgg13", "vgg16", "vgg19")
+MOBILENETS = ("mobilenet_v2_x0_5",)
+SHUFFLENETS = ("shufflenet_v1", "shufflenet_v2")
 # torchvision's classifiers; a test holds this list against torchvision's own.
 _TORCHVISION = """
 alexnet convnext_base convnext_large convnext_small convnext_tiny densenet121 densenet161 densenet169
@@ -38,8 +46,12 @@ class Family:
 
 FAMILIES = {
     "small": Family("kd.models.small", SMALL, stages={"cnn": 3, "cnn_small": 2}),
+    "mlp": Family("kd.models.small", MLPS),
     "cifar_resnet": Family("kd.models.resnet", CIFAR_RESNETS, stages=dict.fromkeys(CIFAR_RESNETS, 3)),
     "wide_resnet": Family("kd.models.wrn", WIDE_RESNETS, stages=dict.fromkeys(WIDE_RESNETS, 3)),
+    "cifar_vgg": Family("kd.models.vgg", VGGS),
+    "cifar_mobilenet": Family("kd.models.mobilenet", MOBILENETS),
+    "cifar_shufflenet": Family("kd.models.shufflenet", SHUFFLENETS),
     "torchvision": Family("kd.models.torchvision", TORCHVISION, channels=(1, 3)),
 }
 FAMILY_OF = {arch: name for name, family in FAMILIES.items() for arch in family.archs}
@@ -49,14 +61,23 @@ WITHOUT_LINEAR = ("torchvision/squeezenet1_0", "torchvision/squeezenet1_1")
 """Those whose classifier is a convolution: there is no one feature of an image that it reads."""
 
 
-def channels_of(arch: str) -> tuple[int, ...] | None:
-    """How many channels the images of an architecture may have; None: any number."""
-    return FAMILIES[FAMILY_OF[arch]].channels
+def why_unknown(arch: str) -> str | None:
+    """The sentence for a name that nothing is built by, with what it may have meant; None for one that is known."""
+    if arch in FAMILY_OF or mlp_names.read(arch) is not None:
+        return None
+    if arch.startswith(mlp_names.PREFIX):
+        return f"perceptrons are named {mlp_names.NAMES_ARE}"
+    return nearest.unknown("model", arch, MODELS)
+
+
+def family_of(arch: str) -> Family:
+    """The family of a name that is known."""
+    return FAMILIES[FAMILY_OF.get(arch, "mlp")]
 
 
 def stages_of(arch: str) -> int:
     """How many stages of an architecture can be looked into; 0: none."""
-    return FAMILIES[FAMILY_OF[arch]].stages.get(arch, 0)
+    return family_of(arch).stages.get(arch, 0)
 
 
 def has_pooled(arch: str) -> bool:

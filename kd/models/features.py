@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kd.models.build import outline
-from kd.models.catalog import FAMILIES, FAMILY_OF
+from kd.models.catalog import family_of
 
 # Shapes: B = batch, C = classes or channels, D = width of the pooled feature.
 
@@ -70,7 +70,7 @@ def name_classifier(model: nn.Module) -> str:
 
 def name_stages(arch: str) -> tuple[str, ...]:
     """The names of the modules that end the stages of an architecture that has some."""
-    family = import_module(FAMILIES[FAMILY_OF[arch]].module)
+    family = import_module(family_of(arch).module)
     return family.stages(arch)  # type: ignore[no-any-return]
 
 

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
-from kd.models.catalog import channels_of
+from kd.models.catalog import family_of
 from kd.spec.features import misses
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, is_zero
@@ -116,7 +116,7 @@ class Config(Part):
             if augmentation is not None and augmentation.crop_padding > limit:
                 yield field, f"must be at most {limit}, half of the side of an image of {self.dataset}"
         for field, model in (("student.arch", self.student), ("teacher.arch", trained)):
-            if model is not None and (channels := channels_of(model.arch)) and shape[0] not in channels:
+            if model is not None and (channels := family_of(model.arch).channels) and shape[0] not in channels:
                 wanted = " or ".join(map(str, channels))
                 yield field, f"{model.arch} takes images of {wanted} channels, those of {self.dataset} have {shape[0]}"
         for whose, recipe in (("", self), ("teacher.", trained)):

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from kd import nearest
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
-from kd.models.catalog import MODELS
+from kd.models.catalog import why_unknown
 
 
 def _known_dataset(name: str) -> str:
@@ -27,8 +27,8 @@ def _known_dataset(name: str) -> str:
 
 
 def _known_model(name: str) -> str:
-    if name not in MODELS:
-        raise PydanticCustomError("unknown_model", "{why}", {"why": nearest.unknown("model", name, MODELS)})
+    if why := why_unknown(name):
+        raise PydanticCustomError("unknown_model", "{why}", {"why": why})
     return name
 
 

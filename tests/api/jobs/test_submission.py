@@ -189,6 +189,7 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
     ({"mode": "train", "config": {"dataset": "mnist5"}}, "/config/dataset", "mnist5k"),
     ({"mode": "train", "config": {"dataset": "x" * 100_000}}, "/config/dataset", "at most 200 characters"),
     ({"mode": "train", "config": {"student": {"arch": "resnet21"}}}, "/config/student/arch", "resnet20"),
+    ({"mode": "train", "config": {"student": {"arch": "mlp_9000"}}}, "/config/student/arch", "mlp_<width>x<layers>"),
     ({"mode": "train", "config": {"teacher": {"arch": "../../etc/passwd"}}}, "/config/teacher/arch", "no model named"),
     ({"mode": "train", "config": {}, "name": ""}, "/name", "at least 1 character"),
     ({"mode": "train", "config": {}, "name": "x" * 201}, "/name", "at most 200 characters"),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kd.evaluation.predict import SMALLEST_BATCH, batch_size
 from kd.models.build import build
-from kd.models.catalog import CIFAR_RESNETS, SMALL, WIDE_RESNETS
+from kd.models.catalog import CIFAR_RESNETS, MOBILENETS, SHUFFLENETS, SMALL, VGGS, WIDE_RESNETS
 from kd.models.folding import for_inference
 
 TORCHVISION = [
@@ -27,7 +27,7 @@ TORCHVISION = [
         "inception_v3",
     )
 ]
-OWN = [*SMALL, *CIFAR_RESNETS, *WIDE_RESNETS]
+OWN = [*SMALL, *CIFAR_RESNETS, *WIDE_RESNETS, *VGGS, *MOBILENETS, *SHUFFLENETS]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
@@ -130,6 +130,10 @@ def test_in_half_precision_the_folded_model_is_as_exact_as_the_plain_one(arch, d
         ("wrn_16_2", 6 + 1 - 1),
         ("wrn_40_2", 18 + 1 - 1),
         ("wrn_16_1", 6 + 1),  # its first block does not change the width: its shortcut reads the stem too
+        ("vgg8", 0),
+        ("mobilenet_v2_x0_5", 0),
+        ("shufflenet_v1", 0),
+        ("shufflenet_v2", 0),
         ("torchvision/resnet18", 0),
         ("torchvision/efficientnet_b0", 0),
         ("torchvision/inception_v3", 0),
