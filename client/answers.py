@@ -43,6 +43,8 @@ class Progress(Part):
     phase: str | None
     epoch: int | None = None
     epochs: int | None = None
+    repetition: int | None = None
+    repetitions: int | None = None
     images_per_second: Number = None
     eta_seconds: Number = None
 

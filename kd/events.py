@@ -4,12 +4,24 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-Phase = Literal["teacher", "labelling", "student", "control", "evaluating"]
+Phase = Literal["teacher", "labelling", "student", "control", "label_smoothing", "evaluating"]
 
 
 class Fact(BaseModel):
     # NaN and infinities are facts too: they travel as the strings "NaN", "Infinity" and "-Infinity".
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+class OfRepetition(Fact):
+    """What is said within one of several repetitions, which count from 1; None: the run has one seed, or that is said
+    of all of them."""
+
+    repetition: int | None = None
+    repetitions: int | None = None
+
+    def curve(self, phase: str, name: str) -> str:
+        """The name of a curve: each repetition has its own, `student.2.loss`."""
+        return f"{phase}.{name}" if self.repetition is None else f"{phase}.{self.repetition}.{name}"
 
 
 class Message(Fact):
@@ -33,7 +45,7 @@ class Started(Message):
     resumed_from_step: int = 0
 
 
-class PhaseStarted(Message):
+class PhaseStarted(Message, OfRepetition):
     """A phase begins, or goes on after a resume. `total` counts epochs, or images while labelling."""
 
     for_users = True
@@ -43,7 +55,7 @@ class PhaseStarted(Message):
     facts: dict[str, float | int | str] = {}
 
 
-class Step(Message):
+class Step(Message, OfRepetition):
     """Progress: `step` counts over the whole run; `metrics` are means since the last Step.
 
     `fraction` is the share of the run's arithmetic that is done, in 0..1.
@@ -61,10 +73,10 @@ class Step(Message):
 
     def points(self) -> dict[tuple[str, int], float]:
         measured = self.metrics | {"images_per_second": self.images_per_second}
-        return {(f"{self.phase}.{name}", self.step): value for name, value in measured.items()}
+        return {(self.curve(self.phase, name), self.step): value for name, value in measured.items()}
 
 
-class Evaluated(Message):
+class Evaluated(Message, OfRepetition):
     """An accuracy was measured on a split; fractions in 0..1, `nll` in nats."""
 
     for_users = True
@@ -76,10 +88,11 @@ class Evaluated(Message):
     metrics: dict[str, float]
 
     def points(self) -> dict[tuple[str, int], float]:
-        return {(f"{self.phase}.{self.split}.{name}", self.step): value for name, value in self.metrics.items()}
+        measured = {f"{self.split}.{name}": value for name, value in self.metrics.items()}
+        return {(self.curve(self.phase, name), self.step): value for name, value in measured.items()}
 
 
-class RoundEnded(Message):
+class RoundEnded(Message, OfRepetition):
     """A round of `guide` is over. `guide` says who taught; `metrics` are of the validation split: `teacher_top1`, the
     student's `top1`, the `agreement` of the two, and `kl`, KL(teacher‖student) in nats."""
 
@@ -92,7 +105,7 @@ class RoundEnded(Message):
     metrics: dict[str, float]
 
     def points(self) -> dict[tuple[str, int], float]:
-        return {(f"round.{name}", self.step): value for name, value in self.metrics.items()}
+        return {(self.curve("round", name), self.step): value for name, value in self.metrics.items()}
 
 
 class SavedFile(Fact):
@@ -161,14 +174,28 @@ class Advanced(Message):
     event: Literal["advanced"] = "advanced"
 
 
+class Verdict(Fact):
+    """Was distillation worth it? `code`, and the same in a sentence."""
+
+    code: Literal["better", "not_better", "undecided"]
+    message: str
+    to_decide: dict[str, int] = {}
+    """`seeds` and `test_images`."""
+
+
 class Finished(Message):
-    """The last word of a run. Metrics are named like `student.test.top1`; accuracies are fractions in 0..1."""
+    """The last word of a run. Metrics are named like `student.test.top1`; accuracies are fractions in 0..1.
+
+    `verdict` is None where there was no control; `to_decide` says with how many seeds, or test images, in all an
+    undecided run would be decided, as far as that can be known.
+    """
 
     for_users = True
     event: Literal["finished"] = "finished"
     step: int
     metrics: dict[str, float]
     seconds: dict[str, float]
+    verdict: Verdict | None = None
 
 
 class Ready(Message):

@@ -11,26 +11,30 @@ from kd.events import Event, PhaseStarted, RoundEnded
 from kd.labels import labelling
 from kd.labels.label import Label
 from kd.objectives.objective import Answer
-from kd.report.evaluate import evaluate
+from kd.report.evaluate import conclude, measure
 from kd.spec import GuideConfig
 from kd.teachers.cotrain import Cotrain
 from kd.teachers.frozen import validation_logits
 from kd.teachers.guides import Guide, Route
 from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
-from kd.training.control import train_control
+from kd.training.baselines import train_baselines
 from kd.training.guidance import Guidance
 from kd.training.logbook import Logbook
 from kd.training.position import Scores
+from kd.training.repetitions import each_seed, numbered
 from kd.training.run import Run
 
 GUIDES: dict[str, type[Guide]] = {"fixed": Guide, "route": Route, "cotrain": Cotrain}
+
+# By round and guide: the teacher's logits of the validation split, and its labels of the round's views [N, V, C].
+Tables = dict[tuple[int, str], tuple[Tensor, Tensor]]
 
 # Shapes: N = images, V = views of each in a round, C = numbers of a label, B = batch.
 
 
 def guide(run: Run, log: Logbook) -> Iterator[Event]:
-    """Teacher, rounds of labelling and training, control, evaluation; finished phases are skipped.
+    """Teacher; rounds of labelling and training, control, evaluation, from each seed. What is finished is skipped.
 
     The student has one optimizer and one schedule over all rounds: a round changes the labels, nothing else.
     """
@@ -39,22 +43,27 @@ def guide(run: Run, log: Logbook) -> Iterator[Event]:
 
     yield from obtain_teacher(run, log)
 
-    if "student" not in log.position.finished:
-        guidance = RoundLabels(run, log, GUIDES[config.rounds.teacher](run, log))
-        student = run.build(config.student.arch, "student")
-        yield from loop.fit(
-            run, log, "student", student, config, run.objective(), guidance=guidance, patience=config.patience
-        )
-
-    yield from train_control(run, log)
-    yield from evaluate(run, log)
+    made: Tables = {}
+    for one in each_seed(run, log):
+        if "student" not in log.position.finished:
+            guidance = RoundLabels(one, log, GUIDES[config.rounds.teacher](one, log), made)
+            student = one.build(config.student.arch, "student")
+            learning = loop.fit(
+                one, log, "student", student, one.config, one.objective(), guidance=guidance, patience=config.patience
+            )
+            yield from numbered(log, learning)
+        yield from numbered(log, train_baselines(one, log))
+        yield from numbered(log, measure(one, log))
+    yield from conclude(run, log)
 
 
 class RoundLabels(Guidance):
     """Soft labels made round by round: round r of E epochs shows the views numbered r·V to r·V + V - 1."""
 
-    def __init__(self, run: Run, log: Logbook, guide: Guide):
+    def __init__(self, run: Run, log: Logbook, guide: Guide, made: Tables | None = None):
+        """`made` are the tables of earlier seeds, to which this one adds: the views of a round are the same for all."""
         assert isinstance(run.config, GuideConfig)
+        self.made = made if made is not None and run.config.seeds > 1 and run.shares_rounds else None
         self.run, self.log, self.guide, self.config = run, log, guide, run.config
         self.rounds = math.ceil(self.config.epochs / self.config.rounds.epochs)
         self.validation_NC = torch.empty(0)
@@ -65,7 +74,8 @@ class RoundLabels(Guidance):
     def prepare(self, epoch: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
         """Label the views of this epoch's round, unless that is done.
 
-        A round's table is kept nowhere: after a resume it is labelled again, by the same guide, so it is the same.
+        A round's table is kept nowhere on disk: after a resume it is labelled again, by the same guide, so it is the
+        same.
         """
         run, log, E, V = self.run, self.log, self.config.rounds.epochs, self.run.views_a_round
         number = epoch // E
@@ -75,6 +85,10 @@ class RoundLabels(Guidance):
         if number != self.round:
             yield from self.guide.turn(number, self.rounds, student, scores)
             self.round = number
+        name = (number, self.guide.name)
+        if self.made is not None and name in self.made:
+            (self.validation_NC, self.table_NVC), self.labelled = self.made[name], number
+            return
         shown = min(V, self.config.epochs - number * E)  # the last round may be a short one
         log.enter("labelling")
         facts = {"round": number + 1, "rounds": self.rounds, "views": shown, "guide": self.guide.name}
@@ -91,6 +105,8 @@ class RoundLabels(Guidance):
         yield from labelling.with_steps(log, written, before=number * V * images, planned=planned)
         run.team.sum(self.table_NVC)
         self.labelled = number
+        if self.made is not None:
+            self.made[name] = self.validation_NC, self.table_NVC
         log.enter("student")
 
     def view(self, epoch: int) -> int:

@@ -20,7 +20,7 @@ from kd.models.build import outline
 from kd.models.catalog import why_unknown
 from kd.parallel import launch
 from kd.parallel.team import join
-from kd.spec import GuideSpec, Teacher, TeacherOfJob, TrainSpec
+from kd.spec import Config, GuideConfig, GuideSpec, Teacher, TeacherOfJob, TrainSpec
 from kd.spec.features import misses
 from kd.train import train
 from kd.training.batches import count_batches
@@ -142,6 +142,7 @@ def run(
         student=at_hand.facts(config.student.arch),
         save_seconds=config.checkpoint_seconds,
         save_now=save_now,
+        repetitions=config.seeds,
         team=team,
     )
     plan_work(at_hand, log)
@@ -180,24 +181,39 @@ def plan_work(run: Run, log: Logbook) -> None:
     expect = log.progress.expect
     if isinstance(config.teacher, Teacher):
         expect("teacher", images * config.teacher.epochs, macs["teacher"], pixels, training=True)
-    expect("labelling", images * run.views_to_label, macs["teacher"], pixels, training=False)
-    expect("student", images * config.epochs, macs["student"], pixels, training=True)
-    if config.control:
-        expect("control", images * config.epochs, macs["student"], pixels, training=True)
-    expect("evaluating", 3 * len(dataset.test.labels), macs["teacher"], pixels, training=False)
-    position = log.position
-    for phase in position.finished:
-        log.progress.done(phase, 1)
-    if "student" in position.finished:
-        log.progress.done("labelling", 1)
-    for phase, outcome in position.reopened.items():
-        log.progress.done(phase, outcome.epochs / config.epochs)
-    if position.current is not None:
-        recipe = config.teacher if position.phase == "teacher" and isinstance(config.teacher, Teacher) else config
-        batches = count_batches(images, recipe.batch_size, run.team, recipe.gradient_accumulation)
-        epochs = position.current.epoch + position.current.batch / batches
-        log.progress.done(position.phase, epochs / recipe.epochs)
+    labelled_anew = isinstance(config, GuideConfig) and not run.shares_rounds
+    times = config.seeds if labelled_anew else 1
+    expect("labelling", images * run.views_to_label, macs["teacher"], pixels, training=False, times=times)
+    trained = ["student"] + ["control"] * bool(config.control)
+    trained += ["label_smoothing"] * (config.baselines.label_smoothing is not None)
+    for phase in trained:
+        expect(phase, images * config.epochs, macs["student"], pixels, training=True, times=config.seeds)
+    # Teacher, student and control, and of each but the teacher the last epoch too: it is little, whatever they cost.
+    expect("evaluating", 3 * len(dataset.test.labels), macs["teacher"], pixels, training=False, times=config.seeds)
+    note_what_is_done(run, log)
     log.progress.start_clock()
+
+
+def note_what_is_done(run: Run, log: Logbook) -> None:
+    """Tell the progress how far the position is in each phase."""
+    config, position = run.config, log.position
+
+    def done(phase: str, share: float) -> None:
+        log.progress.done(phase, share, repetition=position.repetition)
+
+    for phase in log.progress.plan:
+        done(phase, 1 if phase in position.finished else 0)
+    if "student" in position.finished or (position.repetition > 0 and log.progress.times["labelling"] == 1):
+        done("labelling", 1)
+    for phase, outcome in position.reopened.items():
+        done(phase, outcome.epochs / config.epochs)
+    if position.current is not None:
+        recipe: Teacher | Config = config.of_control() if position.phase in ("control", "label_smoothing") else config
+        if position.phase == "teacher" and isinstance(config.teacher, Teacher):
+            recipe = config.teacher
+        batches = count_batches(len(run.train), recipe.batch_size, run.team, recipe.gradient_accumulation)
+        epochs = position.current.epoch + position.current.batch / batches
+        done(position.phase, epochs / recipe.epochs)
 
 
 def count_macs(arch: str, dataset: Dataset) -> int:

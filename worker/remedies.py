@@ -35,9 +35,19 @@ def _smaller(config: dict[str, Any], phase: str | None) -> Patch | None:
     of_teacher = phase in (None, "teacher", "cotrain") and "batch_size" in config["teacher"]
     if of_teacher and (half := _half(config["teacher"], config["resources"])):
         return {"config": {"teacher": {"batch_size": half}}}
+    if (own := _own_recipe(config, phase)).get("batch_size"):
+        recipe = config | {"batch_size": own["batch_size"]}
+        half = _half(recipe, config["resources"])
+        return {"config": {"control": {"batch_size": half}}} if half else None
     if half := _half(config, config["resources"]):
         return {"config": {"batch_size": half}}
     return None
+
+
+def _own_recipe(config: dict[str, Any], phase: str | None) -> dict[str, Any]:
+    """What the control, and whatever takes its recipe, does otherwise than the student; nothing in other phases."""
+    control = config.get("control")
+    return control if phase in ("control", "label_smoothing") and isinstance(control, dict) else {}
 
 
 def _half(recipe: dict[str, Any], resources: dict[str, Any]) -> int | None:
@@ -54,6 +64,7 @@ def _gentler(config: dict[str, Any], phase: str | None) -> Patch | None:
     of_teacher = phase in ("teacher", "labelling") and "optimizer" in config["teacher"]
     if phase == "labelling" and not of_teacher:
         return None
-    recipe = (config["teacher"] if of_teacher else config)["optimizer"]
+    own = _own_recipe(config, phase).get("optimizer")
+    recipe = own or (config["teacher"] if of_teacher else config)["optimizer"]
     gentler = {"optimizer": {"lr": recipe["lr"] / 10, "clip_norm": min(recipe["clip_norm"] or 1.0, 1.0)}}
-    return {"config": {"teacher": gentler} if of_teacher else gentler}
+    return {"config": {"control": gentler} if own else {"teacher": gentler} if of_teacher else gentler}

@@ -102,7 +102,8 @@ def _move(session: Session, lease: Lease, end: End) -> tuple[State, list[str]]:
 
     if end.finished is not None:
         best = find.checkpoint(session, claim.job_id, "best")
-        result = {"metrics": end.finished.metrics, "best_checkpoint": best.id, "seconds": end.finished.seconds}
+        said = end.finished.model_dump(mode="json", include={"metrics", "seconds", "verdict"})
+        result = said | {"best_checkpoint": best.id}
         return release(State.SUCCEEDED, result=result)
     if lease.requests.cancel:
         return release(State.CANCELLED)

@@ -27,6 +27,8 @@ class Progress(BaseModel):
     epoch: int | None
     epochs: int | None
     step: int | None
+    repetition: Annotated[int | None, Field(description="of `repetitions`, where the run has several seeds")]
+    repetitions: int | None
     images_per_second: Number | None
     eta_seconds: Number | None
 
@@ -53,10 +55,21 @@ class Waiting(BaseModel):
     ]
 
 
+class Verdict(BaseModel):
+    """Was distillation worth it?"""
+
+    code: Annotated[str, Field(description="`better`, `not_better` or `undecided`")]
+    message: str
+    to_decide: Annotated[
+        dict[str, int], Field(description="of an undecided one: how many `seeds` or `test_images` in all would decide")
+    ]
+
+
 class Result(BaseModel):
     metrics: Numbers
     best_checkpoint: str | None
     seconds: Numbers
+    verdict: Annotated[Verdict | None, Field(description="null: there was no control")]
 
 
 class JobUrls(BaseModel):
@@ -172,6 +185,8 @@ def _progress(state: State, said: Mapping[str, Any]) -> Progress:
         epoch=said.get("epoch"),
         epochs=said.get("epochs"),
         step=said.get("step"),
+        repetition=said.get("repetition"),
+        repetitions=said.get("repetitions"),
         images_per_second=said.get("images_per_second"),
         eta_seconds=0 if succeeded else eta_seconds,
     )
@@ -188,6 +203,7 @@ def _result(said: Mapping[str, Any] | None) -> Result | None:
         metrics=said.get("metrics", {}),
         best_checkpoint=said.get("best_checkpoint"),
         seconds=said.get("seconds", {}),
+        verdict=said.get("verdict"),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from cli.shown import numbers
 
 # In `guide`, labelling and student alternate: a phase is over when a later one in this list begins.
-PHASES = ("teacher", "labelling", "student", "control", "evaluating")
+PHASES = ("teacher", "labelling", "student", "control", "label_smoothing", "evaluating")
 
 
 @dataclass
@@ -30,6 +30,8 @@ class Narration:
     phases: dict[str, Phase] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)  # of each phase, the latest on validation
     verdict: str | None = None
+    repetition: int | None = None
+    repetitions: int | None = None
 
     @property
     def teacher_brought(self) -> str | None:
@@ -41,6 +43,7 @@ class Narration:
         if kind == "started":
             yield self._opening(data)
         elif kind == "phase":
+            yield from self._go_on_to(data.get("repetition"), data.get("repetitions"))
             yield from self._close_before(data["phase"])
             phase = self.phases.setdefault(data["phase"], Phase())
             phase.facts, phase.over = data.get("facts") or {}, False
@@ -62,6 +65,17 @@ class Narration:
         how = f"goes on from step {step:,}" if step else "begins"
         return f"The run {how} on {data['device']} ({data['precision']})."
 
+    def _go_on_to(self, repetition: int | None, repetitions: int | None) -> Iterator[str]:
+        """Another seed begins all phases anew that come after the labels."""
+        if repetition == self.repetition:
+            return
+        if self.repetition is not None:
+            yield from self._close_before(None)
+            for name in PHASES[2:]:
+                self.phases.pop(name, None)
+                self.accuracy.pop(name, None)
+        self.repetition, self.repetitions = repetition, repetitions
+
     def _close_before(self, next_phase: str | None) -> Iterator[str]:
         # A phase that is not known here ends none: it is of another version of the server.
         over = PHASES[: PHASES.index(next_phase)] if next_phase in PHASES else () if next_phase else PHASES
@@ -71,7 +85,9 @@ class Narration:
                 continue
             phase.over = True
             if said := summary(name, phase):
-                yield f"{name:<10} {said}"
+                repeated = self.repetition is not None and name in PHASES[2:]
+                seed = f", seed {self.repetition} of {self.repetitions}" if repeated else ""
+                yield f"{name:<10} {said}{seed}"
 
 
 def narration_of(events: Iterable[Mapping[str, Any]]) -> Narration:

@@ -45,7 +45,8 @@ class Parts(NamedTuple):
 
 class Objective(nn.Module):
     """hard_weight · CE(student, label) + Σ weight · D(student, teacher), each D as the spec says; without a spec the
-    labels alone. In CE an image counts what its class does in `class_weights_C` (float [C]; none: all the same).
+    labels alone. In CE an image counts what its class does in `class_weights_C` (float [C]; none: all the same), and
+    `label_smoothing` is the share of each label that is spread over all classes.
 
     A module, because some objectives have something to train (a regressor between two feature maps, say). Whatever that
     is, the loop gives it to the optimizer and to the checkpoint, and knows no more of it; it is never exported.
@@ -58,13 +59,14 @@ class Objective(nn.Module):
         wanted: spec.Objective | None = None,
         class_weights_C: Tensor | None = None,
         *,
+        label_smoothing: float = 0,
         epochs: int = 1,
         points: Points = Points(),  # immutable
     ):
         """`epochs` are those of the training, in which whatever has no end of its own comes to its end. `points` are
         those at which the student must be looked at, for objectives that compare features."""
         super().__init__()
-        self.wanted, self.epochs = wanted, epochs
+        self.wanted, self.label_smoothing, self.epochs = wanted, label_smoothing, epochs
         self.terms = [] if wanted is None else list(wanted.terms)
         self.points = points
         # It goes where the module goes, but is no state: the data set says what it is.
@@ -83,7 +85,7 @@ class Objective(nn.Module):
 
         Under a mix the soft label needs no care: it is what the teacher says of the mixed image.
         """
-        hard = cross_entropy(student_BC, labels_B, mix, self.class_weights_C)
+        hard = cross_entropy(student_BC, labels_B, mix, self.class_weights_C, label_smoothing=self.label_smoothing)
         # Not a soft weight of 0: teacher and control learn from labels in full, whatever the student's weights are.
         if self.wanted is None or answer is None:
             return Parts(hard, hard.detach(), torch.zeros_like(hard))
@@ -124,19 +126,35 @@ class Objective(nn.Module):
 
 
 def cross_entropy(
-    student_BC: Tensor, labels_B: Tensor, mix: Mix | None = None, class_weights_C: Tensor | None = None
+    student_BC: Tensor,
+    labels_B: Tensor,
+    mix: Mix | None = None,
+    class_weights_C: Tensor | None = None,
+    *,
+    label_smoothing: float = 0,
 ) -> Tensor:
     """Cross-entropy with the labels; of a mixed image with both, each by its share of it.
 
     With class weights the mean is over the images, not over their weights: so it does not depend on how the images are
-    cut into batches, or shared by processes.
+    cut into batches, or shared by processes. Of a label, `label_smoothing` is spread evenly over all classes (Szegedy
+    et al., 2016); a mixed image has a share of two such labels.
     """
     with autocast_off(student_BC):
         if mix is None and class_weights_C is None:
-            return F.cross_entropy(exact(student_BC), labels_B)
-        own_B = F.cross_entropy(exact(student_BC), labels_B, class_weights_C, reduction="none")
+            return F.cross_entropy(exact(student_BC), labels_B, label_smoothing=label_smoothing)
+        own_B = _weighed(student_BC, labels_B, class_weights_C, label_smoothing)
         if mix is None:
             return own_B.mean()
         # As two losses and not one soft target: the same by linearity, and no [B, C] of targets has to be made.
-        other_B = F.cross_entropy(exact(student_BC), mix.partner_B, class_weights_C, reduction="none")
+        other_B = _weighed(student_BC, mix.partner_B, class_weights_C, label_smoothing)
         return torch.lerp(other_B, own_B, mix.share_B.to(own_B)).mean()
+
+
+def _weighed(student_BC: Tensor, labels_B: Tensor, class_weights_C: Tensor | None, label_smoothing: float) -> Tensor:
+    """The cross-entropy of each image, times what its class weighs.
+
+    Not by torch's own `weight`: together with smoothing that weighs each class of the soft label by itself, so that an
+    image of a common class would be pulled toward the rare ones.
+    """
+    loss_B = F.cross_entropy(exact(student_BC), labels_B, reduction="none", label_smoothing=label_smoothing)
+    return loss_B if class_weights_C is None else loss_B * class_weights_C[labels_B]

@@ -10,7 +10,9 @@ from kd.spec import Config
 def document(config: Config, found: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
     """What an evaluation found, with the config and the time that each phase took."""
     remarks = [remark["message"] for remark in found["remarks"]]
-    return {"config": config.model_dump(mode="json")} | found | {"seconds": seconds, "remarks": remarks}
+    # The answer first. (What an earlier version has found, and left in a resume state, has none.)
+    verdict = {"verdict": found.get("verdict"), "config": config.model_dump(mode="json")}
+    return verdict | found | {"seconds": seconds, "remarks": remarks}
 
 
 def class_by_class(classes: tuple[str, ...], confusions: dict[str, Confusion]) -> dict[str, Any]:

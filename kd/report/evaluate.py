@@ -1,6 +1,6 @@
-"""How every run ends: the test split is read, once, and the report written."""
+"""How every run ends: its models are measured on the test split, once each, and the report is written."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,52 +11,38 @@ from kd.errors import ScoresDiverged
 from kd.evaluation import cost
 from kd.evaluation.confusion import Confusion
 from kd.evaluation.predict import predict
-from kd.evaluation.scores import agreement, is_finite, score
+from kd.evaluation.scores import is_finite, score
 from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Wrote
 from kd.machine import memory
-from kd.report import verdict
+from kd.report import summary, verdict
 from kd.report.document import class_by_class, document
 from kd.training.logbook import Logbook
-from kd.training.position import Outcome
+from kd.training.position import Measured, Outcome
 from kd.training.run import Run, Shown
 
 
-def evaluate(run: Run, log: Logbook) -> Iterator[Event]:
-    """Teacher, student and control side by side on the test split; the report; the last word.
+def measure(run: Run, log: Logbook) -> Iterator[Event]:
+    """The models of a seed on the test split, unless that is done; with the first one's also the teacher.
 
-    What was found is part of the position: a run that goes on from there does not read the test split again.
+    Nothing is chosen by what is found. It is part of the position: a run that goes on from there measures nothing
+    twice, and needs the models no longer.
     """
-    if not run.team.leads:
-        return
     position = log.position
-    if "evaluating" not in position.finished:
-        position.report = yield from measure(run, log)
-        yield from log.finish()
-    report = position.report
-    assert report is not None, "a finished evaluation has left it"
-    for remark in report["remarks"]:
-        yield Noted(**remark)
-    content = document(run.config, report, position.seconds)
-    yield Wrote(file=disk.write_json(content, run.out, Path(outputs.REPORT)))
-    yield Finished(step=position.step, metrics=report["metrics"], seconds=position.seconds)
-
-
-def measure(run: Run, log: Logbook) -> Generator[Event, None, dict[str, Any]]:
-    """What is found on the test split, as plain values: it is written down with the position."""
-    dataset, position = run.dataset, log.position
-    labels_N = dataset.test.labels
+    if not run.team.leads or "evaluating" in position.finished:
+        return
+    labels_N = run.dataset.test.labels
     log.enter("evaluating")
     yield PhaseStarted(phase="evaluating", facts={"images": len(labels_N)})
     test = run.test()
 
     metrics: dict[str, float] = {}
-    predictions: dict[str, Tensor] = {}
-    confusions: dict[str, Confusion] = {}
-    archs = {"teacher": run.teacher_arch, "student": run.config.student.arch, "control": run.config.student.arch}
-    archs = {role: arch for role, arch in archs.items() if role in position.outcomes}
+    predicted: dict[str, Tensor] = {}
+    is_first = not position.measured
+    archs = {role: arch for role, arch in archs_of(run).items() if role in position.outcomes}
+    archs = {role: arch for role, arch in archs.items() if is_first or role != "teacher"}
     log.begin_counting()
-    for role, arch in archs.items():
-        predictions[role], confusions[role], found = judge(run, role, arch, position.outcomes[role], test)
+    for number, (role, arch) in enumerate(archs.items(), 1):
+        predicted[role], found = judge(run, role, arch, position.outcomes[role], test, with_costs=is_first)
         metrics |= found
         yield Evaluated(
             phase="evaluating",
@@ -65,16 +51,45 @@ def measure(run: Run, log: Logbook) -> Generator[Event, None, dict[str, Any]]:
             split="test",
             metrics={f"{role}.{which}": metrics[f"{role}.test.{which}"] for which in ("top1", "nll", "ece")},
         )
-        yield log.step("evaluating", len(predictions) / len(archs), 2 * len(labels_N), {})
+        yield log.step("evaluating", number / len(archs), 2 * len(labels_N), {})
 
-    metrics["student.test.agreement"] = agreement(predictions["student"], predictions["teacher"])
-    if "control" in predictions:
-        metrics["control.test.agreement"] = agreement(predictions["control"], predictions["teacher"])
-        metrics["gain"] = metrics["student.test.top1"] - metrics["control.test.top1"]
-    metrics["test.images"] = len(labels_N)
+    teacher_N = predicted["teacher"] if is_first else position.measured[0].predicted["teacher"]
+    for role in [role for role in archs if role != "teacher"]:
+        metrics[f"{role}.test.agreement"] = (predicted[role] == teacher_N).double().mean().item()
+    position.measured += (Measured(run.config.seed, metrics, predicted),)
+    if len(position.measured) == run.config.seeds:
+        position.report = summarise(run, log)
+    yield from log.finish()
+
+
+def conclude(run: Run, log: Logbook) -> Iterator[Event]:
+    """The report, and the last word."""
+    if not run.team.leads:
+        return
+    position = log.position
+    report = position.report
+    assert report is not None, "the last evaluation has left it"
+    for remark in report["remarks"]:
+        yield Noted(**remark)
+    content = document(run.config, report, position.seconds)
+    yield Wrote(file=disk.write_json(content, run.out, Path(outputs.REPORT)))
+    yield Finished(
+        step=position.step, metrics=report["metrics"], seconds=position.seconds, verdict=report.get("verdict")
+    )
+
+
+def summarise(run: Run, log: Logbook) -> dict[str, Any]:
+    """What was found of all seeds, as plain values: it is written down with the position."""
+    dataset, labels_N, measured = run.dataset, run.dataset.test.labels, log.position.measured
+    best, gains = summary.best_of(measured), summary.gains_of(measured, labels_N)
+    metrics = summary.metrics_of(measured, gains) | {"test.images": len(labels_N)}
     metrics |= {f"peak_memory_bytes.{where}": peak for where, peak in memory.peak_bytes(run.device).items()}
-
+    answer, classes = verdict.decide(gains), len(dataset.classes)
+    remarks = verdict.remarks(metrics, answer, labels_N=labels_N, classes=classes, best_seed=best.seed)
+    predicted = {"teacher": measured[0].predicted["teacher"]} | best.predicted
+    confusions = {role: Confusion(classes_N.long(), labels_N, classes) for role, classes_N in predicted.items()}
     return {
+        "verdict": None if answer is None else answer.model_dump(),
         "dataset": {
             "name": dataset.name,
             "digest": dataset.digest,
@@ -82,17 +97,27 @@ def measure(run: Run, log: Logbook) -> Generator[Event, None, dict[str, Any]]:
             "validation": len(dataset.validation.labels),
             "test": len(labels_N),
         },
-        "archs": archs,
-        "extensions": list(position.extensions),
+        "archs": {role: arch for role, arch in archs_of(run).items() if role in predicted},
+        "extensions": list(log.position.extensions),
+        "comparisons": summary.comparisons(gains),
+        "seeds": summary.seed_by_seed(measured),
         "metrics": metrics,
-        "remarks": [remark._asdict() for remark in verdict.remarks(metrics, predictions, labels_N)],
+        "remarks": [remark._asdict() for remark in remarks],
         **class_by_class(dataset.classes, confusions),
     }
 
 
-def judge(run: Run, role: str, arch: str, outcome: Outcome, test: Shown) -> tuple[Tensor, Confusion, dict[str, float]]:
-    """The best model of a role on the test split: its logits, its confusion, and what is said of it in the report; of
-    the last one the scores. Raises `ScoresDiverged`."""
+def archs_of(run: Run) -> dict[str, str]:
+    """Who is measured, in this order, as far as there is such a model."""
+    student = run.config.student.arch
+    return {"teacher": run.teacher_arch, "student": student, "control": student, "label_smoothing": student}
+
+
+def judge(
+    run: Run, role: str, arch: str, outcome: Outcome, test: Shown, *, with_costs: bool
+) -> tuple[Tensor, dict[str, float]]:
+    """The best model of a role on the test split: the class that it takes each image for, int32 [N], and what is said
+    of it in the report; of the last one the scores. Raises `ScoresDiverged`."""
     best, labels_N = outcome.best, run.dataset.test.labels
     metrics = {f"{role}.validation.{which}": value for which, value in best.scores.items()}
     metrics |= {f"{role}.best_epoch": best.epoch, f"{role}.epochs": outcome.epochs}
@@ -106,10 +131,10 @@ def judge(run: Run, role: str, arch: str, outcome: Outcome, test: Shown) -> tupl
         confusion = Confusion.of(logits_NC, labels_N)
         scores |= {"balanced_accuracy": confusion.balanced_accuracy, "macro_f1": confusion.macro_f1}
         metrics |= {f"{name}.test.{which}": value for which, value in scores.items()}
-        found[name] = (logits_NC, confusion)
-        if name == role and role != "control":  # the control is the student's twin
+        found[name] = confusion.predicted.int()
+        if with_costs and name == role and role in ("teacher", "student"):  # the others are the student's twins
             metrics |= size_and_speed(run, role, model)
-    return *found[role], metrics
+    return found[role], metrics
 
 
 def size_and_speed(run: Run, role: str, model: nn.Module) -> dict[str, float]:

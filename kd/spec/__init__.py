@@ -4,6 +4,7 @@ Pydantic and the standard library only. The API validates with these classes, th
 they print, and `kd.run.run` takes them as they are.
 """
 
+from kd.spec.comparison import Control as Control
 from kd.spec.config import Config as Config
 from kd.spec.config import Student as Student
 from kd.spec.modes import GuideConfig as GuideConfig

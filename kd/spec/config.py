@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
 from kd.models.catalog import family_of
+from kd.spec.comparison import AnyControl, Baselines, Control, fill_in
 from kd.spec.features import misses
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, is_zero
@@ -31,6 +32,7 @@ from kd.spec.teacher import AnyTeacher, Teacher
 
 # Images whose triples rkd compares at once: their number to the power of three, times 8 bytes, times about six.
 TRIPLES = 256
+MOST_SEEDS = 32
 
 
 class Student(Part):
@@ -73,14 +75,23 @@ class Config(Part):
     )
     resources: Resources = Resources()
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    control: bool = Field(default=True, description="also train the same student without a teacher")
+    seeds: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_SEEDS,
+        description="train student and control so often, under the same teacher and labels, from seed, seed + 1, …",
+    )
+    control: AnyControl = Field(
+        default=True, description="also train the same student without a teacher; an object: by a recipe of its own"
+    )
+    baselines: Baselines = Baselines()
     checkpoint_seconds: float = Field(
         default=10, ge=0, le=86_400, description="at most this much work is lost when a worker dies"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _augmentation_that_suits_the_data(cls, given: Any) -> Any:
+    def _fill_in_what_depends_on_the_rest(cls, given: Any) -> Any:
         # Not a default factory: it would add a complaint of its own whenever another field is wrong.
         if not isinstance(given, dict) or not isinstance(given.get("augmentation", {}), dict):
             return given
@@ -89,7 +100,10 @@ class Config(Part):
         suits = {"crop_padding": facts.crop_padding, "flip": facts.flip}
         if packed_facts.is_packed(str(given.get("dataset"))):
             suits = {"crop_padding": 0, "flip": False}  # nobody said how large its images are, nor what they show
-        return {**given, "augmentation": suits | given.get("augmentation", {})}
+        given = {**given, "augmentation": suits | given.get("augmentation", {})}
+        if isinstance(control := given.get("control"), dict):
+            given["control"] = fill_in(control, given)
+        return given
 
     @model_validator(mode="after")
     def _suits_its_data(self) -> Self:
@@ -112,6 +126,10 @@ class Config(Part):
         for field, augmentation in (
             ("augmentation.crop_padding", self.augmentation),
             ("teacher.augmentation.crop_padding", trained.augmentation if trained else None),
+            (
+                "control.augmentation.crop_padding",
+                self.control.augmentation if isinstance(self.control, Control) else None,
+            ),
         ):
             if augmentation is not None and augmentation.crop_padding > limit:
                 yield field, f"must be at most {limit}, half of the side of an image of {self.dataset}"
@@ -139,6 +157,7 @@ class Config(Part):
         recipes = [("batch_size", self.batch_size, self.gradient_accumulation)]
         if isinstance(self.teacher, Teacher):
             recipes.append(("teacher.batch_size", self.teacher.batch_size, self.teacher.gradient_accumulation))
+        recipes.append(("control.batch_size", self.of_control().batch_size, self.gradient_accumulation))
         for whose, size, pieces in recipes:
             if size < (least := least_images(self.resources.gpus, pieces)):
                 what = "the GPUs" if pieces == 1 else "the pieces on each GPU"
@@ -154,6 +173,7 @@ class Config(Part):
         recipes = [(self.schedule, self.epochs, "schedule")]
         if isinstance(self.teacher, Teacher):
             recipes.append((self.teacher.schedule, self.teacher.epochs, "teacher.schedule"))
+        recipes.append((self.of_control().schedule, self.epochs, "control.schedule"))
         for schedule, epochs, whose in recipes:
             if schedule.warmup_epochs >= epochs and schedule.warmup_epochs > 0:
                 raise PydanticCustomError(
@@ -232,6 +252,17 @@ class Config(Part):
                 },
             )
         return self
+
+    @model_validator(mode="after")
+    def _a_baseline_has_a_control_beside_it(self, info: ValidationInfo) -> Self:
+        if not self.control:
+            refuse_idle(self, info, "baselines", acts_with="a control, whose recipe it takes")
+        return self
+
+    def of_control(self) -> Self:
+        """The same with the control's recipe in the place of the student's."""
+        own = dict(self.control) if isinstance(self.control, Control) else {}
+        return self.model_copy(update={name: part for name, part in own.items() if part is not None})
 
     @property
     def _asks_a_learning_teacher(self) -> bool:

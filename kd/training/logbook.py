@@ -10,7 +10,7 @@ from kd.events import Phase, Saved, Step
 from kd.models.weights import Facts, State, save_weights
 from kd.parallel.team import Team
 from kd.training import resume
-from kd.training.position import Outcome, Position
+from kd.training.position import Outcome, Position, Scores, is_better
 from kd.training.progress import Progress
 from kd.training.request import Request
 
@@ -30,11 +30,12 @@ class Logbook:
         student: Facts,
         save_seconds: float,
         save_now: threading.Event | None = None,
+        repetitions: int = 1,
         team: Team = Team(),  # immutable
     ):
         """`request` is what the run was asked for, to which a resume state belongs. Students are saved with the
-        facts `student`. Whoever sets `save_now` wants the next step to save."""
-        self.position, self.progress = position, Progress()
+        facts `student`. Whoever sets `save_now` wants the next step to save. The run has so many `repetitions`."""
+        self.position, self.progress, self.repetitions = position, Progress(), repetitions
         self._request, self._out, self._student, self._team = request, out, student, team
         self._save_seconds, self._save_now = save_seconds, save_now
         self._said_at = self._saved_at = self._phase_began_at = time.monotonic()
@@ -42,6 +43,20 @@ class Logbook:
     def outcome(self, phase: Phase) -> Outcome:
         """What came of a phase that trained a model and is finished."""
         return self.position.outcomes[phase]
+
+    def begin_repetition(self, number: int) -> None:
+        """The models of the one before were measured, and go; what is left of them is the student that was saved. (One
+        that is under way goes on.)"""
+        position = self.position
+        if number == position.repetition:
+            return
+        position.repetition = number
+        position.finished = tuple(phase for phase in position.finished if phase in ("teacher", "labelling"))
+        position.outcomes = {phase: outcome for phase, outcome in position.outcomes.items() if phase == "teacher"}
+
+    def is_best_student(self, scores: Scores) -> bool:
+        """Whether a student of these scores is better than those of all earlier repetitions."""
+        return all(is_better(scores, measured.student_scores) for measured in self.position.measured)
 
     # -- time ----------------------------------------------------------------------------------------------------
 
@@ -75,7 +90,7 @@ class Logbook:
         now = time.monotonic()
         speed = images / max(now - self._said_at, 1e-9)
         self._said_at = now
-        self.progress.done(phase, share)
+        self._advance(phase, share)
         return Step(
             phase=phase,
             step=self.position.step,
@@ -133,10 +148,13 @@ class Logbook:
             position.outcomes[position.phase] = outcome
         position.current = None
         position.step += 1
-        self.progress.done(position.phase, 1)
+        self._advance(position.phase, 1)
         if position.phase == "student":  # one that stops early leaves rounds that nobody will label
-            self.progress.done("labelling", 1)
+            self._advance("labelling", 1)
         return self.save(epoch)
+
+    def _advance(self, phase: str, share: float) -> None:
+        self.progress.done(phase, share, repetition=self.position.repetition)
 
     def _count_seconds(self) -> None:
         now = time.monotonic()

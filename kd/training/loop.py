@@ -23,10 +23,10 @@ from kd.training.ema import Average
 from kd.training.guidance import Guidance
 from kd.training.logbook import Logbook
 from kd.training.meter import Meter
-from kd.training.position import Moment, Outcome, Scores, Training
+from kd.training.position import Moment, Outcome, Scores, Training, is_better
 from kd.training.recipe import Recipe, learning_rate, make_optimizer
 from kd.training.run import Run
-from kd.training.validation import is_better, validate
+from kd.training.validation import validate
 
 # Shapes: B = batch, C = classes.
 
@@ -205,7 +205,8 @@ def fit(
         if offer or (log.is_time_to_save and not ended):
             position.current = where_it_stands(0)
             student = copy_of(judged) if phase == "student" else None
-            yield from log.save(epoch, student=student, best=better and phase == "student", metrics=scores)
+            best_of_all = better and phase == "student" and log.is_best_student(scores)
+            yield from log.save(epoch, student=student, best=best_of_all, metrics=scores)
 
     outcome = Outcome(best=best, last=copy_of(judged), epochs=epoch, anchors=trail.anchors(before=best.epoch))
     yield from log.finish(outcome, epoch)

@@ -3,9 +3,16 @@
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from torch import Tensor
+
 from kd.models.weights import State
 
 Scores = dict[str, float]
+
+
+def is_better(scores: Scores, than: Scores) -> bool:
+    """Higher accuracy, or the same with less surprise: on a small split ties are common."""
+    return (scores["top1"], -scores["nll"]) > (than["top1"], -than["nll"])
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,20 @@ class Training:
     scaler: dict[str, Any] = field(default_factory=dict)  # of the gradients; nothing but in fp16
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What the test split said of one seed's models, by role; the teacher is among those of the first."""
+
+    seed: int
+    metrics: Scores  # named as in the report
+    predicted: dict[str, Tensor]  # the class that each test image was taken for, int32 [N]
+
+    @property
+    def student_scores(self) -> Scores:
+        """The student's on the validation split, by which the best one is chosen."""
+        return {which: self.metrics[f"student.validation.{which}"] for which in ("top1", "nll")}
+
+
 @dataclass
 class Position:
     """Where a run stands. `step` counts optimizer steps, labelling batches and finished phases of the whole run."""
@@ -65,6 +86,8 @@ class Position:
     extensions: tuple[dict[str, int], ...] = ()  # `epochs` that became `to`, at the step `step`
     reopened: dict[str, Outcome] = field(default_factory=dict)  # what came of phases that an extension has reopened
     report: dict[str, Any] | None = None  # what the evaluation found, once it is finished
+    repetition: int = 0  # which of the seeds is under way
+    measured: tuple[Measured, ...] = ()  # of the seeds that are over, in their order
 
 
 def to_plain(position: Position) -> dict[str, Any]:
@@ -81,6 +104,7 @@ def from_plain(given: dict[str, Any]) -> Position:
             "outcomes": {phase: _outcome(outcome) for phase, outcome in given["outcomes"].items()},
             "reopened": {phase: _outcome(outcome) for phase, outcome in given["reopened"].items()},
             "current": None if current is None else _training(current),
+            "measured": tuple(Measured(**measured) for measured in given.get("measured", ())),
         }
     )
 

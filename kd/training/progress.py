@@ -14,15 +14,20 @@ class Progress:
 
     plan: dict[str, float] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
+    times: dict[str, int] = field(default_factory=dict)  # how often a phase is gone through
     _began: tuple[float, float] | None = None
 
-    def expect(self, phase: str, images: int, macs: int, pixels: int, *, training: bool) -> None:
-        """Plan a phase that shows `images` images to a model of `macs`."""
-        self.plan[phase] = images * (macs * (TRAINING_COST if training else 1) + VIEW_COST_PER_PIXEL * pixels)
+    def expect(self, phase: str, images: int, macs: int, pixels: int, *, training: bool, times: int = 1) -> None:
+        """Plan a phase that shows `images` images to a model of `macs`, so many times over."""
+        once = images * (macs * (TRAINING_COST if training else 1) + VIEW_COST_PER_PIXEL * pixels)
+        self.plan[phase], self.times[phase] = times * once, times
 
-    def done(self, phase: str, share: float) -> None:
-        """Note that this share of the phase is done."""
-        self.shares[phase] = min(share, 1.0)
+    def done(self, phase: str, share: float, *, repetition: int = 0) -> None:
+        """Note that this share of the phase is done; of a phase that is repeated, in this repetition. What was done
+        stays done, even if a resumed run has to do it again."""
+        times = self.times.get(phase, 1)
+        of_all = min(share, 1.0) if times == 1 else (repetition + min(share, 1.0)) / times
+        self.shares[phase] = max(of_all, self.shares.get(phase, 0.0))
 
     @property
     def fraction(self) -> float:

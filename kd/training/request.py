@@ -43,6 +43,8 @@ def why_not(before: Request, request: Request, *, extends: bool) -> str | None:
     if extends and found.keys() == {EPOCHS} and before[EPOCHS] < request[EPOCHS]:
         if "config.patience" in request:
             return "a run with patience ends when it has learnt enough, and cannot be extended"
+        if "config.seeds" in request:
+            return "a run of several seeds has only the last one's weights to go on from, and cannot be extended"
         if (guide := request.get("config.rounds.teacher")) is not None:
             return f"rounds.teacher {guide!r} was planned for {before[EPOCHS]} epochs, and cannot be extended"
         return None
@@ -53,7 +55,7 @@ def why_not(before: Request, request: Request, *, extends: bool) -> str | None:
 
 
 def extend(position: Position, before: Request, request: Request) -> None:
-    """Let a run go on for more epochs: the student, and the control as far. The teacher and its labels stay.
+    """Let a run go on for more epochs: the student, and control and baselines as far. The teacher and its labels stay.
 
     Whoever had come to the end takes up the work from its last weights, with a fresh optimizer and at the rate that the
     longer schedule has at that epoch; a control that was under way begins anew. The position remembers that.
@@ -62,7 +64,8 @@ def extend(position: Position, before: Request, request: Request) -> None:
         position.current = None  # of the control, which begins anew: its turn comes after the student's
     position.extensions += ({"epochs": before[EPOCHS], "to": request[EPOCHS], "step": position.step},)
     position.report = None
-    for phase in ("student", "control"):
+    position.measured = ()
+    for phase in ("student", "control", "label_smoothing"):
         if phase in position.outcomes:
             position.reopened[phase] = position.outcomes.pop(phase)
     position.finished = tuple(phase for phase in position.finished if phase in ("teacher", "labelling"))

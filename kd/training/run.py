@@ -23,6 +23,9 @@ from kd.views import pixels
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer
 
+# What the labels of all rounds may take to be kept from one seed to the next.
+SHARED_BYTES = 1 << 29
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -48,6 +51,7 @@ class Run:
     teacher_arch: str
     plan: ViewPlan  # the views of the student, which are those that the teacher labels
     teacher_plan: ViewPlan  # those from which the teacher learns
+    control_plan: ViewPlan  # those of the control
     train: Shown
     validation: Shown
     class_weights_C: Tensor | None = None  # what an image counts in the labels' part of a loss; on the device
@@ -58,10 +62,11 @@ class Run:
 
     def viewer_of(self, phase: Phase) -> Viewer:
         """The training images as a phase's model sees them."""
-        return self.train.viewer.with_plan(self.teacher_plan) if phase == "teacher" else self.train.viewer
+        own = {"teacher": self.teacher_plan, "control": self.control_plan, "label_smoothing": self.control_plan}
+        return self.train.viewer.with_plan(own[phase]) if phase in own else self.train.viewer
 
     def test(self) -> Shown:
-        """The test split, put on the device only when it is read: once, at the end."""
+        """The test split, put on the device only when it is read: when a seed's models are final."""
         padding = self.train.viewer.pixels.padding
         return _show(self.dataset, self.dataset.test, self.plan, padding, self.device, self.resident_bytes)
 
@@ -95,6 +100,17 @@ class Run:
         config = self.config
         points = Points(pooled="pooled" in config.objective.reads)
         return StudentObjective(config.objective, self.class_weights_C, epochs=config.epochs, points=points)
+
+    @property
+    def shares_rounds(self) -> bool:
+        """Whether the labels that a round of `guide` has made are kept for the seeds to come: if the teacher says the
+        same to all of them, and all rounds fit into a small part of memory. (A fact of the run, not of the machine:
+        processes of a team must agree.)"""
+        if not isinstance(self.config, GuideConfig) or self.config.rounds.teacher == "cotrain":
+            return False
+        numbers = len(self.dataset.classes) + self.pooled
+        width = (self.autocast_dtype or torch.float32).itemsize
+        return len(self.train) * self.views_to_label * numbers * width <= SHARED_BYTES
 
     def build(self, arch: str, role: str, state: State | None = None) -> nn.Module:
         """A model on the device: as born from the run's seed for this role, or with the weights given."""
@@ -140,8 +156,9 @@ def prepare(
     # Unless it is told otherwise the teacher learns from whole images: crops and flips.
     wanted = trained.augmentation if trained is not None else None
     teacher_plan = plan.plain() if wanted is None else plan_of(wanted)
-    # Padded once, for whoever pads more.
-    padding = max(plan.crop_padding, teacher_plan.crop_padding)
+    control_plan = plan_of(config.of_control().augmentation)
+    # Padded once, for whoever pads most.
+    padding = max(plan.crop_padding, teacher_plan.crop_padding, control_plan.crop_padding)
     train, validation = (
         _show(dataset, split, plan, padding, device, resident_bytes) for split in (dataset.train, dataset.validation)
     )
@@ -155,6 +172,7 @@ def prepare(
         teacher_arch=teacher_arch,
         plan=plan,
         teacher_plan=teacher_plan,
+        control_plan=control_plan,
         train=train,
         validation=validation,
         class_weights_C=weigh_classes(config.objective, dataset, device),

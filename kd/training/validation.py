@@ -20,8 +20,3 @@ def validate(run: Run, model: nn.Module, guidance: Guidance | None = None) -> Sc
         scores["agreement"] = agreement(logits_NC, guidance.validation_NC)
         scores["kl"] = logits.distance("kd", logits_NC, guidance.validation_NC, labels_N, temperatures=(1,)).item()
     return scores
-
-
-def is_better(scores: Scores, than: Scores) -> bool:
-    """Higher accuracy, or the same with less surprise: on a small split ties are common."""
-    return (scores["top1"], -scores["nll"]) > (than["top1"], -than["nll"])

@@ -123,6 +123,7 @@ def test_a_job_is_shown_whole_through_its_life(client: TestClient, submit: Submi
 
     claim = worker.claim(job)
     progress = {"fraction": 0.5, "phase": "student", "epoch": 2, "epochs": 4, "step": 80}
+    progress |= {"repetition": 2, "repetitions": 5}
     speed = {"images_per_second": 1234.5, "eta_seconds": math.nan}
     worker.record(
         claim, phase="student", progress=progress | speed, latest_metrics={"student.loss": math.inf, "lr": 0.1}
@@ -139,6 +140,7 @@ def test_a_job_is_shown_whole_through_its_life(client: TestClient, submit: Submi
         "metrics": {"gain": 0.01, "student.parameters": 1234},
         "best_checkpoint": None,
         "seconds": {"teacher": 3.5},
+        "verdict": {"code": "undecided", "message": "UNDECIDED: …", "to_decide": {"seeds": 9}},
     }
     worker.release(claim, State.SUCCEEDED, result=result)
     answer = client.get(f"/jobs/{job['id']}")
