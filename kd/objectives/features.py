@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kd.objectives.logits import autocast_off
 
-# Shapes: B = batch, D = width of a feature; the student's may be another than the teacher's.
+# Shapes: B = batch, D = width of a feature; in rkd and sp the student's may be another than the teacher's.
 
 # What the literature weighs it by, so that a `soft_weight` around 1 is right for every method.
 SP_WEIGHT = 3_000
@@ -40,7 +40,17 @@ def sp(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
     return SP_WEIGHT * (student_BB - teacher_BB).square().mean()
 
 
-METHODS: dict[str, Callable[..., Tensor]] = {"rkd": rkd, "sp": sp}
+def srd(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
+    """Simple recipe distillation (Miles and Mikolajczyk, 2024): log(1 + Σ |s − t|⁴), both normalised over the batch in
+    each of their numbers. The student's is projected to the teacher's width before, which is trained with it.
+
+    The 1, which the authors do not add, makes it 0 where the two are equal, and is nothing beside a sum over a batch.
+    """
+    student, teacher = _over_batch(student_BD), _over_batch(teacher_BD)
+    return (student - teacher).pow(4).sum().log1p()
+
+
+METHODS: dict[str, Callable[..., Tensor]] = {"rkd": rkd, "sp": sp, "srd": srd}
 """What a spec may name: `(student_BD, teacher_BD, …)` to a loss in float64."""
 
 
@@ -49,6 +59,12 @@ def compare(method: str, student_BD: Tensor, teacher_BD: Tensor, **own: Any) -> 
     with autocast_off(student_BD):
         found = METHODS[method](student_BD.double(), teacher_BD.detach().double(), **own)
         return found.to(torch.float64 if student_BD.dtype == torch.float64 else torch.float32)
+
+
+def _over_batch(feature_BD: Tensor) -> Tensor:
+    """Each number without its mean over the batch, and over its standard deviation."""
+    variance_D, mean_D = torch.var_mean(feature_BD, dim=0, correction=0)
+    return (feature_BD - mean_D) / (variance_D + 1e-4).sqrt()
 
 
 def _relations(feature_BD: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd import spec
-from kd.models.features import Features, Points
+from kd.models.features import Features, Measures, Points
 from kd.objectives.features import compare
 from kd.objectives.logits import autocast_off, distance, exact
+from kd.objectives.trained import make_part
 from kd.spec.objective import OWN, READS, Ramp, Term
 from kd.views.mixup import Mix
 
@@ -61,14 +62,16 @@ class Objective(nn.Module):
         *,
         label_smoothing: float = 0,
         epochs: int = 1,
-        points: Points = Points(),  # immutable
+        student: Measures | None = None,
+        teacher: Measures | None = None,
     ):
-        """`epochs` are those of the training, in which whatever has no end of its own comes to its end. `points` are
-        those at which the student must be looked at, for objectives that compare features."""
+        """`epochs` are those of the training, in which whatever has no end of its own comes to its end. `student` and
+        `teacher` are how large the features are that the objective compares, if any."""
         super().__init__()
         self.wanted, self.label_smoothing, self.epochs = wanted, label_smoothing, epochs
         self.terms = [] if wanted is None else list(wanted.terms)
-        self.points = points
+        self.points = Points() if student is None else student.points
+        self.parts = nn.ModuleList(make_part(term, student, teacher) for term, _ in self.terms)
         # It goes where the module goes, but is no state: the data set says what it is.
         self.register_buffer("class_weights_C", class_weights_C, persistent=False)
 
@@ -91,9 +94,9 @@ class Objective(nn.Module):
             return Parts(hard, hard.detach(), torch.zeros_like(hard))
         # The parts are shown as they are, unweighted: so they can be compared between runs with other weights.
         total, soft = self._now(self.wanted.hard_weight, epoch) * hard, torch.zeros_like(hard)
-        for term, weight in self.terms:
+        for (term, weight), part in zip(self.terms, self.parts, strict=True):
             if term.method in READS:
-                far = self._distance_of_features(term, features, answer)
+                far = self._distance_of_features(term, part, features, answer)
             else:
                 far = self._distance(term, student_BC, labels_B, answer, epoch)
             total, soft = total + self._now(weight, epoch) * far, soft + far.detach()
@@ -111,11 +114,13 @@ class Objective(nn.Module):
             **self._own(term),
         )
 
-    def _distance_of_features(self, term: Term, features: Features | None, answer: Answer) -> Tensor:
+    def _distance_of_features(self, term: Term, part: nn.Module, features: Features | None, answer: Answer) -> Tensor:
         assert features is not None, "the loop looks at the points"
         assert features.pooled_BD is not None, "they say so"
         assert answer.pooled_BD is not None, "the run asks for it"
-        return compare(term.method, features.pooled_BD, answer.pooled_BD, **self._own(term))
+        with autocast_off(features.pooled_BD):
+            student_BD = part(exact(features.pooled_BD))
+        return compare(term.method, student_BD, answer.pooled_BD, **self._own(term))
 
     def _own(self, term: Term) -> dict[str, float]:
         """The settings that its method alone has."""

@@ -15,7 +15,7 @@ Weight = Annotated[float, Field(ge=0, le=1_000)]
 Temperature = Annotated[float, Field(ge=0.01, le=1_000)]
 Temperatures = Annotated[tuple[Temperature, ...], Field(strict=False, min_length=2, max_length=16)]
 
-Method = Literal["kd", "dkd", "dist", "wttm", "rkd", "sp"]
+Method = Literal["kd", "dkd", "dist", "wttm", "rkd", "sp", "srd"]
 
 
 class Ramp(Part):
@@ -104,7 +104,7 @@ TWO_PARTS = {"dkd": ("alpha", "beta"), "dist": ("inter", "intra"), "rkd": ("dist
 OWN = {**TWO_PARTS, "wttm": ("exponent",)}
 """The fields that one method alone reads."""
 
-READS: dict[str, Literal["pooled"]] = {"rkd": "pooled", "sp": "pooled"}
+READS: dict[str, Literal["pooled"]] = {"rkd": "pooled", "sp": "pooled", "srd": "pooled"}
 """What a method compares instead of logits: the feature that the classifier reads."""
 
 WITHOUT_TEMPERATURE = {

@@ -79,6 +79,7 @@ def fit(
     elif phase in position.reopened:  # it had come to the end, and is to go on for more epochs
         before = position.reopened.pop(phase)
         load_state(model, before.last)
+        load_state(objective, before.objective)
         if average is not None:
             average.load(before.last)
         epoch, best = before.epochs, before.best
@@ -208,7 +209,13 @@ def fit(
             best_of_all = better and phase == "student" and log.is_best_student(scores)
             yield from log.save(epoch, student=student, best=best_of_all, metrics=scores)
 
-    outcome = Outcome(best=best, last=copy_of(judged), epochs=epoch, anchors=trail.anchors(before=best.epoch))
+    outcome = Outcome(
+        best=best,
+        last=copy_of(judged),
+        epochs=epoch,
+        anchors=trail.anchors(before=best.epoch),
+        objective=copy_of(objective),
+    )
     yield from log.finish(outcome, epoch)
 
 

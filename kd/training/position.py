@@ -36,6 +36,7 @@ class Outcome:
     last: State
     epochs: int
     anchors: tuple[Moment, ...] = ()
+    objective: State = field(default_factory=dict)  # what it has trained, for a run that is to go on for more epochs
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from kd.data.splits import Split
 from kd.events import Phase
 from kd.machine.precision import make_scaler
 from kd.models.build import build
-from kd.models.features import Measures, Points, measure
+from kd.models.features import Measures, measure
 from kd.models.weights import Facts, State, load_state
 from kd.objectives.objective import Objective as StudentObjective
 from kd.parallel.team import Team
@@ -96,10 +96,14 @@ class Run:
         return measure(arch, len(self.dataset.classes), self.dataset.shape, pooled=pooled, stages=stages)
 
     def objective(self) -> StudentObjective:
-        """What the student is told to care about."""
-        config = self.config
-        points = Points(pooled="pooled" in config.objective.reads)
-        return StudentObjective(config.objective, self.class_weights_C, epochs=config.epochs, points=points)
+        """What the student is told to care about; whatever that trains is as born from the run's seed."""
+        config, student, teacher = self.config, None, None
+        if "pooled" in config.objective.reads:
+            student, teacher = (self.measure(arch, pooled=True) for arch in (config.student.arch, self.teacher_arch))
+        seed_torch(derive(config.seed, "weights", "objective"))
+        return StudentObjective(
+            config.objective, self.class_weights_C, epochs=config.epochs, student=student, teacher=teacher
+        )
 
     @property
     def shares_rounds(self) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kd import spec
-from kd.models.features import Features
+from kd.models.features import Features, Measures, Points
 from kd.objectives.features import METHODS, compare
 from kd.objectives.logits import METHODS as OF_LOGITS
 from kd.objectives.objective import Answer, Objective
@@ -48,14 +48,24 @@ def sp_by_hand(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
     return 3_000 * (rows(student_BD) - rows(teacher_BD)).norm() ** 2 / len(student_BD) ** 2
 
 
-BY_HAND = {"rkd": rkd_by_hand, "sp": sp_by_hand}
+def srd_by_hand(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
+    def normalised(feature_BD: Tensor) -> Tensor:
+        return F.batch_norm(feature_BD, None, None, training=True, eps=1e-4)
+
+    return torch.log(1 + ((normalised(student_BD) - normalised(teacher_BD)) ** 4).sum())
+
+
+BY_HAND = {"rkd": rkd_by_hand, "sp": sp_by_hand, "srd": srd_by_hand}
+RELATIONS = ("rkd", "sp")
+"""They compare images with images, so the two features need not have the same width."""
 
 
 @every_loss
 @given(seed=st.integers(0, 1000))
 @settings(deadline=None, max_examples=10)
 def test_a_loss_is_what_its_paper_defines_also_for_features_of_two_widths(name, seed):
-    student_BD, teacher_BD = feature(seed, width=5), feature(seed + 1, width=8, scale=20)
+    student_BD = feature(seed, width=5 if name in RELATIONS else 8)
+    teacher_BD = feature(seed + 1, width=8, scale=20)
 
     torch.testing.assert_close(compare(name, student_BD, teacher_BD), BY_HAND[name](student_BD, teacher_BD))
 
@@ -68,7 +78,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name, scale):
     assert compare(name, same_BD, same_BD.clone()).abs() <= 1e-9
 
 
-@every_loss
+@pytest.mark.parametrize("name", RELATIONS)
 def test_neither_the_length_of_a_feature_nor_how_it_is_turned_matters(name):
     student_BD, teacher_BD = feature(0), feature(1)
     turn_DD = torch.linalg.qr(torch.randn(8, 8, dtype=torch.float64))[0]
@@ -80,7 +90,7 @@ def test_neither_the_length_of_a_feature_nor_how_it_is_turned_matters(name):
 
 @every_loss
 def test_the_gradient_is_that_of_finite_differences(name):
-    teacher_BD = feature(1, width=5)
+    teacher_BD = feature(1)
 
     assert torch.autograd.gradcheck(
         lambda student_BD: compare(name, student_BD, teacher_BD), feature(0).requires_grad_()
@@ -136,12 +146,40 @@ def test_the_teacher_is_never_trained(name):
     student_BD, teacher_BD = feature(0).requires_grad_(), feature(1).requires_grad_()
     logits_BC = feature(2)
 
-    objective = Objective(spec.Objective(method=name))
+    objective = of(name)
     parts = objective(logits_BC, LABELS, Answer(logits_BC, teacher_BD), features=Features(student_BD))
     parts.total.backward()
 
     assert student_BD.grad is not None
     assert teacher_BD.grad is None
+
+
+def of(name: str, student: int = 8, teacher: int = 8) -> Objective:
+    """The objective of one method for pooled features of these widths."""
+    torch.manual_seed(0)
+    points = Points(pooled=True)
+    return Objective(
+        spec.Objective(method=name), student=Measures(points, 8, student), teacher=Measures(points, 8, teacher)
+    ).double()
+
+
+def test_a_student_s_feature_is_projected_to_the_teacher_s_width_and_the_projector_learns():
+    """Until the student's feature, of a third of the numbers, says as much of the teacher's as it can."""
+    latent_BD = feature(0, width=3)
+    teacher_BD = latent_BD @ feature(1, width=9)[:3]
+    objective = of("srd", 3, 9)
+    optimizer = torch.optim.SGD(objective.parameters(), lr=0.05)
+    assert list(objective.state_dict()) == ["parts.0.weight", "parts.0.bias"]
+
+    found = []
+    for _ in range(200):
+        parts = objective(feature(2), LABELS, Answer(feature(2), teacher_BD), features=Features(latent_BD))
+        optimizer.zero_grad()
+        parts.total.backward()
+        optimizer.step()
+        found.append(parts.soft.item())
+
+    assert found[-1] < found[0] - 3
 
 
 def test_a_term_from_features_stands_beside_one_from_logits():

@@ -15,7 +15,10 @@ CONFIG = {
     "epochs": 8,
     "ema": 0.9,
     "augmentation": {"mixup": 0.5, "cutmix": 1.0},
-    "objective": {"soft_weight": {"start": 0.1, "end": 0.9}, "also": [{"method": "dist", "standardize": True}]},
+    "objective": {
+        "soft_weight": {"start": 0.1, "end": 0.9},
+        "also": [{"method": "dist", "standardize": True}, {"method": "srd", "weight": 0.1}],
+    },
     "batch_size": 32,
     "checkpoint_seconds": 0.05,
 }
