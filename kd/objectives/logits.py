@@ -72,7 +72,21 @@ def wttm(
     return (log_sum_B.exp() * kl_B).mean()
 
 
-METHODS: dict[str, Callable[..., Tensor]] = {"kd": kd, "dkd": dkd, "dist": dist, "wttm": wttm}
+def ofa(
+    student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, *, temperature: float = 1, epsilon: float = 1
+) -> Tensor:
+    """One-for-all KD (Hao et al., 2023), for teachers of another kind: the cross-entropy −Σ ((p + y)^ε − y) · log q, of
+    probabilities at T = 1. With an ε above 1 the label's class counts more, the surer the teacher is of it. Needs hard
+    labels (int64 [B]); with ε = 1 these cancel, and it is `kd` at T = 1 plus the teacher's entropy.
+
+    Logarithms of the student: its authors' probabilities are 0 from a gap of 200 on.
+    """
+    label_BC = F.one_hot(labels_B, student_BC.shape[1]).to(teacher_BC)
+    target_BC = (_log_softmax(teacher_BC, 1).exp() + label_BC) ** epsilon - label_BC
+    return -(target_BC * _log_softmax(student_BC, 1)).sum(1).mean()
+
+
+METHODS: dict[str, Callable[..., Tensor]] = {"kd": kd, "dkd": dkd, "dist": dist, "wttm": wttm, "ofa": ofa}
 """What a spec may name: `(student_BC, teacher_BC, labels_B, *, temperature, …)` to a loss in float64."""
 
 

@@ -96,7 +96,7 @@ class Objective(nn.Module):
         total, soft = self._now(self.wanted.hard_weight, epoch) * hard, torch.zeros_like(hard)
         for (term, weight), part in zip(self.terms, self.parts, strict=True):
             if term.method in READS:
-                far = self._distance_of_features(term, part, features, answer)
+                far = self._distance_of_features(term, part, student_BC, labels_B, answer, epoch, features)
             else:
                 far = self._distance(term, student_BC, labels_B, answer, epoch)
             total, soft = total + self._now(weight, epoch) * far, soft + far.detach()
@@ -114,13 +114,26 @@ class Objective(nn.Module):
             **self._own(term),
         )
 
-    def _distance_of_features(self, term: Term, part: nn.Module, features: Features | None, answer: Answer) -> Tensor:
+    def _distance_of_features(
+        self,
+        term: Term,
+        part: nn.Module,
+        student_BC: Tensor,
+        labels_B: Tensor,
+        answer: Answer,
+        epoch: float,
+        features: Features | None,
+    ) -> Tensor:
+        """Of what is trained for the term, too: `part`, in single precision as the student's weights are."""
         assert features is not None, "the loop looks at the points"
-        assert features.pooled_BD is not None, "they say so"
-        assert answer.pooled_BD is not None, "the run asks for it"
-        with autocast_off(features.pooled_BD):
-            student_BD = part(exact(features.pooled_BD))
-        return compare(term.method, student_BD, answer.pooled_BD, **self._own(term))
+        with autocast_off(student_BC):
+            if READS[term.method] == "heads":
+                heads = part(tuple(exact(map_BCHW) for map_BCHW in features.stages))
+                several = (self._distance(term, logits_BC, labels_B, answer, epoch) for logits_BC in heads)
+                return sum(several, start=self._distance(term, student_BC, labels_B, answer, epoch))
+            assert features.pooled_BD is not None, "the points say so"
+            assert answer.pooled_BD is not None, "the run asks for it"
+            return compare(term.method, part(exact(features.pooled_BD)), answer.pooled_BD, **self._own(term))
 
     def _own(self, term: Term) -> dict[str, float]:
         """The settings that its method alone has."""

@@ -15,7 +15,7 @@ Weight = Annotated[float, Field(ge=0, le=1_000)]
 Temperature = Annotated[float, Field(ge=0.01, le=1_000)]
 Temperatures = Annotated[tuple[Temperature, ...], Field(strict=False, min_length=2, max_length=16)]
 
-Method = Literal["kd", "dkd", "dist", "wttm", "rkd", "sp", "srd"]
+Method = Literal["kd", "dkd", "dist", "wttm", "ofa", "rkd", "sp", "srd"]
 
 
 class Ramp(Part):
@@ -78,6 +78,12 @@ class Term(Part):
     exponent: float = Field(
         default=0.1, ge=0.01, le=1, description="wttm only: of the teacher's probabilities; 1 / exponent is like a T"
     )
+    epsilon: float = Field(
+        default=1,
+        ge=1,
+        le=4,
+        description="ofa only: above 1 the label's class counts more, the surer the teacher is of it",
+    )
     distances: Weight = Field(default=25, description="rkd only: weight of the distances between two images")
     angles: Weight = Field(default=50, description="rkd only: weight of the angles between three images")
 
@@ -86,7 +92,7 @@ class Term(Part):
         for method, fields in OWN.items():
             if self.method != method:
                 refuse_idle(self, info, *fields, acts_with=f"method {method!r}")
-        if self.method in READS:
+        if self.method in WITHOUT_LOGITS:
             refuse_idle(self, info, "standardize", acts_with="a method that compares logits")
         for method, (one, other) in TWO_PARTS.items():
             if self.method == method and getattr(self, one) == getattr(self, other) == 0:
@@ -101,17 +107,20 @@ class Term(Part):
 TWO_PARTS = {"dkd": ("alpha", "beta"), "dist": ("inter", "intra"), "rkd": ("distances", "angles")}
 """The weights of which one at least must not be 0."""
 
-OWN = {**TWO_PARTS, "wttm": ("exponent",)}
+OWN = {**TWO_PARTS, "wttm": ("exponent",), "ofa": ("epsilon",)}
 """The fields that one method alone reads."""
 
-READS: dict[str, Literal["pooled"]] = {"rkd": "pooled", "sp": "pooled", "srd": "pooled"}
-"""What a method compares instead of logits: the feature that the classifier reads."""
+READS: dict[str, Literal["heads", "pooled"]] = {"ofa": "heads", "rkd": "pooled", "sp": "pooled", "srd": "pooled"}
+"""What a method compares that logits are not, or not alone: heads on the student's stages, the feature that the
+classifier reads."""
 
+WITHOUT_LOGITS = tuple(method for method, what in READS.items() if what != "heads")
 WITHOUT_TEMPERATURE = {
     "wttm": "wttm has an exponent instead",
-    **{method: f"{method} compares features" for method in READS},
+    "ofa": "ofa takes probabilities as they are",
+    **{method: f"{method} compares features" for method in WITHOUT_LOGITS},
 }
-WITH_HARD_LABELS = ("dkd",)
+WITH_HARD_LABELS = ("dkd", "ofa")
 
 
 class AnotherTerm(Term):

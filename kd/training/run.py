@@ -97,9 +97,10 @@ class Run:
 
     def objective(self) -> StudentObjective:
         """What the student is told to care about; whatever that trains is as born from the run's seed."""
-        config, student, teacher = self.config, None, None
-        if "pooled" in config.objective.reads:
-            student, teacher = (self.measure(arch, pooled=True) for arch in (config.student.arch, self.teacher_arch))
+        config, reads, student, teacher = self.config, self.config.objective.reads, None, None
+        if reads:
+            student = self.measure(config.student.arch, pooled="pooled" in reads, stages="heads" in reads)
+            teacher = self.measure(self.teacher_arch, pooled="pooled" in reads)
         seed_torch(derive(config.seed, "weights", "objective"))
         return StudentObjective(
             config.objective, self.class_weights_C, epochs=config.epochs, student=student, teacher=teacher

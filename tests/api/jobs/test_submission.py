@@ -137,6 +137,7 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
             ({"method": "rkd", "temperature": 2}, "", "with another method: rkd compares features"),
             ({"also": [{"method": "sp", "temperature": 2}]}, "/objective/also/0", "sp compares features"),
             ({"method": "sp", "standardize": True}, "/objective", "with a method that compares logits"),
+            ({"method": "ofa", "temperature": 2}, "", "ofa takes probabilities as they are"),
             ({"method": "sp", "angles": 1}, "/objective", "angles would do nothing here"),
             ({"method": "rkd", "distances": 0, "angles": 0}, "/objective", "nothing is left of rkd"),
         )
@@ -156,6 +157,23 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
         },
         "/config",
         "objective.also.1.method rkd compares what the classifiers of student and teacher read, and that of the",
+    ),
+    (
+        {"mode": "train", "config": {"objective": {"method": "ofa"}}},
+        "/config",
+        "objective.method ofa puts heads on the student's stages, and mlp has none: take a student that has (cnn, ",
+    ),
+    (
+        {
+            "mode": "train",
+            "config": {
+                "student": {"arch": "cnn_small"},
+                "objective": {"method": "ofa"},
+                "augmentation": {"cutmix": 1},
+            },
+        },
+        "/config",
+        "objective.method ofa needs one label to an image, and augmentation.cutmix blends two of them",
     ),
     (
         {"mode": "guide", "config": {"batch_size": 1024, "objective": {"method": "rkd"}}},

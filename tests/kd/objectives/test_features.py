@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kd import spec
-from kd.models.features import Features, Measures, Points
+from kd.models.features import Features, Measures, Points, measure
 from kd.objectives.features import METHODS, compare
 from kd.objectives.logits import METHODS as OF_LOGITS
+from kd.objectives.logits import distance
 from kd.objectives.objective import Answer, Objective
-from kd.spec.objective import READS, Method
+from kd.spec.objective import WITHOUT_LOGITS, Method
 
 BATCH, LABELS = 6, torch.arange(6)
 
@@ -141,7 +142,7 @@ def test_the_order_of_the_images_does_not_matter(name):
     torch.testing.assert_close(compare(name, student_BD[order], teacher_BD[order]), value)
 
 
-@pytest.mark.parametrize("name", READS)
+@every_loss
 def test_the_teacher_is_never_trained(name):
     student_BD, teacher_BD = feature(0).requires_grad_(), feature(1).requires_grad_()
     logits_BC = feature(2)
@@ -194,6 +195,36 @@ def test_a_term_from_features_stands_beside_one_from_logits():
     torch.testing.assert_close(parts.total, F.cross_entropy(student_BC, LABELS) + 0.5 * kd + 0.1 * far)
 
 
+def test_ofa_counts_the_student_s_logits_and_those_of_a_head_on_each_stage():
+    student = measure("resnet8", 8, (3, 32, 32), stages=True)
+    objective = Objective(spec.Objective(method="ofa", hard_weight=0.0, soft_weight=1.0), student=student)
+    maps = tuple(torch.randn(BATCH, *size, requires_grad=True) for size in student.stages)
+    student_BC, teacher_BC = feature(0).float(), feature(1).float()
+
+    parts = objective(student_BC, LABELS, Answer(teacher_BC), features=Features(stages=maps))
+    parts.total.backward()
+
+    (heads,) = objective.parts
+    said = [student_BC, *heads(maps)]
+    assert [logits_BC.shape for logits_BC in said] == [(BATCH, 8)] * 4
+    each = [distance("ofa", logits_BC, teacher_BC, LABELS, temperatures=(1,)) for logits_BC in said]
+    torch.testing.assert_close(parts.soft, sum(each).detach(), rtol=1e-3, atol=1e-3)
+    assert all(map_BCHW.grad.abs().sum() > 0 for map_BCHW in maps)
+    assert all(parameter.grad is not None for parameter in objective.parameters())
+
+
+@pytest.mark.parametrize("arch", ["cnn", "cnn_small", "wrn_16_2"])
+def test_heads_suit_the_stages_of_every_student(arch):
+    student = measure(arch, 8, (1, 8, 8), stages=True)
+    objective = Objective(spec.Objective(method="ofa"), student=student)
+    maps = tuple(torch.randn(2, *size) for size in student.stages)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        parts = objective(feature(0)[:2], LABELS[:2], Answer(feature(1)[:2]), features=Features(stages=maps))
+
+    assert parts.total.isfinite()
+
+
 def test_every_method_that_a_spec_may_name_has_its_loss():
     assert {*OF_LOGITS, *METHODS} == set(get_args(Method))
-    assert READS.keys() == METHODS.keys()
+    assert set(WITHOUT_LOGITS) == METHODS.keys()

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kd import spec
+from kd.models.features import Features, Measures, Points
 from kd.objectives.logits import METHODS, distance
 from kd.objectives.objective import Answer, Objective, cross_entropy
+from kd.spec.objective import WITHOUT_TEMPERATURE
 from kd.views.mixup import Mix
 
 # The golden input of the design: B=4, C=6.
@@ -20,7 +22,7 @@ STUDENT = 2 * torch.sin(1.7 * ROW + 0.9 * COLUMN + 0.3)
 TEACHER = 3 * torch.cos(0.8 * ROW - 1.1 * COLUMN + 0.5)
 LABELS = torch.tensor([0, 3, 5, 2])
 
-SAMPLE_WISE = {"kd", "dkd", "wttm"}
+SAMPLE_WISE = {"kd", "dkd", "wttm", "ofa"}
 
 GOLDEN = {
     ("kd", 4): 2.439976679787,
@@ -31,6 +33,8 @@ GOLDEN = {
     ("dist", 4): 25.915852218325,
     ("wttm", 1, "exponent", 0.25): 2.310125629836,
     ("wttm", 1, "exponent", 0.1): 3.321331644340,
+    ("ofa", 1, "epsilon", 1): 2.241702744244,
+    ("ofa", 1, "epsilon", 1.5): 1.855943118167,
     ("kd", 2, "standardized", True): 0.608575679117,
 }
 """From the authors' own code, on the golden input: (method, T, …)."""
@@ -44,6 +48,11 @@ def far(name: str, student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, tem
 
 def kd(student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, *, temperature: float) -> Tensor:
     return far("kd", student_BC, teacher_BC, labels_B, temperature)
+
+
+def objective_of(name: str, **settings) -> Objective:
+    """The objective of a method from logits; of a student without stages, so that nothing else counts."""
+    return Objective(spec.Objective(method=name, **settings), student=Measures(Points(), 10))
 
 
 def logits(seed: int, *, batch: int = 8, classes: int = 10, scale: float = 3) -> Tensor:
@@ -108,14 +117,21 @@ def test_kd_is_the_sum_that_defines_it():
 @given(seed=st.integers(0, 1000), temperature=st.floats(0.1, 50))
 @settings(deadline=None, max_examples=30)
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name, seed, temperature):
-    same_BC, own = logits(seed), {}
+    same_BC, own = logits(seed).requires_grad_(), {}
     if name == "wttm":
         own = {"exponent": 1}  # another power is another target
     if name == "dist":
         # Its authors add 1e-8 to what they divide by, which shows where a class is next to impossible, and times T².
-        same_BC, temperature = logits(seed, scale=1), 1
+        same_BC, temperature = logits(seed, scale=1).requires_grad_(), 1
 
-    assert far(name, same_BC, same_BC.clone(), torch.arange(8), temperature, **own).abs() <= 1e-5
+    value = far(name, same_BC, same_BC.detach().clone(), torch.arange(8), temperature, **own)
+    value.backward()
+
+    # ofa is a cross-entropy, whose smallest value is the teacher's entropy.
+    log_BC = same_BC.detach().log_softmax(1)
+    entropy = -(log_BC.exp() * log_BC).sum(1).mean() if name == "ofa" else 0
+    assert (value - entropy).abs() <= 1e-5
+    assert same_BC.grad.abs().max() <= 1e-4
 
 
 @given(seed=st.integers(0, 1000), temperature=st.sampled_from([1, 20, 1000]), classes=st.sampled_from([2, 10, 1000]))
@@ -199,11 +215,11 @@ def test_the_gradient_of_kd_is_temperature_over_batch_times_the_difference(seed,
 @pytest.mark.parametrize("standardize", [False, True])
 def test_value_and_gradient_are_finite_however_far_apart_the_two_are(name, gap, temperature, autocast, standardize):
     student_BC, teacher_BC, labels_B = apart(gap)
-    acts = {} if name == "wttm" else {"temperature": temperature}
-    objective = Objective(spec.Objective(method=name, standardize=standardize, **acts))
+    acts = {} if name in WITHOUT_TEMPERATURE else {"temperature": temperature}
+    objective = objective_of(name, standardize=standardize, **acts)
 
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        parts = objective(student_BC, labels_B, Answer(teacher_BC))
+        parts = objective(student_BC, labels_B, Answer(teacher_BC), features=Features())
     parts.total.backward()
 
     assert all(part.isfinite() for part in parts)
@@ -261,7 +277,7 @@ def test_a_batch_may_be_split_in_any_way(name, cut):
 def test_the_teacher_is_never_trained(name):
     student_BC, teacher_BC = STUDENT.clone().requires_grad_(), TEACHER.clone().requires_grad_()
 
-    Objective(spec.Objective(method=name))(student_BC, LABELS, Answer(teacher_BC)).total.backward()
+    objective_of(name)(student_BC, LABELS, Answer(teacher_BC), features=Features()).total.backward()
 
     assert student_BC.grad is not None
     assert teacher_BC.grad is None

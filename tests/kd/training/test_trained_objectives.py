@@ -23,6 +23,16 @@ TINY = {
 }
 SPECS = {
     "srd": {"mode": "train", "config": {**TINY, "views": 2, "objective": {"also": [{"method": "srd"}]}}},
+    "ofa": {
+        "mode": "train",
+        "config": {
+            **TINY,
+            "teacher": {"arch": "mlp", "epochs": 1},
+            "student": {"arch": "cnn_small"},
+            "views": 2,
+            "objective": {"method": "ofa", "soft_weight": 1, "hard_weight": 1},
+        },
+    },
 }
 
 every = pytest.mark.parametrize("name", list(SPECS))
