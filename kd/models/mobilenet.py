@@ -59,7 +59,7 @@ class Block(nn.Module):
         self.has_shortcut = stride == 1 and inputs == width
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.layers(x)
+        out: Tensor = self.layers(x)
         return x + out if self.has_shortcut else out
 
 

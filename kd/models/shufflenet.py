@@ -100,7 +100,8 @@ class HalvingV2(nn.Module):
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
     """Deal the channels of each group out over all of them: [B, G·N, H, W] as [B, N·G, H, W]."""
-    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    batch, channels, height, width = x.shape
+    return x.view(batch, groups, channels // groups, height, width).transpose(1, 2).reshape(x.shape)
 
 
 def _convolution(inputs: int, width: int, *, groups: int = 1) -> list[nn.Module]:
