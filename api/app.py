@@ -22,6 +22,7 @@ from api.live import shutdown
 from api.live.lanes import Lanes
 from api.live.lookout import Lookout
 from api.live.readiness import Readiness
+from api.sweeps import routes as sweeps_routes
 from api.webhooks import routes as webhooks_routes
 from api.webhooks.public_addresses import Allowed
 from api.webhooks.sender import WebhookSender
@@ -46,6 +47,7 @@ ROUTERS = (
     events.router,
     curves.router,
     files_routes.router,
+    sweeps_routes.router,
     label_tables.router,
     workers.router,
     webhooks_routes.router,

@@ -13,6 +13,7 @@ from api.jobs.body import SUBMISSIONS, Retry
 from jobs import ids
 from jobs.envelope import Change
 from jobs.files import layout
+from jobs.sweeps.plan import Plan
 from kd.labels import cache
 
 PROBLEM = {"application/problem+json": {"schema": {"$ref": REF.format(model=Problem.__name__)}}}
@@ -26,6 +27,7 @@ FORMS: dict[str, str] = {
     "checkpoint": f"best|last|{ids.pattern('ckpt')}",
     "webhook_id": ids.pattern("hook"),
     "delivery_id": ids.pattern("dlv"),
+    "sweep_id": ids.pattern("sweep"),
     "table_id": cache.ID.pattern,
     "mode": "|".join(SUBMISSIONS),
     "if-match": TAGS,
@@ -66,7 +68,7 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    ours: list[type[BaseModel]] = [Problem, Change, Retry, *SUBMISSIONS.values()]
+    ours: list[type[BaseModel]] = [Problem, Change, Retry, Plan, *SUBMISSIONS.values()]
     _, definitions = models_json_schema([(model, "validation") for model in ours], ref_template=REF)
     schemas.update(definitions["$defs"])
     for path, operations in document["paths"].items():

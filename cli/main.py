@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import change, fetch, ls, pack, run, serve, show, submit, watch, workers
+from cli.commands import change, fetch, ls, pack, run, serve, show, submit, sweep, watch, workers
 from cli.errors import trouble_of
 from cli.shown.console import console
 
@@ -67,6 +67,7 @@ app.command()(change.delete)
 app.command()(workers.workers)
 app.command()(workers.drain)
 app.command()(workers.undrain)
+app.add_typer(sweep.app, name="sweep")
 app.command()(run.run)
 app.command()(pack.pack)
 

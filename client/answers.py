@@ -133,6 +133,35 @@ class Bulk(Part):
     changed: int
 
 
+class SweepMember(Part):
+    number: int
+    point: Json
+    job_id: str | None
+    status: str | None
+    error: str | None
+    validation_top1: Number
+    test_gain: Number
+    parameters: Number
+    latency_seconds: Number
+    on_front: bool
+
+
+class Sweep(Part):
+    id: str
+    status: str
+    name: str | None
+    mode: str
+    sampler: str
+    planned: int
+    created_at: Moment
+
+
+class SweepTable(Sweep):
+    counts: dict[str, int]
+    best: SweepMember | None
+    members: list[SweepMember]
+
+
 # -- events --------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from client import answers, curves, download, events, long_poll
+from client import answers, curves, download, events, long_poll, sweeps
 from client.answers import Json
 from client.encoding import checkpoint_path, envelope, filters, job_path, label_table_path, plain, worker_path
 from client.errors import ClientError
@@ -37,6 +37,7 @@ class Client:
     def __init__(self, url: str = "http://127.0.0.1:8000", timeout: float = 30.0):
         self._http = Http(url, timeout)
         self.url = self._http.url
+        self.sweeps = sweeps.Sweeps(self._http)
 
     def close(self) -> None:
         self._http.close()
@@ -235,9 +236,8 @@ class Client:
 
     def logs(self, job_id: str, tail: int | None = None) -> str:
         """What the trainer printed; the last `tail` lines of it."""
-        return self._http.request("GET", f"{job_path(job_id)}/logs", params={"tail": tail}).content.decode(
-            "utf-8", "replace"
-        )
+        answer = self._http.request("GET", f"{job_path(job_id)}/logs", params={"tail": tail})
+        return answer.content.decode("utf-8", "replace")
 
     # -- fetching what came of it --------------------------------------------------------------------------------
 

@@ -20,6 +20,10 @@ def artifact_path(job_id: str, name: str) -> str:
     return f"{job_path(job_id)}/artifacts/{quote(name, safe='')}"
 
 
+def sweep_path(sweep_id: str) -> str:
+    return f"/sweeps/{quote(sweep_id, safe='')}"
+
+
 def worker_path(name: str) -> str:
     return f"/workers/{quote(name, safe='')}"
 

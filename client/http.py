@@ -94,10 +94,10 @@ class Http:
         ):
             return self._check(self._whole(answer, timeout))
 
-    def post_once(self, path: str, body: Json, key: str | None) -> Json:
-        """Make a job, exactly one: whatever is sent again has the same Idempotency-Key."""
+    def post_once(self, path: str, body: Json, key: str | None, holds: type[answers.Part] = answers.Job) -> Json:
+        """Make a job, or what it holds, exactly one: whatever is sent again has the same Idempotency-Key."""
         headers = {"Idempotency-Key": str(uuid.uuid4()) if key is None else key}
-        return resend_if_lost(lambda: self.request_json("POST", path, holds=answers.Job, body=body, headers=headers))
+        return resend_if_lost(lambda: self.request_json("POST", path, holds=holds, body=body, headers=headers))
 
     def pages(self, path: str, params: Mapping[str, Any], holds: type[answers.Part] | None = None) -> Iterator[Json]:
         """What a list holds; asks for its next page when that is needed."""

@@ -72,6 +72,12 @@ class Code(StrEnum):
     QUEUE_TIME_EXCEEDED = "queue_time_exceeded"
     """It has waited for its first start as long as it may."""
 
+    PRUNED = "pruned"
+    """Its sweep ended it: most other members were better at the same epoch."""
+
+    BUDGET_SPENT = "budget_spent"
+    """Its sweep has trained for as long as it may."""
+
     INTERNAL_ERROR = "internal_error"
     """A bug of ours."""
 
@@ -140,6 +146,22 @@ def queue_time_exceeded() -> Ending:
 def teacher_never_came(error: NoTeacher) -> Ending:
     hint = "Retry that job, then this one with the new job's id in config.teacher.job."
     return Ending(Code.TEACHER_NEVER_CAME, str(error), hint, retryable=False)
+
+
+def pruned(epoch: int, best: float, median: float) -> Ending:
+    return Ending(
+        Code.PRUNED,
+        f"Its best validation accuracy was {best:.2%} after {epoch} epochs; the median of its sweep was {median:.2%}.",
+        "Retry it to see it through all the same, or raise the sweep's pruning.warmup_epochs.",
+    )
+
+
+def budget_spent(seconds: float) -> Ending:
+    return Ending(
+        Code.BUDGET_SPENT,
+        f"The members of its sweep have trained for {seconds:g} seconds, which is the sweep's budget.max_run_seconds.",
+        "Retry it, or submit the sweep again with a larger budget.",
+    )
 
 
 # -- the worker: told by it where the trainer could not tell it itself ---------------------------------------------

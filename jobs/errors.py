@@ -82,10 +82,16 @@ class FileDamaged(JobError):
 
 
 class NotAllowed(JobError):
-    def __init__(self, job_id: str, state: str, action: str, allowed: Collection[str]):
+    def __init__(self, job_id: str, state: str, action: str, allowed: Collection[str], *, what: str = "Job"):
         self.job_id, self.state, self.action, self.allowed = job_id, state, action, tuple(allowed)
         instead = f"It allows: {', '.join(allowed)}." if allowed else "It allows no further change."
-        super().__init__(f"Job {job_id} is {state}, so one cannot {action} it. {instead}")
+        super().__init__(f"{what} {job_id} is {state}, so one cannot {action} it. {instead}")
+
+
+class SweepNotFound(JobError):
+    def __init__(self, sweep_id: str):
+        self.sweep_id = sweep_id
+        super().__init__(f"There is no sweep {sweep_id!r}.")
 
 
 class InUse(JobError):
@@ -99,11 +105,11 @@ class InUse(JobError):
 class KeyReused(JobError):
     """An idempotency key that came with another request before."""
 
-    def __init__(self, key: str, job_id: str):
-        self.key, self.job_id = key, job_id
+    def __init__(self, key: str, made: str, *, what: str = "job"):
+        self.key = key
         super().__init__(
-            f"Idempotency-Key {key!r} was sent before, with another request, which made job {job_id}. "
-            "Take a new key for a new job."
+            f"Idempotency-Key {key!r} was sent before, with another request, which made {what} {made}. "
+            f"Take a new key for a new {what}."
         )
 
 

@@ -2,16 +2,16 @@
 
 import re
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from ulid import ULID, LaxMonotonicPolicy, ULIDGenerator
 
-Kind = Literal["job", "ckpt", "file", "hook", "dlv"]
+Kind = Literal["job", "ckpt", "file", "hook", "dlv", "sweep"]
 
 # Ids of one process keep their order within a millisecond too.
 _GENERATOR = ULIDGenerator(policy=LaxMonotonicPolicy())
 _ULID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
-_SHAPE = re.compile(f"(job|ckpt|file|hook|dlv)_{_ULID}", re.ASCII)
+_SHAPE = re.compile(f"({'|'.join(get_args(Kind))})_{_ULID}", re.ASCII)
 
 
 def new(kind: Kind, at: datetime | None = None) -> str:

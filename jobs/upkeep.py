@@ -1,6 +1,6 @@
 """What every server and worker does on the side, in case nobody else does: rescue jobs of dead workers, let go on what
-has its teacher now, ring for what waits, end what has waited too long, delete files that nobody needs, and look whether
-the others are whole.
+has its teacher now, advance sweeps, ring for what waits, end what has waited too long, delete files that nobody needs,
+and look whether the others are whole.
 
 All of it is idempotent, so any number of processes may do it at once.
 """
@@ -16,6 +16,7 @@ from jobs.log import purge
 from jobs.queue import chains, place, rescue
 from jobs.settings import Settings
 from jobs.states import State
+from jobs.sweeps import advance, pruning
 from jobs.webhooks import deliveries
 from jobs.workers import roster
 from jobs.workers.roster import Status
@@ -34,15 +35,18 @@ class Upkeep:
         self._database, self._notifier, self._settings = database, notifier, settings
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="upkeep", daemon=True)
+        self._sweeps = threading.Thread(target=self._advance_repeatedly, name="sweeps", daemon=True)
         self._garbage = threading.Thread(target=self._collect_repeatedly, name="garbage", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+        self._sweeps.start()
         self._garbage.start()
 
     def close(self) -> None:
         self._stop.set()
         self._thread.join(5 * EVERY_SECONDS)
+        self._sweeps.join(5 * EVERY_SECONDS)
         self._garbage.join(EVERY_SECONDS)
 
     def _repeat(self) -> None:
@@ -82,6 +86,26 @@ class Upkeep:
             self._notifier.job_queued(job_id)
         for job_id in settled.ended:
             log.warning("teacher_never_came", job=job_id)
+
+    def _advance_repeatedly(self) -> None:
+        while not self._stop.wait(EVERY_SECONDS):
+            try:
+                self.advance_sweeps()
+            except Exception as error:
+                log.warning("sweeps_failed", error=str(error), recurs=True)
+
+    def advance_sweeps(self) -> None:
+        """End members that are not worth it, make those for which there is room, and end what is over."""
+        with self._database.read() as session:
+            sweeps = advance.running(session)
+        for sweep_id in sweeps:
+            try:
+                for job_id in pruning.prune(self._database, sweep_id):
+                    log.info("job_pruned", sweep=sweep_id, job=job_id)
+                for job_id in advance.advance(self._database, sweep_id):
+                    self._notifier.job_queued(job_id)
+            except Exception as error:  # one that cannot go on holds up no other
+                log.warning("sweep_failed", sweep=sweep_id, error=str(error), recurs=True)
 
     def _collect_repeatedly(self) -> None:
         seconds = GARBAGE_AFTER_SECONDS

@@ -124,6 +124,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     cache.NoSuchTable: (404, "label_table_not_found"),
     jobs_errors.WorkerNotFound: (404, "worker_not_found"),
     jobs_errors.WebhookNotFound: (404, "webhook_not_found"),
+    jobs_errors.SweepNotFound: (404, "sweep_not_found"),
     jobs_errors.DeliveryNotFound: (404, "delivery_not_found"),
     NoSuchMode: (404, "mode_not_found"),
     jobs_errors.InUse: (409, "in_use"),

@@ -149,7 +149,8 @@ def release(
         | _add(claim, spent)
         | {
             "state": state,
-            "error": None if error is None else error.stored(),
+            # Of one that is cancelled: why, if somebody has said so when they asked.
+            "error": error.stored() if error is not None else Job.error if state is State.CANCELLED else None,
             "result": None if result is None else dict(result),
             "finished_at": at,
             "updated_at": at,

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from jobs import ids
 from jobs.database import clock
+from jobs.endings import Ending
 from jobs.envelope import Change
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.job import get_job, lock_job
@@ -21,20 +22,31 @@ from jobs.states import ACTIONS, FINAL, State
 from jobs.tables import Job
 
 
-def cancel(session: Session, job_id: str, now: datetime | None = None) -> tuple[Job, bool]:
-    """Cancel a job that waits; ask the worker of one that runs. False if that was done before."""
-    changed = _cancel(session, _one(job_id), now)
+def cancel(
+    session: Session, job_id: str, now: datetime | None = None, *, ending: Ending | None = None
+) -> tuple[Job, bool]:
+    """Cancel a job that waits; ask the worker of one that runs. False if that was done before.
+
+    `ending` says why, where it was not somebody who asked.
+    """
+    changed = _cancel(session, _one(job_id), now, ending)
     job = get_job(session, job_id)
     if not changed and job.state not in (State.RUNNING, State.CANCELLED):
         raise NotAllowed(job_id, job.state, "cancel", ACTIONS[job.state])
     return job, bool(changed)
 
 
-def cancel_all(session: Session, matching: Sequence[ColumnElement[bool]], now: datetime | None = None) -> list[str]:
+def cancel_all(
+    session: Session,
+    matching: Sequence[ColumnElement[bool]],
+    now: datetime | None = None,
+    *,
+    ending: Ending | None = None,
+) -> list[str]:
     """Cancel every job that matches and has not ended. Returns the ids of those for which that is news."""
     # Locked in one order, so that two at the same moment do not deadlock.
     session.execute(select(Job.id).where(*matching, Job.state.not_in(FINAL)).order_by(Job.id).with_for_update())
-    return [row.id for row in _cancel(session, matching, now)]
+    return [row.id for row in _cancel(session, matching, now, ending)]
 
 
 def pause(session: Session, job_id: str, now: datetime | None = None) -> tuple[Job, bool]:
@@ -98,8 +110,10 @@ def change(session: Session, job_id: str, wanted: Change, now: datetime | None =
     return job
 
 
-def _cancel(session: Session, matching: Sequence[ColumnElement[bool]], now: datetime | None) -> Sequence[Any]:
-    at = clock.now_or(now)
+def _cancel(
+    session: Session, matching: Sequence[ColumnElement[bool]], now: datetime | None, ending: Ending | None
+) -> Sequence[Any]:
+    at, why = clock.now_or(now), {} if ending is None else {"error": ending.stored()}
     nobody_has_it = Job.state != State.RUNNING
     return _ask(
         session,
@@ -112,9 +126,11 @@ def _cancel(session: Session, matching: Sequence[ColumnElement[bool]], now: date
             "state": case((nobody_has_it, _state(State.CANCELLED)), else_=Job.state),
             "finished_at": case((nobody_has_it, at), else_=Job.finished_at),
             "cancel_requested_at": at,
+            **why,
         },
         {State.RUNNING: "cancel_requested"},
         now,
+        why,
     )
 
 
@@ -124,8 +140,10 @@ def _ask(
     values: Mapping[str, Any],
     asked: Mapping[State, str],
     now: datetime | None,
+    why: Mapping[str, Any] = {},  # nobody changes it
 ) -> Sequence[Any]:
-    """Change what matches. The event is a change of state, or that it was `asked` for where a worker has the job."""
+    """Change what matches. The event is a change of state, and `why`, or that it was `asked` for where a worker has the
+    job."""
     rows = session.execute(
         update(Job)
         .where(*matching)
@@ -137,7 +155,14 @@ def _ask(
     events.append_each(
         session,
         [
-            (row, [NewEvent(asked[row.state], {}) if row.state in asked else NewEvent("state", {"state": row.state})])
+            (
+                row,
+                [
+                    NewEvent(asked[row.state], {})
+                    if row.state in asked
+                    else NewEvent("state", {"state": row.state, **why})
+                ],
+            )
             for row in rows
         ],
     )

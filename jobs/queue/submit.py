@@ -88,14 +88,14 @@ def submit(
         quota.check(session, settings)
         submission = draft(session)
     check_data(submission.spec.config, settings.data_dir)  # a slow disk holds up no writer
-    add = partial(_add, db, submission, confirm, idempotency)
+    add_it = partial(_add, db, submission, confirm, idempotency)
     try:
-        return add(), True
+        return add_it(), True
     except IntegrityError:  # somebody with the same key was faster
         before = find_replay(db, idempotency)
         if before is not None:
             return before, False
-        return add(), True  # that job has been deleted since
+        return add_it(), True  # that job has been deleted since
 
 
 def find_replay(db: Sessions, idempotency: Idempotency | None) -> Job | None:
@@ -139,22 +139,27 @@ def _add(
     with db.begin() as session:
         if confirm is not None:
             confirm(session)
-        waits_for = None
-        try:
-            lending.check(session, submission.spec)
-        except NoTeacherYet as error:
-            waits_for = error.job_id
-        except NoTeacher as error:
-            raise SpecRefused([Fault("/config/teacher/job", error.why)]) from None
-        return add_job(
-            session,
-            submission.spec,
-            given=submission.given,
-            envelope=submission.envelope,
-            parent=submission.parent,
-            waits_for=waits_for,
-            idempotency=idempotency,
-        )
+        return add(session, submission, idempotency)
+
+
+def add(session: Session, submission: Submission, idempotency: Idempotency | None = None) -> Job:
+    """The row of a new job, which waits for its teacher if another job is still to have it. Raises `SpecRefused`."""
+    waits_for = None
+    try:
+        lending.check(session, submission.spec)
+    except NoTeacherYet as error:
+        waits_for = error.job_id
+    except NoTeacher as error:
+        raise SpecRefused([Fault("/config/teacher/job", error.why)]) from None
+    return add_job(
+        session,
+        submission.spec,
+        given=submission.given,
+        envelope=submission.envelope,
+        parent=submission.parent,
+        waits_for=waits_for,
+        idempotency=idempotency,
+    )
 
 
 def add_job(

@@ -1,7 +1,7 @@
 """The tables. Only rows are described here.
 
 What may happen to them: to jobs in `jobs.queue`, to what they have said in `jobs.log`, to files in `jobs.files`,
-to workers in `jobs.workers`, to webhooks and deliveries in `jobs.webhooks`.
+to workers in `jobs.workers`, to webhooks and deliveries in `jobs.webhooks`, to sweeps in `jobs.sweeps`.
 """
 
 # All of them, so that whoever knows one knows the whole schema.
@@ -14,6 +14,9 @@ from jobs.tables.job import Job as Job
 from jobs.tables.log import Event as Event
 from jobs.tables.log import Leftover as Leftover
 from jobs.tables.log import MetricPoint as MetricPoint
+from jobs.tables.sweep import Member as Member
+from jobs.tables.sweep import Sweep as Sweep
+from jobs.tables.sweep import SweepState as SweepState
 from jobs.tables.webhook import Delivery as Delivery
 from jobs.tables.webhook import DeliveryState as DeliveryState
 from jobs.tables.webhook import OutboxEntry as OutboxEntry

@@ -1,0 +1,51 @@
+"""A member of a sweep: the spec at its point, with a teacher of its own or with that of another member."""
+
+import copy
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from jobs.errors import SpecRefused
+from jobs.sweeps.space import Point
+from kd.spec import GuideSpec, Teacher, TrainSpec, parse
+from kd.spec.faults import Fault
+
+if TYPE_CHECKING:
+    from jobs.sweeps.plan import Plan
+
+
+def assemble(plan: "Plan", point: Point, teacher: str | None = None) -> dict[str, Any]:
+    """The spec at this point, as a user would write it; `teacher` is the job that has it."""
+    given: dict[str, Any] = {"mode": plan.mode, "config": copy.deepcopy(plan.config)}
+    for name, value in point.items():
+        _put(given, name, value)
+    if teacher is not None:
+        given["config"]["teacher"] = {"job": teacher}
+    return given
+
+
+def spec_at(plan: "Plan", point: Point, teacher: str | None = None) -> TrainSpec | GuideSpec:
+    """The same with every default filled in. Raises pydantic's ValidationError."""
+    return parse(assemble(plan, point, teacher))
+
+
+def teacher_key(spec: TrainSpec | GuideSpec) -> str | None:
+    """Runs with the same key may have the same teacher; None: it has one that nobody trains.
+
+    The seed is no part of it, nor is how the student learns: all that differs is to differ under one teacher.
+    """
+    config = spec.config
+    if not isinstance(config.teacher, Teacher):
+        return None
+    facts = [config.dataset, config.validation_fraction, config.teacher.model_dump(mode="json")]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _put(given: dict[str, Any], name: str, value: Any) -> None:
+    *folders, last = name.split(".")
+    place = given
+    for folder in folders:
+        place = place.setdefault(folder, {})
+        if not isinstance(place, dict):
+            raise SpecRefused([Fault(f"/space/{name}", f"leads through {folder}, which holds no fields")])
+    place[last] = copy.deepcopy(value)
