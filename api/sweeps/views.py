@@ -65,7 +65,9 @@ class Member(BaseModel):
     ]
     test_gain: Annotated[float | None, Field(description="over its control; nothing is chosen by it")]
     parameters: float | None
-    latency_seconds: Annotated[float | None, Field(description="of a batch of one")]
+    latency_seconds: Annotated[
+        float | None, Field(description="of one image; the least measured of such a net in the sweep")
+    ]
     on_front: Annotated[bool, Field(description="no other is at least as accurate, small and fast, and better in one")]
     url: str | None
 

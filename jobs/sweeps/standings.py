@@ -5,7 +5,7 @@ The best is chosen on the validation split. What a member gained on the test spl
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -38,7 +38,10 @@ class Standing:
     """`METRIC` of the best epoch once it has succeeded; until then, and if it does not, the newest."""
     gain: float | None
     parameters: float | None
+    macs: float | None
     latency_seconds: float | None
+    """Of one image: the least that was measured of such a student, in this member or another. What else a machine does
+    only adds to it, and is not to part equals."""
 
     @property
     def alive(self) -> bool:
@@ -59,7 +62,16 @@ def standings(session: Session, sweep_id: str) -> list[Standing]:
         .order_by(Member.number)
         .execution_options(populate_existing=True)
     )
-    return [_standing(*row) for row in rows]
+    found = [_standing(*row) for row in rows]
+    fastest: dict[tuple[float | None, float | None], float] = {}
+    for one in found:
+        if one.latency_seconds is not None:
+            net = one.parameters, one.macs
+            fastest[net] = min(one.latency_seconds, fastest.get(net, math.inf))
+    return [
+        one if one.latency_seconds is None else replace(one, latency_seconds=fastest[one.parameters, one.macs])
+        for one in found
+    ]
 
 
 def best(found: Sequence[Standing]) -> Standing | None:
@@ -109,6 +121,7 @@ def _standing(
         validation=_number(metrics.get(METRIC, (latest or {}).get(METRIC))),
         gain=_number(metrics.get("gain")),
         parameters=_number(metrics.get("student.parameters")),
+        macs=_number(metrics.get("student.macs")),
         latency_seconds=_number(metrics.get("student.latency_seconds.batch1")),
     )
 

@@ -150,7 +150,9 @@ def test_real_answers_are_as_the_document_says(lone_client: TestClient, lone_wor
     lone_worker.publish(claim, b"student", step=1)
     lone_worker.publish_artifact(claim, "report.json", b"{}")
     webhook = lone_client.post("/webhooks", json={"url": "https://hooks.example/", "events": ["state"]}).json()
+    sweep = lone_client.post("/sweeps", json={"mode": "train", "space": {"config.seed": {"grid": [0]}}}).json()
     there = {"job_id": job["id"], "checkpoint": "best", "name": "report.json", "webhook_id": webhook["id"]}
+    there["sweep_id"] = sweep["id"]
     for path in document["paths"]:
         # Of tables and workers there are none.
         if "get" not in document["paths"][path] or "{table_id}" in path or path == "/workers/{name}":

@@ -13,7 +13,9 @@ def test_whatever_can_be_got_answers_head_with_the_same_headers(lone_client: Tes
     lone_worker.publish(claim, b"student", step=1)
     lone_worker.publish_artifact(claim, "report.json", b"{}")
     webhook = lone_client.post("/webhooks", json={"url": "https://hooks.example/", "events": ["state"]}).json()
+    sweep = lone_client.post("/sweeps", json={"mode": "train", "space": {"config.seed": {"grid": [0]}}}).json()
     there = {"job_id": job["id"], "checkpoint": "best", "name": "report.json", "webhook_id": webhook["id"]}
+    there["sweep_id"] = sweep["id"]
     nothing_there = {"table_id": "x", "delivery_id": "x", "mode": "train"}
     document = lone_client.get("/openapi.json").json()["paths"]
 
