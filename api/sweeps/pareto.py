@@ -60,8 +60,8 @@ def _panel(left: int, name: str, measured: Sequence[tuple[float, Standing]], fro
     for accuracy in _ticks(accuracies):
         y = to_y(accuracy)
         parts.append(f'<line class="grid" x1="{left}" x2="{left + PANEL_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(left - 6, y + 4, f"{accuracy:.1%}", "quiet", "end"))
-    for exponent in _ticks([math.log10(x) for x, _ in measured]):
+        parts.append(_text(left - 6, y + 4, f"{accuracy * 100:.4g} %", "quiet", "end"))
+    for exponent in _log_ticks([math.log10(x) for x, _ in measured]):
         parts.append(_text(to_x(exponent), TOP + PANEL_HEIGHT + 18, _quantity(10**exponent), "quiet", "middle"))
     parts.append(_text(left + PANEL_WIDTH / 2, TOP + PANEL_HEIGHT + 40, f"{name}, logarithmic", "quiet", "middle"))
     if len(steps := _leaders(measured)) > 1:
@@ -72,7 +72,8 @@ def _panel(left: int, name: str, measured: Sequence[tuple[float, Standing]], fro
         kind = "front" if one.number in front else "other"
         tip = escape(f"{one.number}: {words(one.point)}; {one.validation:.2%}, {_quantity(x)} {name}")
         parts.append(f'<circle class="{kind}" cx="{at_x:.1f}" cy="{at_y:.1f}" r="5"><title>{tip}</title></circle>')
-        parts.append(_text(at_x + 8, at_y - 6, str(one.number), "quiet"))
+        if one.number in front:  # the others say who they are to whoever points at them
+            parts.append(_text(at_x + 8, at_y - 6, str(one.number), "quiet"))
     return parts
 
 
@@ -97,9 +98,22 @@ def _bounds(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _ticks(values: Sequence[float], count: int = 5) -> list[float]:
+def _ticks(values: Sequence[float], most: int = 6) -> list[float]:
+    """Round numbers between the ends, not too many."""
     low, high = _bounds(values)
-    return [low + (high - low) * place / (count - 1) for place in range(count)]
+    rough = (high - low) / most
+    size = 10 ** math.floor(math.log10(rough))
+    step = size * next(times for times in (1, 2, 5, 10) if size * times >= rough)
+    return [step * place for place in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _log_ticks(exponents: Sequence[float]) -> list[float]:
+    """The same on a logarithmic axis: 1, 2 and 5 of each order of magnitude, or the ends where there are fewer than two
+    of them."""
+    low, high = _bounds(exponents)
+    found = [order + math.log10(times) for order in range(math.floor(low), math.ceil(high) + 1) for times in (1, 2, 5)]
+    inside = [exponent for exponent in found if low <= exponent <= high]
+    return inside[:: math.ceil(len(inside) / 8)] if len(inside) > 1 else sorted({min(exponents), max(exponents)})
 
 
 def _quantity(value: float) -> str:
