@@ -81,7 +81,10 @@ def _intent(sweep: Sweep, found: Sequence[Standing]) -> Intent | None:
     room = min(sweep.max_parallel - alive, sweep.planned - len(found), TOGETHER)
     if over or room <= 0:
         return None
-    return Intent(len(found), points=next_points(Plan.model_validate(sweep.plan), found, room))
+    plan = Plan.model_validate(sweep.plan)
+    if plan.chooser == "tpe" and not sampling.has_optuna():
+        return None  # a process that has it will do it
+    return Intent(len(found), points=next_points(plan, found, room))
 
 
 def next_points(plan: Plan, found: Sequence[Standing], room: int) -> list[Point]:

@@ -2,7 +2,6 @@
 a hundred jobs."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 
 from jobs.errors import SpecRefused
 from jobs.queue import submit
-from jobs.sweeps import members, space
+from jobs.sweeps import members, sampling, space
 from jobs.sweeps.plan import MOST_JOBS, Plan
 from jobs.sweeps.space import Point
 from kd.spec import faults
@@ -51,7 +50,7 @@ def _misfits(plan: Plan) -> Iterator[Fault]:
             yield Fault("/budget/max_jobs", why)
     elif plan.budget.max_jobs is None:
         yield Fault("/budget/max_jobs", f"is missing: sampler {plan.chooser} has no end by itself")
-    if plan.chooser == "tpe" and find_spec("optuna") is None:
+    if plan.chooser == "tpe" and not sampling.has_optuna():
         yield Fault("/sampler", "tpe needs Optuna, which this server lacks: pip install 'stillhouse[sweeps]'")
     if plan.pruning is not None and plan.pruning.min_others >= plan.planned > 0:
         why = f"would do nothing here: there are only {plan.planned - 1} others"

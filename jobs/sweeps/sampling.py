@@ -5,6 +5,7 @@ sweep's seed and the member's number, so that whoever asks gets the same answer,
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from jobs.sweeps.plan import Plan
@@ -14,6 +15,10 @@ from jobs.sweeps.standings import Standing
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
+
+
+def has_optuna() -> bool:
+    return find_spec("optuna") is not None
 
 
 def propose(plan: Plan, before: Sequence[Standing], number: int) -> Point:
