@@ -7,13 +7,13 @@ import numpy as np
 
 # Gauss-Legendre: in the angle below the density is as smooth as a cosine, so these nodes leave rounding only.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
-# From here on the two differ by less than the constant is rounded.
-NEARLY_NORMAL = 1e6
+# From here on the normal distribution is nearer than what the logarithms of two large Gammas leave of their difference.
+NEARLY_NORMAL = 1e7
 
 
 def quantile(confidence: float, freedom: float) -> float:
     """The t for which |T| ≤ t has the probability `confidence`, with so many degrees of freedom (1 or more; they need
-    not be whole). To about 10 digits."""
+    not be whole). To six digits, and to more where there are few."""
     if freedom >= NEARLY_NORMAL:
         return NormalDist().inv_cdf((1 + confidence) / 2)
     low, high = 0.0, 1.0
