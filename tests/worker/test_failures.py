@@ -199,6 +199,22 @@ def test_the_patch_is_for_what_failed(code, phase, patch):
     assert remedies.suggest(Code(code), spec, phase) == patch
 
 
+@pytest.mark.parametrize("phase", ["control", "label_smoothing"])
+def test_what_fails_by_the_control_s_own_recipe_has_that_mended(phase):
+    own = {"optimizer": {"lr": 0.5}, "batch_size": 128}
+    spec = parse({"mode": "train", "config": {"control": own}}).model_dump(mode="json")
+    inherits = parse({"mode": "train", "config": {"control": {"schedule": {"name": "constant"}}}}).model_dump(
+        mode="json"
+    )
+
+    gentler = {"optimizer": {"lr": 0.05, "clip_norm": 1.0}}
+    assert remedies.suggest(Code.DIVERGED, spec, phase) == {"config": {"control": gentler}}
+    assert remedies.suggest(Code.OUT_OF_MEMORY, spec, phase) == {"config": {"control": {"batch_size": 64}}}
+    gentler = {"optimizer": {"lr": 0.005, "clip_norm": 1.0}}
+    assert remedies.suggest(Code.DIVERGED, inherits, phase) == {"config": gentler}
+    assert remedies.suggest(Code.OUT_OF_MEMORY, inherits, phase) == {"config": {"batch_size": 32}}
+
+
 @pytest.mark.parametrize(
     ("phase", "memory_gb", "patch"),
     [

@@ -185,6 +185,19 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
         "/config",
         "objective.temperature must be one number with rounds.teacher 'cotrain'",
     ),
+    ({"mode": "train", "config": {"seeds": 33}}, "/config/seeds", "less than or equal to 32"),
+    ({"mode": "train", "config": {"control": 1}}, "/config/control", "should be true or false, not 1"),
+    ({"mode": "train", "config": {"control": {"optimiser": {}}}}, "/config/control/optimiser", "optimizer"),
+    (
+        {"mode": "train", "config": {"control": {"optimizer": {"lr": 0}}}},
+        "/config/control/optimizer/lr",
+        "greater than 0",
+    ),
+    (
+        {"mode": "guide", "config": {"control": False, "baselines": {"label_smoothing": 0.1}}},
+        "/config",
+        "baselines would do nothing here: it acts only with a control",
+    ),
     ({"mode": "guide", "config": {"rounds": {"route": {"anchors": 2}}}}, "/config/rounds", "teacher 'route'"),
     ({"mode": "guide", "config": {"rounds": {"cotrain": {"lr": 0.1}}}}, "/config/rounds", "teacher 'cotrain'"),
     (

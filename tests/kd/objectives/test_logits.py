@@ -167,6 +167,50 @@ def test_class_weights_weigh_each_image_by_its_class(mixed):
     assert sum(halves).item() / 2 == pytest.approx(cross_entropy(student_BC, labels_B, None, weights_C).item())
 
 
+# -- label smoothing ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.5])
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_smoothed_labels_are_torch_s_and_class_weights_and_mixing_hold_for_them_too(smoothing, mixed, weighed):
+    weights_C = torch.tensor([1.0, 2.0, 0.5, 4.0, 1.0, 3.0], dtype=torch.float64)
+    share_B = torch.tensor([0.5, 0.25, 1.0, 0.0] if mixed else [1.0] * 4, dtype=torch.float64)
+    mix = Mix(LABELS.flip(0), share_B) if mixed else None
+
+    value = cross_entropy(STUDENT, LABELS, mix, weights_C if weighed else None, label_smoothing=smoothing)
+
+    own_B, other_B = (
+        F.cross_entropy(STUDENT, labels_B, label_smoothing=smoothing, reduction="none")
+        * (weights_C[labels_B] if weighed else 1)
+        for labels_B in (LABELS, LABELS.flip(0))
+    )
+    assert value.item() == pytest.approx((share_B * own_B + (1 - share_B) * other_B).mean().item(), rel=1e-12)
+    if mixed and not weighed:  # the same as one soft label, of both images' and all classes' shares
+        soft_BC = share_B[:, None] * F.one_hot(LABELS, 6) + (1 - share_B)[:, None] * F.one_hot(LABELS.flip(0), 6)
+        soft_BC = (1 - smoothing) * soft_BC + smoothing / 6
+        assert value.item() == pytest.approx(F.cross_entropy(STUDENT, soft_BC.double()).item(), rel=1e-12)
+    halves = [
+        cross_entropy(STUDENT[part], LABELS[part], None, weights_C, label_smoothing=smoothing)
+        for part in (slice(2), slice(2, 4))
+    ]
+    whole = cross_entropy(STUDENT, LABELS, None, weights_C, label_smoothing=smoothing)
+    assert sum(halves).item() / 2 == pytest.approx(whole.item(), rel=1e-12)
+
+
+def test_a_smoothed_objective_never_asks_for_all_of_a_label():
+    """Its gradient is zero at the smoothed label itself, and the loss there is its entropy."""
+    smoothed_C = torch.full((6,), 0.1 / 6, dtype=torch.float64)
+    smoothed_C[LABELS[0]] += 0.9
+    student_BC = smoothed_C.log()[None].requires_grad_()
+
+    loss = Objective(None, label_smoothing=0.1)(student_BC, LABELS[:1], None).total
+    loss.backward()
+
+    torch.testing.assert_close(student_BC.grad, torch.zeros(1, 6, dtype=torch.float64), atol=1e-15, rtol=0)
+    assert loss.item() == pytest.approx(-(smoothed_C * smoothed_C.log()).sum().item())
+
+
 def test_class_weights_are_the_data_set_s_and_no_state():
     objective = Objective(None, torch.tensor([1.0, 2.0]))
 
