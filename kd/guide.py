@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kd.events import Event, PhaseStarted, RoundEnded
 from kd.labels import labelling
 from kd.labels.label import Label
+from kd.models.features import Observed, Points, name_stages
 from kd.objectives.objective import Answer
 from kd.report.evaluate import conclude, measure
 from kd.spec import GuideConfig
@@ -66,6 +67,8 @@ class RoundLabels(Guidance):
         self.made = made if made is not None and run.config.seeds > 1 and run.shares_rounds else None
         self.run, self.log, self.guide, self.config = run, log, guide, run.config
         self.rounds = math.ceil(self.config.epochs / self.config.rounds.epochs)
+        reads_maps = "stages" in self.config.objective.reads
+        self.points = Points(stages=name_stages(run.teacher_arch) if reads_maps else ())
         self.validation_NC = torch.empty(0)
         self.round: int | None = None  # whose turn the guide has taken
         self.labelled: int | None = None  # whose labels are here
@@ -115,6 +118,15 @@ class RoundLabels(Guidance):
     def answer(self, image_B: Tensor, epoch: int) -> Answer:
         label_BC = self.table_NVC[image_B.to(self.table_NVC.device), self._column(epoch)]
         return Answer.of_label(label_BC.float(), len(self.run.dataset.classes))
+
+    def look(self, answer: Answer, pixels_BCHW: Tensor) -> Answer:
+        """With the maps of the guide's stages, where the objective compares them."""
+        if not self.points.stages:
+            return answer
+        # Not in inference mode: a loss may save them for its backward pass.
+        with torch.no_grad(), self.run.autocast():
+            _, features = Observed(self.guide.model, self.points)(pixels_BCHW)
+        return answer._replace(stages=features.stages)
 
     def conclude(self, epoch: int, scores: Scores, *, ended: bool) -> Iterator[Event]:
         """Say how the round went, after its last epoch."""

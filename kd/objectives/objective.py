@@ -10,6 +10,7 @@ from kd import spec
 from kd.models.features import Features, Measures, Points
 from kd.objectives.features import compare
 from kd.objectives.logits import autocast_off, distance, exact
+from kd.objectives.maps import compare_maps
 from kd.objectives.trained import make_part
 from kd.spec.objective import OWN, READS, Ramp, Term
 from kd.views.mixup import Mix
@@ -23,6 +24,8 @@ class Answer(NamedTuple):
     logits_BC: Tensor
     pooled_BD: Tensor | None = None
     """What its classifier reads, where the objective compares that."""
+    stages: tuple[Tensor, ...] = ()
+    """The maps of its stages, where the objective compares those."""
 
     @classmethod
     def of_label(cls, label_BC: Tensor, classes: int) -> Self:
@@ -32,7 +35,9 @@ class Answer(NamedTuple):
     def part(self, which: slice) -> Self:
         """Of these images of the batch."""
         return self._replace(
-            logits_BC=self.logits_BC[which], pooled_BD=None if self.pooled_BD is None else self.pooled_BD[which]
+            logits_BC=self.logits_BC[which],
+            pooled_BD=None if self.pooled_BD is None else self.pooled_BD[which],
+            stages=tuple(map_BCHW[which] for map_BCHW in self.stages),
         )
 
 
@@ -72,6 +77,8 @@ class Objective(nn.Module):
         self.terms = [] if wanted is None else list(wanted.terms)
         self.points = Points() if student is None else student.points
         self.parts = nn.ModuleList(make_part(term, student, teacher) for term, _ in self.terms)
+        # As the student's weights lie, and so the maps that come from it.
+        self.parts.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # It goes where the module goes, but is no state: the data set says what it is.
         self.register_buffer("class_weights_C", class_weights_C, persistent=False)
 
@@ -127,9 +134,11 @@ class Objective(nn.Module):
         """Of what is trained for the term, too: `part`, in single precision as the student's weights are."""
         assert features is not None, "the loop looks at the points"
         with autocast_off(student_BC):
-            if READS[term.method] == "heads":
-                heads = part(tuple(exact(map_BCHW) for map_BCHW in features.stages))
-                several = (self._distance(term, logits_BC, labels_B, answer, epoch) for logits_BC in heads)
+            if READS[term.method] != "pooled":
+                stages = part(tuple(exact(map_BCHW) for map_BCHW in features.stages))
+                if READS[term.method] == "stages":
+                    return compare_maps(term.method, stages, answer.stages, **self._own(term))
+                several = (self._distance(term, logits_BC, labels_B, answer, epoch) for logits_BC in stages)
                 return sum(several, start=self._distance(term, student_BC, labels_B, answer, epoch))
             assert features.pooled_BD is not None, "the points say so"
             assert answer.pooled_BD is not None, "the run asks for it"

@@ -21,9 +21,29 @@ def _why_not(term: Term, student: str, teacher: str | None) -> str | None:
     if read == "heads" and not stages_of(student):
         return f"puts heads on the student's stages, and {student} has none: take a student that has ({WITH_STAGES})"
     for role, arch in (("student", student), ("teacher", teacher)):
+        if read == "stages" and arch is not None and not stages_of(arch):
+            return f"compares maps of stages, and the {role}, {arch}, has none: take another ({WITH_STAGES})"
         if read == "pooled" and arch is not None and not has_pooled(arch):
             return (
                 f"compares what the classifiers of student and teacher read, and that of the {role}, {arch}, is a "
                 f"convolution: take another {role}"
             )
+    if read == "stages" and teacher is not None:
+        return _why_no_pair(term, student, teacher)
+    return None
+
+
+def _why_no_pair(term: Term, student: str, teacher: str) -> str | None:
+    """Why the stages of the two cannot be compared one by one."""
+    theirs = stages_of(student), stages_of(teacher)
+    if term.method == "at" and theirs[0] != theirs[1]:
+        return (
+            f"compares stage by stage, and {student} has {theirs[0]} of them, {teacher} has {theirs[1]}: take two with "
+            "as many, or fitnet, which compares one"
+        )
+    if term.method == "fitnet" and term.stage > min(theirs):
+        return (
+            f"compares stage {term.stage}, and {student} has {theirs[0]} of them, {teacher} has {theirs[1]}: take one "
+            "that both have"
+        )
     return None

@@ -6,6 +6,7 @@ from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from kd.spec.config import Config
+from kd.spec.objective import READS
 from kd.spec.part import ACCEPTED, Part, was_accepted
 from kd.spec.rounds import Rounds, Route
 from kd.spec.teacher import TeacherOfJob
@@ -16,6 +17,18 @@ class TrainConfig(Config):
         default=4,
         description="distinct views labelled per image, as far as there are so many; 'all' is every crop and flip",
     )
+
+    @model_validator(mode="after")
+    def _a_table_holds_no_maps(self) -> Self:
+        for place, term in self.objective.places:
+            if READS.get(term.method) == "stages":
+                raise PydanticCustomError(
+                    "maps",
+                    "{place}.method {method} compares maps of stages, which are too large for a label table: use mode "
+                    "'guide', where the teacher runs at the student's side",
+                    {"place": place, "method": term.method},
+                )
+        return self
 
     @model_validator(mode="after")
     def _all_is_a_number(self) -> Self:

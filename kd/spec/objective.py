@@ -15,7 +15,7 @@ Weight = Annotated[float, Field(ge=0, le=1_000)]
 Temperature = Annotated[float, Field(ge=0.01, le=1_000)]
 Temperatures = Annotated[tuple[Temperature, ...], Field(strict=False, min_length=2, max_length=16)]
 
-Method = Literal["kd", "dkd", "dist", "wttm", "ofa", "rkd", "sp", "srd"]
+Method = Literal["kd", "dkd", "dist", "wttm", "ofa", "rkd", "sp", "srd", "fitnet", "at"]
 
 
 class Ramp(Part):
@@ -66,7 +66,9 @@ AnyTemperature = Annotated[
 class Term(Part):
     """A distance D(student, teacher) between their logits, or their features, of the same view."""
 
-    method: Method = Field(default="kd", description="see docs/objectives.md for each of them")
+    method: Method = Field(
+        default="kd", description="see docs/objectives.md for each of them; fitnet and at are for mode guide only"
+    )
     temperature: AnyTemperature = Field(default=4, description="a number, several whose mean counts, or a ramp")
     standardize: bool = Field(
         default=False, description="each image's logits, the student's and the teacher's, by their own mean and spread"
@@ -86,6 +88,7 @@ class Term(Part):
     )
     distances: Weight = Field(default=25, description="rkd only: weight of the distances between two images")
     angles: Weight = Field(default=50, description="rkd only: weight of the angles between three images")
+    stage: int = Field(default=2, ge=1, le=16, description="fitnet only: at the end of which stage, counted from 1")
 
     @model_validator(mode="after")
     def _every_setting_acts(self, info: ValidationInfo) -> Self:
@@ -107,12 +110,19 @@ class Term(Part):
 TWO_PARTS = {"dkd": ("alpha", "beta"), "dist": ("inter", "intra"), "rkd": ("distances", "angles")}
 """The weights of which one at least must not be 0."""
 
-OWN = {**TWO_PARTS, "wttm": ("exponent",), "ofa": ("epsilon",)}
+OWN = {**TWO_PARTS, "wttm": ("exponent",), "ofa": ("epsilon",), "fitnet": ("stage",)}
 """The fields that one method alone reads."""
 
-READS: dict[str, Literal["heads", "pooled"]] = {"ofa": "heads", "rkd": "pooled", "sp": "pooled", "srd": "pooled"}
+READS: dict[str, Literal["heads", "pooled", "stages"]] = {
+    "ofa": "heads",
+    "rkd": "pooled",
+    "sp": "pooled",
+    "srd": "pooled",
+    "fitnet": "stages",
+    "at": "stages",
+}
 """What a method compares that logits are not, or not alone: heads on the student's stages, the feature that the
-classifier reads."""
+classifier reads, the maps of the stages of both."""
 
 WITHOUT_LOGITS = tuple(method for method, what in READS.items() if what != "heads")
 WITHOUT_TEMPERATURE = {

@@ -30,6 +30,10 @@ class Guidance(ABC):
     def answer(self, image_B: Tensor, epoch: int) -> Answer:
         """What the teacher says of that view of these images (int64, on the CPU); on the device."""
 
+    def look(self, answer: Answer, pixels_BCHW: Tensor) -> Answer:
+        """What it says of these very pixels, completed by what is too large to be kept."""
+        return answer
+
     def prepare(self, epoch: int, student: nn.Module, scores: Scores) -> Iterator[Event]:
         """Be ready for an epoch. `scores` are the student's on the validation split, as far as it has any."""
         return iter(())

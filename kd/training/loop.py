@@ -154,8 +154,11 @@ def fit(
             for piece in batch.pieces(pieces):
                 with run.autocast():
                     student_BC, features = learner(piece.pixels_BCHW)
+                answer = piece.answer
+                if guidance is not None and answer is not None:
+                    answer = guidance.look(answer, piece.pixels_BCHW)
                 # Outside of autocast: in half precision a loss of many classes loses what it is about.
-                parts = criterion(student_BC, piece.labels_B, piece.answer, piece.mix, place, features)
+                parts = criterion(student_BC, piece.labels_B, answer, piece.mix, place, features)
                 # DDP takes the mean over the processes, whose shares of a batch may differ by one image.
                 loss = parts.total if piece.weight == 1 else parts.total * piece.weight
                 scaler.scale(loss).backward()

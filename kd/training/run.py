@@ -99,8 +99,9 @@ class Run:
         """What the student is told to care about; whatever that trains is as born from the run's seed."""
         config, reads, student, teacher = self.config, self.config.objective.reads, None, None
         if reads:
-            student = self.measure(config.student.arch, pooled="pooled" in reads, stages="heads" in reads)
-            teacher = self.measure(self.teacher_arch, pooled="pooled" in reads)
+            on_student = not reads.isdisjoint({"heads", "stages"})
+            student = self.measure(config.student.arch, pooled="pooled" in reads, stages=on_student)
+            teacher = self.measure(self.teacher_arch, pooled="pooled" in reads, stages="stages" in reads)
         seed_torch(derive(config.seed, "weights", "objective"))
         return StudentObjective(
             config.objective, self.class_weights_C, epochs=config.epochs, student=student, teacher=teacher

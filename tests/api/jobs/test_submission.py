@@ -176,6 +176,40 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
         "objective.method ofa needs one label to an image, and augmentation.cutmix blends two of them",
     ),
     (
+        {
+            "mode": "train",
+            "config": {"student": {"arch": "cnn_small"}, "objective": {"also": [{"method": "fitnet"}]}},
+        },
+        "/config",
+        "objective.also.0.method fitnet compares maps of stages, which are too large for a label table: use mode",
+    ),
+    *(
+        (
+            {
+                "mode": "guide",
+                "config": {"teacher": {"arch": teacher}, "student": {"arch": student}, "objective": asked},
+            },
+            "/config",
+            why,
+        )
+        for teacher, student, asked, why in (
+            (
+                "cnn",
+                "mlp",
+                {"method": "at"},
+                "at compares maps of stages, and the student, mlp, has none: take another",
+            ),
+            ("torchvision/vit_b_16", "cnn", {"method": "fitnet"}, "and the teacher, torchvision/vit_b_16, has none"),
+            (
+                "cnn",
+                "cnn_small",
+                {"method": "at"},
+                "cnn_small has 2 of them, cnn has 3: take two with as many, or fitnet",
+            ),
+            ("cnn", "cnn_small", {"method": "fitnet", "stage": 3}, "compares stage 3, and cnn_small has 2 of them"),
+        )
+    ),
+    (
         {"mode": "guide", "config": {"batch_size": 1024, "objective": {"method": "rkd"}}},
         "/config",
         "at most 256 of them: batch_size 1024 needs a gradient_accumulation of at least 4",

@@ -33,6 +33,16 @@ SPECS = {
             "objective": {"method": "ofa", "soft_weight": 1, "hard_weight": 1},
         },
     },
+    "fitnet": {
+        "mode": "guide",
+        "config": {
+            **TINY,
+            "teacher": {"arch": "cnn", "epochs": 1},
+            "student": {"arch": "cnn_small"},
+            "rounds": {"epochs": 2, "views": 2},
+            "objective": {"also": [{"method": "fitnet", "stage": 1}, {"method": "srd"}]},
+        },
+    },
 }
 
 every = pytest.mark.parametrize("name", list(SPECS))
