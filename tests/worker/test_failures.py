@@ -16,6 +16,7 @@ from kd.errors import (
     DamagedResume,
     DataError,
     DeviceMissing,
+    FeatureTooLarge,
     LossDiverged,
     ModelUnfit,
     ScoresDiverged,
@@ -67,6 +68,7 @@ def test_a_machine_that_is_out_of_files_says_nothing_of_the_run_whatever_it_was_
         (SpecUnfit("objective.class_weights", "must be 10 numbers"), "bad_spec"),
         (ScoresDiverged("student", "validation", 3, {"nll": float("nan")}), "diverged"),
         (BadLabels("cnn"), "diverged"),
+        (FeatureTooLarge("cnn"), "bad_spec"),
         (KeyError("surprise"), "internal_error"),
     ],
 )

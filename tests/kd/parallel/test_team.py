@@ -83,9 +83,11 @@ def test_two_processes_come_to_the_weights_of_one(data, tmp_path, in_two, mode):
 
 
 def test_a_teacher_with_batch_statistics_is_the_same_in_every_process(data, tmp_path):
-    teacher = {"arch": "cnn_small", "epochs": 2}
+    """Also where the objective trains something beside the student, and labels hold the teacher's feature."""
+    models = {"teacher": {"arch": "cnn_small", "epochs": 2}, "student": {"arch": "cnn_small"}}
+    objective = {"method": "ofa", "also": [{"method": "srd", "weight": 0.1}]}
 
-    events = go(tmp_path, data, CONFIG | IN_TWO | {"teacher": teacher, "student": {"arch": "cnn_small"}})
+    events = go(tmp_path, data, CONFIG | IN_TWO | models | {"objective": objective})
 
     assert isinstance(events[-1], Finished)
     assert [event.code for event in events if event.event == "noted"][-1] == "verdict"
