@@ -4,19 +4,23 @@ from typing import Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.dependencies import Readiness
 from api.http import pages
 from api.http.problems import NoSuchMode
 from api.jobs.body import SUBMISSIONS
-from kd.models.catalog import FAMILY_OF, MODELS
+from kd.models import timm_catalog
+from kd.models.catalog import FAMILIES, FAMILY_OF, MODELS
 
 
 class Model(BaseModel):
     object: Literal["model"]
     name: str
     family: str
+    extra: Literal["zoo"] | None = Field(description="a worker builds it with this extra only: stillhouse[zoo]")
+    parameters: int | None = Field(description="with ten classes, where that is known without building it")
+    macs: int | None = Field(description="multiply-accumulates for an image of 32×32 in colour, likewise")
 
 
 class Health(BaseModel):
@@ -24,7 +28,16 @@ class Health(BaseModel):
 
 
 def model(name: str) -> Model:
-    return Model(object="model", name=name, family=FAMILY_OF[name])
+    family = FAMILY_OF[name]
+    known = timm_catalog.facts_of(name.removeprefix(timm_catalog.PREFIX)) if family == "timm" else None
+    return Model(
+        object="model",
+        name=name,
+        family=family,
+        extra=FAMILIES[family].extra,
+        parameters=known and known.parameters,
+        macs=known and known.macs,
+    )
 
 
 router = APIRouter(tags=["system"])

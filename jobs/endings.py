@@ -36,6 +36,9 @@ class Code(StrEnum):
     NO_DEVICE = "no_device"
     """The worker's machine lacks the device that the spec asks for."""
 
+    NO_PACKAGE = "no_package"
+    """The worker lacks an optional package that the spec asks for."""
+
     NO_TRAINER = "no_trainer"
     """The worker could not start a process or a thread for it."""
 

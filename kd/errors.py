@@ -23,6 +23,13 @@ class ModelUnfit(KdError):
         super().__init__(f"{arch} takes no images of {height}×{width} pixels with {channels} channel(s): {why}.")
 
 
+class ModelMissing(KdError):
+    """A model that there is cannot be built here: the package that has it is not installed, or is another version."""
+
+    def __init__(self, arch: str, why: str):
+        super().__init__(f"{arch} cannot be built here: {why}: pip install --upgrade 'stillhouse[zoo]'.")
+
+
 class SpecUnfit(KdError):
     """The spec asks for something that its data set does not allow."""
 

@@ -16,6 +16,7 @@ from kd.errors import (
     Diverged,
     KdError,
     LabelsHeld,
+    ModelMissing,
     TeacherMissing,
     TeacherUnfit,
 )
@@ -129,6 +130,12 @@ KNOWN: tuple[tuple[Callable[[BaseException], bool], Code, str, bool], ...] = (
         lambda error: isinstance(error, DeviceMissing),
         Code.NO_DEVICE,
         "Start a worker on a machine with that device, or use device auto.",
+        True,
+    ),
+    (
+        lambda error: isinstance(error, ModelMissing),
+        Code.NO_PACKAGE,
+        "Install it where the workers run, as the message says, and retry; or name another model.",
         True,
     ),
     (

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from kd import nearest
-from kd.models import mlp_names
+from kd.models import mlp_names, timm_catalog
 
 SMALL = ("mlp", "cnn", "cnn_small")
 # Those of Hinton et al.'s experiment on MNIST, 2015; any other size is built as well.
@@ -32,6 +33,8 @@ swin_s swin_t swin_v2_b swin_v2_s swin_v2_t vgg11 vgg11_bn vgg13 vgg13_bn vgg16 
 vit_b_32 vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
 """
 TORCHVISION = tuple(f"torchvision/{name}" for name in _TORCHVISION.split())
+# What is in a file that timm itself was asked for.
+TIMM = tuple(f"{timm_catalog.PREFIX}{name}" for name in timm_catalog.names())
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Family:
     archs: tuple[str, ...]
     channels: tuple[int, ...] | None = None  # that their images may have; None: any
     stages: Mapping[str, int] = field(default_factory=dict)  # how many of them, where the module's `stages` names them
+    extra: Literal["zoo"] | None = None  # of Stillhouse, without which a worker cannot build them
 
 
 FAMILIES = {
@@ -53,6 +57,7 @@ FAMILIES = {
     "cifar_mobilenet": Family("kd.models.mobilenet", MOBILENETS),
     "cifar_shufflenet": Family("kd.models.shufflenet", SHUFFLENETS),
     "torchvision": Family("kd.models.torchvision", TORCHVISION, channels=(1, 3)),
+    "timm": Family("kd.models.timm", TIMM, channels=(1, 3), extra="zoo"),
 }
 FAMILY_OF = {arch: name for name, family in FAMILIES.items() for arch in family.archs}
 MODELS = tuple(FAMILY_OF)

@@ -2,10 +2,10 @@
 
 import math
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from kd.errors import ModelUnfit
+from kd.models.fitted import Fitted
 from kd.torchvision_import import torchvision_models
 
 # Smaller images are enlarged to this, because the networks halve them up to five times. Three want more.
@@ -34,19 +34,3 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
         options |= {"aux_logits": False, "init_weights": True}
     network = getattr(torchvision_models(), name)(weights=None, num_classes=classes, **options)
     return Fitted(network, size)
-
-
-class Fitted(nn.Module):
-    """A network for RGB images of `size`, behind a resize and a gray-to-RGB where they are needed."""
-
-    def __init__(self, network: nn.Module, size: tuple[int, int]):
-        super().__init__()
-        self.network = network
-        self.size = size
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] == 1:
-            x = x.expand(-1, 3, -1, -1)
-        if tuple(x.shape[2:]) != self.size:
-            x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
-        return self.network(x)  # type: ignore[no-any-return]

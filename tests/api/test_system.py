@@ -27,6 +27,11 @@ def test_every_model_is_listed_with_its_family(lone_client: TestClient) -> None:
 
     assert [model["name"] for model in models] == list(MODELS)
     assert {model["family"] for model in models} == set(FAMILIES)
+    by_name = {model["name"]: model for model in models}
+    assert by_name["cnn"]["extra"] is None
+    assert by_name["timm/resnet18"]["extra"] == "zoo"
+    assert 11_000_000 < by_name["timm/resnet18"]["parameters"] < 12_000_000
+    assert by_name["timm/resnet18"]["macs"] > 500_000_000
 
 
 @pytest.mark.parametrize("mode", ["train", "guide"])

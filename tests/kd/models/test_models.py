@@ -3,43 +3,20 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from kd.errors import ModelUnfit
 from kd.evaluation.cost import macs, parameters
 from kd.models import wrn
 from kd.models.build import build
 from kd.models.catalog import CIFAR_RESNETS, MLPS, MOBILENETS, SHUFFLENETS, SMALL, TORCHVISION, VGGS, WIDE_RESNETS
-from kd.models.weights import Facts, copy_of, load_model, save_weights
 from kd.torchvision_import import torchvision_models
-from kd.training.ema import Average
+from tests.kd.models.trials import SHAPES, Weightless, assert_it_lives_through_a_job, assert_it_sorts_images
 
-SHAPES = ((1, 28, 28), (1, 8, 8), (3, 32, 32))
 OWN = (*SMALL, *MLPS, *CIFAR_RESNETS, *WIDE_RESNETS, *VGGS, *MOBILENETS, *SHUFFLENETS)
-
-
-class Weightless(TorchFunctionMode):
-    """Weights have a shape but no content, so that even the largest network is built at once."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if function is torch.empty:
-            kwargs["device"] = "meta"
-        return function(*args, **kwargs)
-
-
-def assert_it_sorts_images(arch, shape):
-    with Weightless():
-        model = build(arch, 7, shape).to("meta").eval()
-
-    logits_BC = model(torch.empty(2, *shape, device="meta"))
-
-    assert logits_BC.shape == (2, 7), (arch, shape)
 
 
 @pytest.mark.parametrize("arch", OWN)
@@ -59,35 +36,6 @@ def test_every_network_of_torchvision_takes_every_shape_of_image():
     for arch in TORCHVISION:
         for shape in (*SHAPES, (3, 40, 33)):
             assert_it_sorts_images(arch, shape)
-
-
-def assert_it_lives_through_a_job(arch, shape, folder):
-    """Trained a step, averaged, copied, put into a file and taken out again, it says the same."""
-    torch.manual_seed(0)
-    model = build(arch, 7, shape)
-    average = Average(model, 0.9)
-    images = torch.randn(2, *shape)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    model.train()(images).square().mean().backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # of two images on a map of 1×1 it is 1e7
-    optimizer.step()
-    average.update(0)
-    model.eval()
-    with torch.no_grad():
-        wanted = model(images)
-    state = copy_of(model)
-    average.load(state)
-    facts = Facts(arch=arch, classes=tuple("abcdefg"), shape=shape, mean=(0.5,) * shape[0], std=(0.2,) * shape[0])
-    save_weights(state, facts, folder, Path("model.safetensors"))
-    del model, optimizer, state
-
-    loaded, read = load_model(folder / "model.safetensors")
-
-    assert read == facts
-    assert torch.isfinite(wanted).all()
-    with torch.no_grad():
-        assert torch.equal(loaded(images), wanted), "from its file"
-        assert torch.equal(average.model(images), wanted), "as its own average"
 
 
 @pytest.mark.parametrize(
