@@ -1,6 +1,7 @@
 """timm's architectures: listed without timm, fed with small images, refused in words where timm is not installed."""
 
 from importlib.metadata import PackageNotFoundError
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -42,15 +43,7 @@ TWENTY = [
 ]
 
 
-def has_timm():
-    try:
-        timm_of("timm/resnet18")
-    except ModelMissing:
-        return False
-    return True
-
-
-needs_timm = pytest.mark.skipif(not has_timm(), reason="the extra zoo is not installed")
+needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="the extra zoo is not installed")
 
 
 # -- the catalogue ---------------------------------------------------------------------------------------------------
