@@ -90,7 +90,7 @@ def test_a_teacher_with_batch_statistics_is_the_same_in_every_process(data, tmp_
     events = go(tmp_path, data, CONFIG | IN_TWO | models | {"objective": objective})
 
     assert isinstance(events[-1], Finished)
-    assert [event.code for event in events if event.event == "noted"][-1] == "verdict"
+    assert "verdict" in [event.code for event in events if event.event == "noted"]
     assert len(list((tmp_path / "labels").glob("*.json"))) == 1
 
 
