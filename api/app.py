@@ -32,8 +32,8 @@ from jobs.database.engine import Sessions, connect
 from jobs.doorbell.notifier import Notifier
 from jobs.settings import Settings
 from jobs.upkeep import Upkeep
-from jobs.version import VERSION
 from kd.machine import open_files
+from kd.version import VERSION
 
 DESCRIPTION = """Give it labelled images, a teacher and a student architecture; it gives back a small, verified student,
 and an honest answer to the question: was distillation worth it?

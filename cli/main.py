@@ -35,7 +35,7 @@ app = typer.Typer(
 
 def print_version(wanted: bool) -> None:
     if wanted:
-        from jobs.version import VERSION
+        from kd.version import VERSION
 
         console().print(f"stillhouse {VERSION}")
         raise typer.Exit

@@ -21,6 +21,11 @@ def write_json(content: dict[str, Any], out: Path, path: Path) -> SavedFile:
     return write(out, path, lambda file: file.write(to_json(content, indent=2, inf_nan_mode="strings")))
 
 
+def write_text(text: str, out: Path, path: Path) -> SavedFile:
+    """Write a text to `out / path`, in UTF-8."""
+    return write(out, path, lambda file: file.write(text.encode()))
+
+
 def write(out: Path, path: Path, fill: Callable[[IO[bytes]], object]) -> SavedFile:
     """Let `fill` write the file `out / path`, and say what it is."""
     with atomic(out / path) as file:

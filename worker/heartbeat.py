@@ -14,10 +14,10 @@ from jobs.doorbell.notifier import Notifier
 from jobs.files import quota
 from jobs.settings import Settings
 from jobs.upkeep import Upkeep
-from jobs.version import VERSION
 from jobs.workers import roster
 from jobs.workers.needs import Offer
 from kd.machine import cgroups
+from kd.version import VERSION
 from worker.gpus import usable_gpus
 from worker.worker import Worker
 

@@ -15,6 +15,11 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def weight_bytes(model: nn.Module) -> int:
+    """What its weights take, batch statistics included; its file is a few hundred bytes larger."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+
+
 def macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     """Multiply-accumulates of convolutions, linear layers and attention for one image; nothing is computed."""
     # On the meta device tensors have shapes but no content. They are parameters because attention, when nothing

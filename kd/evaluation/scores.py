@@ -32,11 +32,16 @@ def is_finite(scores: dict[str, float]) -> bool:
 
 def calibration_error(confidence_N: Tensor, correct_N: Tensor) -> float:
     """The gap between how sure and how right, averaged over equal bins of confidence (i/15, (i+1)/15]."""
-    bin_N = (confidence_N * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
+    bin_N = bins_of(confidence_N)
     surplus_N = confidence_N - correct_N.to(confidence_N.dtype)
     # In a bin, n · |accuracy − confidence| is just the size of the summed surplus.
     gaps = torch.zeros(BINS, dtype=confidence_N.dtype, device=confidence_N.device).index_add(0, bin_N, surplus_N)
     return (gaps.abs().sum() / len(confidence_N)).item()
+
+
+def bins_of(confidence_N: Tensor) -> Tensor:
+    """In which of the bins each image is: int64 [N]."""
+    return (confidence_N * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
 
 
 def agreement(a_NC: Tensor, b_NC: Tensor) -> float:

@@ -4,15 +4,16 @@ import math
 from typing import Any
 
 from kd.evaluation.confusion import Confusion
-from kd.spec import Config
+from kd.spec import Config, GuideConfig
 
 
 def document(config: Config, found: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
     """What an evaluation found, with the config and the time that each phase took."""
     remarks = [remark["message"] for remark in found["remarks"]]
+    mode = "guide" if isinstance(config, GuideConfig) else "train"
     # The answer first. (What an earlier version has found, and left in a resume state, has none.)
-    verdict = {"verdict": found.get("verdict"), "config": config.model_dump(mode="json")}
-    return verdict | found | {"seconds": seconds, "remarks": remarks}
+    head = {"verdict": found.get("verdict"), "mode": mode, "config": config.model_dump(mode="json")}
+    return head | found | {"seconds": seconds, "remarks": remarks}
 
 
 def class_by_class(classes: tuple[str, ...], confusions: dict[str, Confusion]) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Wrote
 from kd.machine import memory
 from kd.report import summary, verdict
 from kd.report.document import class_by_class, document
+from kd.report.evidence import evidence
+from kd.report.shown.card import card
+from kd.report.shown.page import page
 from kd.training.logbook import Logbook
 from kd.training.position import Measured, Outcome
 from kd.training.run import Run, Shown
@@ -36,13 +39,13 @@ def measure(run: Run, log: Logbook) -> Iterator[Event]:
     test = run.test()
 
     metrics: dict[str, float] = {}
-    predicted: dict[str, Tensor] = {}
+    logits: dict[str, Tensor] = {}
     is_first = not position.measured
     archs = {role: arch for role, arch in archs_of(run).items() if role in position.outcomes}
     archs = {role: arch for role, arch in archs.items() if is_first or role != "teacher"}
     log.begin_counting()
     for number, (role, arch) in enumerate(archs.items(), 1):
-        predicted[role], found = judge(run, role, arch, position.outcomes[role], test, with_costs=is_first)
+        logits[role], found = judge(run, role, arch, position.outcomes[role], test, with_costs=is_first)
         metrics |= found
         yield Evaluated(
             phase="evaluating",
@@ -53,9 +56,15 @@ def measure(run: Run, log: Logbook) -> Iterator[Event]:
         )
         yield log.step("evaluating", number / len(archs), 2 * len(labels_N), {})
 
+    predicted = {role: logits_NC.argmax(dim=1).int() for role, logits_NC in logits.items()}
     teacher_N = predicted["teacher"] if is_first else position.measured[0].predicted["teacher"]
     for role in [role for role in archs if role != "teacher"]:
         metrics[f"{role}.test.agreement"] = (predicted[role] == teacher_N).double().mean().item()
+    if log.is_best_student(position.outcomes["student"].best.scores):
+        if not is_first:  # of logits there are images times classes, so nobody has kept the teacher's
+            teacher = run.build(run.teacher_arch, "teacher", position.outcomes["teacher"].best.weights)
+            logits = {"teacher": predict(teacher, test.viewer, run.autocast_dtype)} | logits
+        position.evidence = evidence(run, position.outcomes, logits)
     position.measured += (Measured(run.config.seed, metrics, predicted),)
     if len(position.measured) == run.config.seeds:
         position.report = summarise(run, log)
@@ -63,7 +72,7 @@ def measure(run: Run, log: Logbook) -> Iterator[Event]:
 
 
 def conclude(run: Run, log: Logbook) -> Iterator[Event]:
-    """The report, and the last word."""
+    """The report, as a page and a model card too, and the last word."""
     if not run.team.leads:
         return
     position = log.position
@@ -73,6 +82,8 @@ def conclude(run: Run, log: Logbook) -> Iterator[Event]:
         yield Noted(**remark)
     content = document(run.config, report, position.seconds)
     yield Wrote(file=disk.write_json(content, run.out, Path(outputs.REPORT)))
+    for name, text in ((outputs.PAGE, page(content)), (outputs.CARD, card(content))):
+        yield Wrote(file=disk.write_text(text, run.out, Path(name)))
     yield Finished(
         step=position.step, metrics=report["metrics"], seconds=position.seconds, verdict=report.get("verdict")
     )
@@ -92,6 +103,8 @@ def summarise(run: Run, log: Logbook) -> dict[str, Any]:
         "verdict": None if answer is None else answer.model_dump(),
         "dataset": {
             "name": dataset.name,
+            "classes": len(dataset.classes),
+            "shape": list(dataset.shape),
             "digest": dataset.digest,
             "train": len(dataset.train.labels),
             "validation": len(dataset.validation.labels),
@@ -104,6 +117,7 @@ def summarise(run: Run, log: Logbook) -> dict[str, Any]:
         "metrics": metrics,
         "remarks": [remark._asdict() for remark in remarks],
         **class_by_class(dataset.classes, confusions),
+        **(log.position.evidence or {}),  # none where an earlier version has measured the seed that is offered
     }
 
 
@@ -116,8 +130,8 @@ def archs_of(run: Run) -> dict[str, str]:
 def judge(
     run: Run, role: str, arch: str, outcome: Outcome, test: Shown, *, with_costs: bool
 ) -> tuple[Tensor, dict[str, float]]:
-    """The best model of a role on the test split: the class that it takes each image for, int32 [N], and what is said
-    of it in the report; of the last one the scores. Raises `ScoresDiverged`."""
+    """The best model of a role on the test split: its logits, float32 [N, C], and what is said of it in the
+    report; of the last one the scores. Raises `ScoresDiverged`."""
     best, labels_N = outcome.best, run.dataset.test.labels
     metrics = {f"{role}.validation.{which}": value for which, value in best.scores.items()}
     metrics |= {f"{role}.best_epoch": best.epoch, f"{role}.epochs": outcome.epochs}
@@ -131,17 +145,18 @@ def judge(
         confusion = Confusion.of(logits_NC, labels_N)
         scores |= {"balanced_accuracy": confusion.balanced_accuracy, "macro_f1": confusion.macro_f1}
         metrics |= {f"{name}.test.{which}": value for which, value in scores.items()}
-        found[name] = confusion.predicted.int()
+        found[name] = logits_NC
         if with_costs and name == role and role in ("teacher", "student"):  # the others are the student's twins
             metrics |= size_and_speed(run, role, model)
     return found[role], metrics
 
 
 def size_and_speed(run: Run, role: str, model: nn.Module) -> dict[str, float]:
-    """Parameters, multiply-accumulates for one image, and seconds a batch on the run's device."""
+    """Parameters, bytes of weights, multiply-accumulates for one image, and seconds a batch on the run's device."""
     shape = run.dataset.shape
     return {
         f"{role}.parameters": cost.parameters(model),
+        f"{role}.bytes": cost.weight_bytes(model),
         f"{role}.macs": cost.macs(model, shape),
         f"{role}.latency_seconds.batch1": cost.latency(model, shape, run.device, 1, seconds=0.2),
         f"{role}.latency_seconds.batch64": cost.latency(model, shape, run.device, 64, seconds=0.2),

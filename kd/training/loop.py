@@ -19,6 +19,7 @@ from kd.objectives.objective import Objective
 from kd.randomness import derive, permutation, seed_torch
 from kd.training.anchors import Trail
 from kd.training.batches import count_batches, cut_batches
+from kd.training.curve import Curve
 from kd.training.ema import Average
 from kd.training.guidance import Guidance
 from kd.training.logbook import Logbook
@@ -56,7 +57,7 @@ def fit(
     optimizer = make_optimizer(recipe.optimizer, learning, scaler)
     average = Average(model, recipe.ema) if recipe.ema is not None else None
     judged = average.model if average is not None else model  # what is evaluated and kept
-    trail = Trail(anchors)
+    trail, curve = Trail(anchors), Curve()
     # Epoch 0 is what the model was born as, which the first epoch replaces whatever it is.
     best = Moment(0, copy_of(judged), {"top1": -1.0, "nll": math.inf})
     epoch, first_batch, stopped = 0, 0, False
@@ -70,6 +71,7 @@ def fit(
         load_state(objective, current.objective)
         epoch, first_batch, best, stopped = current.epoch, current.batch, current.best, current.stopped
         scores, trail = current.scores, Trail(anchors, stride=current.stride, moments=current.moments)
+        curve = Curve(current.curve, current.sums)
         if average is not None and current.average is not None:
             average.load(current.average)
         if current.scaler:  # else it was not in fp16 that it came so far
@@ -82,7 +84,7 @@ def fit(
         load_state(objective, before.objective)
         if average is not None:
             average.load(before.last)
-        epoch, best = before.epochs, before.best
+        epoch, best, curve = before.epochs, before.best, Curve(before.curve)
     learner, criterion = team.together(Observed(model, objective.points)), team.together(objective)
     log.enter(phase)
     yield PhaseStarted(phase=phase, epochs=recipe.epochs, facts={"images": len(run.train), "epoch": epoch})
@@ -107,6 +109,8 @@ def fit(
             moments=trail.moments,
             guidance=guidance.state() if guidance is not None else {},
             scaler=scaler.state_dict(),
+            curve=curve.points,
+            sums=curve.sums,
         )
 
     while epoch < recipe.epochs and not stopped:
@@ -178,6 +182,7 @@ def fit(
             if last_batch or saves or log.is_time_to_report:
                 share = (epoch + (number + 1) / batches) / recipe.epochs
                 images, metrics = read_means(meter, position.step, rate)
+                curve.add(images, metrics)
                 metrics |= read_scale(scaler, position.step, rate)
                 yield log.step(phase, share, images * team.size, metrics, epoch=epoch + 1, epochs=recipe.epochs)
                 log.begin_counting()
@@ -198,6 +203,7 @@ def fit(
         if better:
             best = Moment(epoch, copy_of(judged), scores)
         trail.pass_by(epoch, judged, scores)
+        curve.close(epoch, scores)
         stopped = patience is not None and epoch - best.epoch >= patience
         ended = stopped or epoch == recipe.epochs
         if guidance is not None:
@@ -218,6 +224,7 @@ def fit(
         epochs=epoch,
         anchors=trail.anchors(before=best.epoch),
         objective=copy_of(objective),
+        curve=curve.points,
     )
     yield from log.finish(outcome, epoch)
 

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from kd.models.weights import State
+from kd.training.curve import Point
 
 Scores = dict[str, float]
 
@@ -37,6 +38,7 @@ class Outcome:
     epochs: int
     anchors: tuple[Moment, ...] = ()
     objective: State = field(default_factory=dict)  # what it has trained, for a run that is to go on for more epochs
+    curve: tuple[Point, ...] = ()  # none of those that an earlier version has trained
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Training:
     moments: tuple[Moment, ...]
     guidance: dict[str, Any]
     scaler: dict[str, Any] = field(default_factory=dict)  # of the gradients; nothing but in fp16
+    curve: tuple[Point, ...] = ()
+    sums: dict[str, float] = field(default_factory=dict)  # of the curve's epoch under way
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Position:
     report: dict[str, Any] | None = None  # what the evaluation found, once it is finished
     repetition: int = 0  # which of the seeds is under way
     measured: tuple[Measured, ...] = ()  # of the seeds that are over, in their order
+    evidence: dict[str, Any] | None = None  # for the page, of that one among them whose student is the best
 
 
 def to_plain(position: Position) -> dict[str, Any]:

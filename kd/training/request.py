@@ -64,7 +64,7 @@ def extend(position: Position, before: Request, request: Request) -> None:
         position.current = None  # of the control, which begins anew: its turn comes after the student's
     position.extensions += ({"epochs": before[EPOCHS], "to": request[EPOCHS], "step": position.step},)
     position.report = None
-    position.measured = ()
+    position.measured, position.evidence = (), None
     for phase in ("student", "control", "label_smoothing"):
         if phase in position.outcomes:
             position.reopened[phase] = position.outcomes.pop(phase)

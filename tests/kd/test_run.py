@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from kd.evaluation.predict import predict
 from kd.events import Evaluated, Finished, Noted, PhaseStarted, RoundEnded, Saved, Started, Step, Wrote
 from kd.models.weights import load_model, save_weights
 from kd.report import evaluate
+from kd.report.shown.page import page
 from kd.run import run
 from kd.spec import parse
 from kd.training import loop
@@ -78,6 +80,30 @@ def test_teacher_student_and_control_are_reported_side_by_side(whole):
     assert [note for note in events if isinstance(note, Noted) and note.code == "verdict"]
 
 
+def test_a_run_leaves_its_evidence_as_a_page_and_as_a_model_card(whole, monkeypatch):
+    spec, out, events = whole
+    report, text = json.loads((out / "report.json").read_text()), (out / "report.html").read_text()
+
+    assert text == page(report), "whoever has the report can have the page"
+    assert len(text) < 300_000
+    assert text.count("<svg") == 2 + 2 + 3 + 1, "costs, learning, calibration of three, classes"
+    assert text.count("<img") == len(report["disputed"]) == 24
+    for role, epochs in (("teacher", spec.config.teacher.epochs), ("student", 4), ("control", 4)):
+        curve = report["curves"][role]
+        assert curve["epoch"] == list(range(1, epochs + 1))
+        found = [event for event in events if isinstance(event, Evaluated) and event.phase == role]
+        assert curve["validation.top1"] == pytest.approx([event.metrics["top1"] for event in found], rel=1e-5)
+        assert curve["train.hard_loss"][-1] < curve["train.hard_loss"][0]
+    card = (out / "model-card.md").read_text()
+    assert f"{report['metrics']['student.test.top1'] * 100:.2f} %" in card
+    # What it shows is what works: on the student, where `kd run` puts it.
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    monkeypatch.chdir((out / [e.student for e in events if isinstance(e, Saved) and e.student][-1].path).parent)
+    shown: dict = {}
+    exec(code, shown)
+    assert shown["probabilities"].sum().item() == pytest.approx(1)
+
+
 def test_files_are_what_the_events_say_they_are(whole):
     _, out, events = whole
 
@@ -126,6 +152,9 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_ends_with_the_same_weights(w
     for role in ("teacher", "student", "control"):
         assert same(whole_position["outcomes"][role]["last"], position["outcomes"][role]["last"])
         assert same(whole_position["outcomes"][role]["best"]["weights"], position["outcomes"][role]["best"]["weights"])
+        curves = [kept["outcomes"][role]["curve"] for kept in (whole_position, position)]
+        # The means of an epoch are summed in other pieces.
+        assert list(curves[1]) == [pytest.approx(point) for point in curves[0]]
     accuracies = [name for name in whole_events[-1].metrics if ".test." in name]
     assert {name: second[-1].metrics[name] for name in accuracies} == {
         name: whole_events[-1].metrics[name] for name in accuracies

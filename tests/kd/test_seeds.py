@@ -176,6 +176,7 @@ def test_stopped_at_the_end_of_any_phase_and_resumed_the_seeds_come_out_the_same
         end = position(tmp_path / str(number), saves(again)[-1])
         assert same(end["outcomes"], final["outcomes"]), where
         assert same(measured(end), measured(final)), where
+        assert same(end["evidence"]["disputed"], final["evidence"]["disputed"]), where
         best = [event for event in saves(again) if event.best]
         whole_best = [event for event in saves(events) if event.best][-1]
         assert not best or best[-1].student.sha256 == whole_best.student.sha256, where

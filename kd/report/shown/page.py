@@ -1,0 +1,170 @@
+"""The report as a page: one file without scripts, which asks the network for nothing.
+
+A function of the report alone, without torch: whoever has a `report.json` can have its page.
+"""
+
+import base64
+import functools
+import hashlib
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from kd.report.pictures import numbers
+from kd.report.pictures.looks import in_order, in_words, looks
+from kd.report.pictures.svg import plain
+from kd.report.shown import comparison, drawn, recipe
+from kd.report.shown.classes import LISTED, class_gaps, compared_with, ends
+
+Report = dict[str, Any]
+
+ANSWERS = {"better": "Better", "not_better": "Not better", "undecided": "Undecided"}
+
+
+def page(report: Report) -> str:
+    """HTML of a report as `kd.report.document` makes it. Roles that are missing are not shown, and of thousands of
+    classes the worst and the best."""
+    style = _style()
+    worst, best, between = ends(class_gaps(report), LISTED)
+    return _template().render(
+        report=report,
+        style=Markup(style),
+        # Held to by the browser also when the page is opened from a disk, where no server sends a header.
+        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; base-uri 'none'; form-action 'none'",
+        title=title(report),
+        verdict=verdict(report),
+        tiles=tiles(report),
+        roles=comparison.roles(report),
+        looks=looks(
+            {**dict.fromkeys(comparison.roles(report)), **report.get("curves", {}), **report.get("reliability", {})}
+        ),
+        rows=comparison.rows(report),
+        tradeoffs=drawn.tradeoffs(report),
+        curves=drawn.learning_curves(report),
+        learnt=learnt(report),
+        reliabilities=drawn.reliabilities(report),
+        bins=bins(report),
+        class_gap=drawn.class_gap(report),
+        compared_with=compared_with(report),
+        classes=[*worst, *best],
+        between=between,
+        disputed=report.get("disputed", []),
+        recipe=recipe.facts(report),
+        spec=recipe.spec(report),
+        machine=recipe.machine(report),
+        seconds=report.get("seconds", {}),
+    )
+
+
+def title(report: Report) -> str:
+    student, teacher = comparison.arch(report, "student"), comparison.arch(report, "teacher")
+    pair = f"{teacher} → {student}" if teacher else str(student)
+    return f"{pair} on {report['dataset']['name']}"
+
+
+def verdict(report: Report) -> dict[str, str]:
+    """The answer in a word and in a sentence."""
+    given = report.get("verdict") or {}
+    code = str(given.get("code", "")).lower().replace(" ", "_")
+    remarks = report.get("remarks", [])
+    return {
+        "code": code if code in ANSWERS else "undecided",
+        "word": ANSWERS.get(code, "No verdict"),
+        "message": str(given.get("message") or (remarks[-1] if remarks else "Nothing was compared.")),
+    }
+
+
+def tiles(report: Report) -> list[tuple[str, str, str]]:
+    """What everybody asks first: (what, how much, and beside it)."""
+    metrics = report["metrics"]
+    found = [("Accuracy of the student", numbers.per_cent(comparison.accuracy(report, "student")), "")]
+    control, teacher = comparison.accuracy(report, "control"), comparison.accuracy(report, "teacher")
+    if control is not None:
+        found.append(
+            ("Gain over the control", f"{numbers.points(metrics.get('gain'))} points", "the same without a teacher")
+        )
+    if teacher is not None:
+        behind = (comparison.accuracy(report, "student") or 0.0) - teacher
+        found.append(("Compared with the teacher", f"{numbers.points(behind)} points", ""))
+    for which, better, worse, unit in (
+        ("parameters", "Smaller than the teacher", "Larger than the teacher", numbers.short),
+        ("latency_seconds.batch1", "Faster, one image", "Slower, one image", numbers.duration),
+    ):
+        if ratio := comparison.times(report, which):
+            what, ratio = (better, ratio) if ratio >= 1 else (worse, 1 / ratio)
+            beside = (
+                f"{unit(comparison.cost(report, 'teacher', which))} → {unit(comparison.cost(report, 'student', which))}"
+            )
+            found.append((what, numbers.ratio(ratio), beside))
+    return found
+
+
+def learnt(report: Report) -> list[tuple[str, tuple[str, ...]]]:
+    """The learning curves in numbers: of each role epochs, best epoch, its accuracy, the last one, the last loss."""
+    told, metrics = report.get("curves", {}), report["metrics"]
+    return [
+        (
+            role,
+            (
+                numbers.count(metrics.get(f"{role}.epochs", told[role]["epoch"][-1])),
+                numbers.count(metrics.get(f"{role}.best_epoch")),
+                numbers.per_cent(metrics.get(f"{role}.validation.top1")),
+                numbers.per_cent(told[role]["validation.top1"][-1]),
+                numbers.nats(told[role]["train.hard_loss"][-1]),
+            ),
+        )
+        for role in in_order(told)
+        if told[role].get("epoch")
+    ]
+
+
+def bins(report: Report) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """The reliability diagrams in numbers: by bin, for each role (images, confidence, accuracy)."""
+    told = report.get("reliability", {})
+    roles = in_order(told)
+    if not roles:
+        return []
+    count = len(told[roles[0]]["images"])
+    return [
+        (
+            f"{number / count:.0%} to {(number + 1) / count:.0%}",
+            [
+                (
+                    numbers.count(told[role]["images"][number]),
+                    numbers.per_cent(told[role]["confidence"][number], 1),
+                    numbers.per_cent(told[role]["accuracy"][number], 1),
+                )
+                for role in roles
+            ],
+        )
+        for number in range(count)
+        if any(told[role]["images"][number] for role in roles)
+    ]
+
+
+@functools.cache
+def _template() -> Template:
+    # Everything is escaped, and what would turn a line around is shown as an escape, whoever wrote it.
+    environment = Environment(
+        autoescape=True, finalize=_harmless, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"words": in_words, "nats": numbers.nats, "per_cent": numbers.per_cent}
+    environment.filters |= {"points": numbers.points, "count": numbers.count, "duration": numbers.duration}
+    return environment.from_string(resources.files("kd.report.shown").joinpath("page.html").read_text("utf-8"))
+
+
+def _harmless(value: Any) -> Any:
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@functools.cache
+def _style() -> str:
+    folder = resources.files("kd.report")
+    files = (folder / "pictures" / "pictures.css", folder / "shown" / "page.css")
+    return "\n" + "".join(file.read_text("utf-8") for file in files)
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,186 @@
+"""The page: whole HTML that loads nothing, whoever took part, and whatever classes are called."""
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from kd.report.shown.page import page
+from tests.kd.report.reports import a_report
+
+VOID = {"meta", "img", "br", "link"}
+ROLES = [
+    ("teacher", "student", "control"),
+    ("teacher", "student", "control", "label_smoothing", "another", "a_third", "a_fourth"),
+    ("teacher", "student"),
+    ("student", "control"),
+    ("student",),
+]
+each_company = pytest.mark.parametrize("roles", ROLES, ids="+".join)
+HOSTILE = ("<script>alert(1)</script>", "\u202egpj.exe", "\x1b[31mred\x07", '"onload="x', "a\ufffe&lt;", "{{ 7 * 7 }}")
+
+
+class Reader(HTMLParser):
+    """Holds a page to the structure that a browser will not have to mend."""
+
+    def __init__(self, text: str):
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        assert len(dict(attrs)) == len(attrs), "an attribute is given twice"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        assert "svg" in self.open, f"<{tag}/> closes itself in SVG only"
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def pictures_in(text: str) -> list[ElementTree.Element]:
+    return [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]
+
+
+@each_company
+def test_the_page_is_whole_html_with_whole_pictures(roles):
+    text = page(a_report(roles))
+
+    read = Reader(text)
+    assert text.startswith("<!doctype html>")
+    assert len(read.all("h1")) == len(read.all("main")) == 1
+    names = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
+    assert len(names) == len(set(names))
+    for picture in pictures_in(text):
+        title, says, *_ = picture
+        assert picture.attrib["aria-labelledby"] == f"{title.attrib['id']} {says.attrib['id']}"
+        assert title.text
+        assert says.text
+    assert all(image["alt"] for image in read.all("img"))
+    for role in roles:
+        assert role.replace("_", " ") in text
+
+
+def test_the_answer_comes_first_and_then_the_numbers():
+    text = page(a_report())
+
+    places = [text.index(words) for words in ("Better", "by 1.20 points", "96.00 %", "Side by side", "How they learnt")]
+    assert places == sorted(places)
+
+
+@each_company
+def test_the_page_loads_nothing_and_runs_nothing(roles):
+    text = page(a_report(roles))
+
+    read = Reader(text)
+    tags = {tag for tag, _ in read.elements}
+    assert tags.isdisjoint({"script", "link", "iframe", "object", "embed", "form", "base", "a"})
+    for _, attributes in read.elements:
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            assert name not in ("style", "href", "srcset", "action", "xlink:href")
+            assert name != "src" or value.startswith("data:image/png;base64,")
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert set(re.findall(r"https?://[^\s\"<]+", text)) <= {"http://www.w3.org/2000/svg"}
+
+
+def test_the_page_holds_itself_to_its_own_style_and_to_pictures_within_it():
+    text = page(a_report())
+
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    (policy,) = [one["content"] for one in Reader(text).all("meta") if one.get("http-equiv")]
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_what_users_wrote_is_shown_and_never_obeyed():
+    report = a_report(classes=HOSTILE, name="<img src=x onerror=alert(1)>")
+    report["remarks"].append("</section><script>alert(2)</script>\u202e")
+    report["config"]["teacher"] = {"job": "<b>\u202ejob"}
+
+    text = page(report)
+
+    read = Reader(text)
+    assert read.all("script") == []
+    assert {image["src"] for image in read.all("img")} == {"data:image/png;base64,AAAA"}
+    assert "\u202e" not in text
+    assert "\x1b" not in text
+    assert "\\u202egpj.exe" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "{{ 7 * 7 }}" in text
+    assert pictures_in(text)
+
+
+def test_of_thousands_of_classes_the_page_shows_both_ends_and_counts_the_rest():
+    text = page(a_report(classes=tuple(f"class {number}" for number in range(5_000)), disputed=24))
+
+    Reader(text)
+    assert len(text) < 150_000
+    assert "4,976 classes between" in text
+    assert "4,900 classes between" in text
+
+
+def test_a_report_with_little_in_it_still_has_a_page():
+    bare = a_report(("student",), disputed=0)
+    for name in ("verdict", "curves", "reliability", "disputed", "made_with", "per_class", "confusion", "seconds"):
+        bare[name] = None if name == "verdict" else {}
+    bare["metrics"] = {"student.test.top1": 0.5}
+
+    text = page(bare)
+
+    Reader(text)
+    assert "No verdict" in text
+    assert "50.00 %" in text
+
+
+def test_numbers_that_are_none_are_dashes_and_never_drawn():
+    report = a_report()
+    report["metrics"] |= {
+        "student.test.nll": "NaN",
+        "teacher.latency_seconds.batch1": "Infinity",
+        "control.test.ece": None,
+    }
+    report["curves"]["student"]["train.hard_loss"][3] = "NaN"
+    report["curves"]["student"]["validation.top1"] = ["NaN"] * 12
+    report["per_class"]["cat"]["student"] = None
+
+    text = page(report)
+
+    Reader(text)
+    assert re.findall(r"(?i)\b(?:nan|inf|infinity)\b", text.partition("<main>")[2]) == []
+    assert "–" in text
+
+
+def luminance(colour: str) -> float:
+    """Relative, as WCAG 2.2 defines it."""
+    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_words_and_pictures_stand_out_by_day_and_by_night(scheme):
+    style = re.search(r"<style>(.*?)</style>", page(a_report()), re.DOTALL)[1]
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]))
+
+    assert len(colours) == 14
+    for name in colours.keys() - {"paper", "card", "rule"}:
+        for ground in ("paper", "card"):
+            bright, dark = sorted((luminance(colours[name]), luminance(colours[ground])), reverse=True)
+            assert (bright + 0.05) / (dark + 0.05) >= 4.5, (name, ground)
