@@ -7,6 +7,7 @@ from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api import label_tables, openapi, system, workers
+from api.files import report
 from api.files import routes as files_routes
 from api.http import problems
 from api.http.body_limit import BodyLimit
@@ -47,6 +48,7 @@ ROUTERS = (
     events.router,
     curves.router,
     files_routes.router,
+    report.router,
     sweeps_routes.router,
     label_tables.router,
     workers.router,

@@ -162,7 +162,7 @@ class Client:
             "POST",
             "/jobs/cancel",
             holds=answers.Bulk,
-            params=filters(status, mode, label, q, created_after) | _consent(everything),
+            params=filters(status, mode, label, q, created_after, everything),
         )
 
     def delete_all(
@@ -183,7 +183,7 @@ class Client:
             "DELETE",
             "/jobs",
             holds=answers.Bulk,
-            params=filters(status, mode, label, q, created_after) | _consent(everything),
+            params=filters(status, mode, label, q, created_after, everything),
         )
 
     # -- looking on ----------------------------------------------------------------------------------------------
@@ -264,6 +264,11 @@ class Client:
         """Fetch a file that the job wrote beside its checkpoints, in the same way."""
         return download.artifact(self._http, job_id, name, to)
 
+    def report(self, job_id: str) -> Json:
+        """Teacher, student and control side by side, with all that was found. As a page it is the artifact
+        `report.html`, as a model card `model-card.md`."""
+        return self._http.request_json("GET", f"{job_path(job_id)}/report")
+
     # -- label tables --------------------------------------------------------------------------------------------
 
     def label_tables(self) -> Iterator[Json]:
@@ -293,8 +298,3 @@ class Client:
     def undrain(self, name: str) -> Json:
         """Let a worker take jobs again."""
         return self._http.request_json("POST", f"{worker_path(name)}/undrain", holds=answers.Worker)
-
-
-def _consent(everything: bool) -> dict[str, str]:
-    """To what has no filter and means every job."""
-    return {"all": "true"} if everything else {}

@@ -56,10 +56,16 @@ def envelope(
 
 
 def filters(
-    status: str | None, mode: str | None, label: str | None, q: str | None, created_after: str | None
+    status: str | None,
+    mode: str | None,
+    label: str | None,
+    q: str | None,
+    created_after: str | None,
+    everything: bool = False,
 ) -> dict[str, str | None]:
-    """The query that says which jobs."""
-    return {"status": status, "mode": mode, "label": label, "q": q, "created_after": created_after}
+    """The query that says which jobs; `everything` consents to what has no filter and means every job."""
+    found = {"status": status, "mode": mode, "label": label, "q": q, "created_after": created_after}
+    return found | {"all": "true"} if everything else found
 
 
 def floats(content: Any) -> Any:

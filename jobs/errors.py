@@ -46,6 +46,14 @@ class ArtifactNotFound(JobError):
         super().__init__(f"Job {job_id} has no artifact {name!r}.")
 
 
+class ReportNotFound(JobError):
+    """`why`: the rest of the sentence, which says what to wait for or to ask for instead."""
+
+    def __init__(self, job_id: str, why: str):
+        self.job_id = job_id
+        super().__init__(f"Job {job_id} {why}.")
+
+
 class NoTeacher(JobError):
     """A job cannot lend a model to teach another job's student."""
 

@@ -3,8 +3,15 @@
 from starlette.datastructures import MutableHeaders
 
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
-# The page at /docs writes its script and its styles into itself, and asks this server. No user's words are in it.
-PAGE = (
+# A report: it loads nothing, and whatever users have written into it can run nothing, ask nothing and go nowhere. Its
+# style is within it, and the page itself says which one, by its digest.
+REPORT = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; sandbox"
+)
+DOCUMENTATION = "/docs"
+# The page there writes its script and its styles into itself, and asks this server. No user's words are in it.
+OF_DOCUMENTATION = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
@@ -16,9 +23,9 @@ HEADERS = {
 }
 
 
-def instruct(headers: MutableHeaders) -> None:
-    """Add them to the headers of an answer."""
+def instruct(headers: MutableHeaders, path: str) -> None:
+    """Add them to the headers of the answer for this path."""
     for name, value in HEADERS.items():
         headers[name] = value
     if headers.get("content-type", "").startswith("text/html"):
-        headers["Content-Security-Policy"] = PAGE
+        headers["Content-Security-Policy"] = OF_DOCUMENTATION if path.startswith(DOCUMENTATION) else REPORT

@@ -29,8 +29,21 @@ ONE_RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re
 log = structlog.get_logger()
 
 
-def serve(request: Request, path: Path, *, name: str, size: int, sha256: str, made_at: datetime) -> Response:
-    """Answer a GET or HEAD for a file whose row says its size and digest. The file is never loaded whole."""
+def serve(
+    request: Request,
+    path: Path,
+    *,
+    name: str,
+    size: int,
+    sha256: str,
+    made_at: datetime,
+    saved_as: str | None = None,
+    shown: bool = False,
+) -> Response:
+    """Answer a GET or HEAD for a file whose row says its size and digest. The file is never loaded whole.
+
+    A browser saves it as `saved_as` (default: its name), at once, unless it may be `shown`.
+    """
     etag = f'"{sha256}"'
     headers = {
         "ETag": etag,
@@ -38,12 +51,12 @@ def serve(request: Request, path: Path, *, name: str, size: int, sha256: str, ma
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:",
         "Cache-Control": "no-cache",  # `best` may be another file tomorrow: ask again, with the ETag
         "Accept-Ranges": "bytes",
-        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Disposition": f'{"inline" if shown else "attachment"}; filename="{saved_as or name}"',
     }
     if conditional.has_it(request, etag, "file", made_at):
         return Response(status_code=304, headers=headers)
 
-    headers["Content-Type"] = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    headers["Content-Type"] = _media_type(name)
     if is_head(request.scope):  # knows no ranges
         _open(path, size).close()
         return Response(headers=headers | {"Content-Length": str(size)})
@@ -59,6 +72,12 @@ def serve(request: Request, path: Path, *, name: str, size: int, sha256: str, ma
         _check(file, sha256)
     chunks = _chunks(file, start, stop, sha256=None if is_checked or wanted else sha256)
     return StreamingResponse(chunks, 206 if wanted else 200, headers)
+
+
+def _media_type(name: str) -> str:
+    """By the ending of its name. What text there is, we have written."""
+    found = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return f"{found}; charset=utf-8" if found.startswith("text/") else found
 
 
 def _open(path: Path, size: int) -> BufferedReader:

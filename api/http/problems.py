@@ -121,6 +121,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     jobs_errors.JobNotFound: (404, "job_not_found"),
     jobs_errors.CheckpointNotFound: (404, "checkpoint_not_found"),
     jobs_errors.ArtifactNotFound: (404, "artifact_not_found"),
+    jobs_errors.ReportNotFound: (404, "report_not_found"),
     cache.NoSuchTable: (404, "label_table_not_found"),
     jobs_errors.WorkerNotFound: (404, "worker_not_found"),
     jobs_errors.WebhookNotFound: (404, "webhook_not_found"),

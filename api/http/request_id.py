@@ -27,7 +27,7 @@ class RequestId:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = scope["request_id"]
-                browsers.instruct(headers)
+                browsers.instruct(headers, scope["path"])
             await send(message)
 
         return await self.app(scope, receive, name_the_answer)

@@ -83,6 +83,7 @@ class JobUrls(BaseModel):
     logs: str
     checkpoints: str
     artifacts: str
+    report: str
 
 
 class Job(BaseModel):
@@ -163,6 +164,7 @@ def job(row: module.Job, waiting: QueuePlace | None = None) -> Job:
             logs=f"{here}/logs",
             checkpoints=f"{here}/checkpoints",
             artifacts=f"{here}/artifacts",
+            report=f"{here}/report",
         ),
     )
 

@@ -1,14 +1,16 @@
-"""`kd download` and `kd logs`: what a job has left on the server."""
+"""`kd download`, `kd report` and `kd logs`: what a job has left on the server."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli.errors import Misused
 from cli.given.options import AsJson, Job
 from cli.given.url import DEFAULT_URL, Url
 from cli.shown import numbers
 from cli.shown.console import console, print_json, print_log
+from kd.outputs import CARD, PAGE, REPORT
 
 
 def logs(
@@ -42,3 +44,30 @@ def download(
         print_json({"path": str(path), "size": path.stat().st_size})
     else:
         console().print(f"{path} ({numbers.size(path.stat().st_size)}; sha256 as the server promised)", markup=False)
+
+
+def report(
+    job: Job,
+    html: Annotated[
+        bool, typer.Option("--html", help="As a page, in a file: without scripts, loading nothing.")
+    ] = False,
+    card: Annotated[bool, typer.Option("--card", help="As the model card of the student, in a file.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "--to", "-o", help="A file or a folder. Default: one named after the job.", show_default=False
+        ),
+    ] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Print a job's report as JSON, or fetch it as a page or a model card."""
+    from client import Client
+
+    if html and card:
+        raise Misused("--html and --card are two files: ask for one after the other.")
+    with Client(url) as client:
+        if not (html or card or output):
+            print_json(client.report(job))
+            return
+        path = client.download_artifact(job, PAGE if html else CARD if card else REPORT, output)
+    console().print(f"{path} ({numbers.size(path.stat().st_size)})", markup=False)

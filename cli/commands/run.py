@@ -23,7 +23,7 @@ from jobs.files import layout
 from kd import disk
 from kd.events import Event, Finished, Saved, Step
 from kd.labels.cache import DEFAULT_BYTES
-from kd.outputs import REPORT, STUDENT, TEACHER
+from kd.outputs import PAGE, STUDENT, TEACHER
 from kd.spec import GuideSpec, TeacherOfJob, TrainSpec, parse
 
 MODES: dict[str, type[TrainSpec] | type[GuideSpec]] = {"train": TrainSpec, "guide": GuideSpec}
@@ -119,7 +119,7 @@ def run(
         print_json({**finished.model_dump(mode="json", exclude={"event"}), "student": str(student)})
         return
     show(run_spec, finished, folder, narration)
-    console().print(f"The student is {student}, the report {folder / REPORT}.", markup=False)
+    console().print(f"The student is {student}, the report {folder / PAGE}.", markup=False)
 
 
 def write_spec(run_spec: TrainSpec | GuideSpec, folder: Path) -> None:

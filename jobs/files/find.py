@@ -5,10 +5,12 @@ from sqlalchemy.orm import Session
 
 from jobs import ids
 from jobs.database import storable
-from jobs.errors import ArtifactNotFound, CheckpointNotFound
+from jobs.errors import ArtifactNotFound, CheckpointNotFound, ReportNotFound
 from jobs.files.retention import NEWEST_FIRST
 from jobs.job import get_job
+from jobs.states import FINAL, State
 from jobs.tables import Checkpoint, File, FileKind
+from kd import outputs
 
 
 def checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
@@ -58,6 +60,23 @@ def artifact(session: Session, job_id: str, name: str) -> File:
     if found is None:
         raise ArtifactNotFound(job_id, name)
     return found
+
+
+def report(session: Session, job_id: str, name: str) -> File:
+    """The job's report as the file of this name. Raises `ReportNotFound`, which says why there is none."""
+    job = get_job(session, job_id)
+    there = {file.name: file for file in session.execute(_artifacts(job_id)).scalars()}
+    if name in there:
+        return there[name]
+    if outputs.REPORT in there:
+        why = f"was done by an earlier version, which wrote no {name}; its report is there as JSON"
+    elif job.state is State.SUCCEEDED:
+        why = "has no report any more"
+    elif job.state in FINAL:
+        why = f"has no report: it ended as {job.state.value}, and a report is written when a run has come to its end"
+    else:
+        why = f"has no report yet: it is {job.state.value}, and a report is written when its run has come to its end"
+    raise ReportNotFound(job_id, why)
 
 
 def _artifacts(job_id: str) -> Select[File]:

@@ -170,6 +170,22 @@ def test_download_puts_the_student_where_it_was_asked_to(kd, client, server, wor
     assert not (tmp_path / "t.safetensors").exists()
 
 
+def test_a_report_is_printed_or_put_into_a_file(kd, client, worker, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job_id = client.submit("train")["id"]
+    assert "has no report yet" in kd("report", job_id).stderr
+    claim = worker.claim(job_id)
+    for name in ("report.json", "report.html", "model-card.md"):
+        worker.publish_artifact(claim, name, b'{"remarks": ["worth it"]}')
+
+    assert json.loads(kd("report", job_id).stdout) == {"remarks": ["worth it"]}
+    assert kd("report", job_id, "--html").exit_code == 0
+    assert kd("report", job_id, "--card", "--output", "card.md").exit_code == 0
+    assert kd("report", job_id, "--output", "kept.json").exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {f"{job_id}-report.html", "card.md", "kept.json"}
+    assert kd("report", job_id, "--html", "--card").exit_code == 2
+
+
 def test_logs_are_printed_as_they_are(kd, client, worker):
     job_id = client.submit("train")["id"]
     worker.write(worker.claim(job_id), "artifact", "trainer.log", b"[bold]one[/bold]\ntwo\n")

@@ -39,6 +39,7 @@ CALLS: dict[str, Callable[[Client, Path], Any]] = {
     "artifacts": lambda client, _: list(client.artifacts("j")),
     "download": lambda client, folder: client.download("j", to=folder),
     "download_artifact": lambda client, folder: client.download_artifact("j", "report.json", to=folder),
+    "report": lambda client, _: client.report("j"),
     "label_tables": lambda client, _: list(client.label_tables()),
     "label_table": lambda client, _: client.label_table("t"),
     "workers": lambda client, _: list(client.workers()),
@@ -52,7 +53,7 @@ LOOSE: dict[str, Callable[[Client, Path], Any]] = {
     "delete": lambda client, _: client.delete("j"),
     "delete_label_table": lambda client, _: client.delete_label_table("t"),
 }
-ANY_OBJECT = {"metrics", "label_table"}
+ANY_OBJECT = {"metrics", "label_table", "report"}
 
 
 @pytest.fixture(autouse=True)

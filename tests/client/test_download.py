@@ -143,6 +143,12 @@ def test_an_artifact_comes_in_the_same_way(client, job, worker, tmp_path):
     assert path.read_bytes() == b'{"gain": 0.01}'
 
 
+def test_a_report_is_what_the_job_wrote(client, job, worker):
+    worker.publish_artifact(job[2], "report.json", b'{"gain": 0.01, "disputed": [{"label": "NaN"}]}')
+
+    assert client.report(job[0]) == {"gain": 0.01, "disputed": [{"label": "NaN"}]}
+
+
 def test_a_download_goes_on_when_the_server_was_killed_in_the_middle(own_server, tmp_path):
     content = os.urandom(16_000_000)  # more than the buffers on the way hold
     target = tmp_path / "student.safetensors"
