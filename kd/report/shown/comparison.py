@@ -51,6 +51,7 @@ def rows(report: Report) -> list[Row]:
     of_whom = roles(report)
     told = [Row("Architecture", tuple(arch(report, role) or numbers.UNKNOWN for role in of_whom))]
     told.append(Row("Accuracy, test split", tuple(with_error(report, role) for role in of_whom)))
+    told.append(Row("The same, mean over seeds", tuple(over_seeds(report, role) for role in of_whom)))
     for name, which, say in SCORES:
         told.append(Row(name, tuple(say(report["metrics"].get(f"{role}.{which}")) for role in of_whom)))
     for name, which, say in COSTS:
@@ -72,6 +73,14 @@ def with_error(report: Report, role: str) -> str:
     """`97.31 % ± 0.36`"""
     error = accuracy_error(report, role)
     return numbers.per_cent(accuracy(report, role)) + (f" ± {error * 100:.2f}" if error else "")
+
+
+def over_seeds(report: Report, role: str) -> str:
+    """`97.21 % ± 0.12`: mean and standard deviation over the seeds, where there were several."""
+    mean, deviation = (numbers.finite(report["metrics"].get(f"{role}.test.top1.{which}")) for which in ("mean", "std"))
+    if mean is None or deviation is None:
+        return numbers.UNKNOWN
+    return f"{numbers.per_cent(mean)} ± {deviation * 100:.2f}"
 
 
 def cost(report: Report, role: str, which: str) -> float | None:

@@ -41,6 +41,7 @@ def page(report: Report) -> str:
             {**dict.fromkeys(comparison.roles(report)), **report.get("curves", {}), **report.get("reliability", {})}
         ),
         rows=comparison.rows(report),
+        seeds=seeds(report),
         tradeoffs=drawn.tradeoffs(report),
         curves=drawn.learning_curves(report),
         learnt=learnt(report),
@@ -82,9 +83,7 @@ def tiles(report: Report) -> list[tuple[str, str, str]]:
     found = [("Accuracy of the student", numbers.per_cent(comparison.accuracy(report, "student")), "")]
     control, teacher = comparison.accuracy(report, "control"), comparison.accuracy(report, "teacher")
     if control is not None:
-        found.append(
-            ("Gain over the control", f"{numbers.points(metrics.get('gain'))} points", "the same without a teacher")
-        )
+        found.append(("Gain over the control", f"{numbers.points(metrics.get('gain'))} points", interval(metrics)))
     if teacher is not None:
         behind = (comparison.accuracy(report, "student") or 0.0) - teacher
         found.append(("Compared with the teacher", f"{numbers.points(behind)} points", ""))
@@ -99,6 +98,33 @@ def tiles(report: Report) -> list[tuple[str, str, str]]:
             )
             found.append((what, numbers.ratio(ratio), beside))
     return found
+
+
+def interval(metrics: dict[str, Any]) -> str:
+    """Where the gain may well be, where that was reckoned."""
+    low, high = metrics.get("gain.low"), metrics.get("gain.high")
+    if numbers.finite(low) is None or numbers.finite(high) is None:
+        return "the same without a teacher"
+    return f"{numbers.points(low)} to {numbers.points(high)} with 95 % confidence"
+
+
+def seeds(report: Report) -> list[tuple[str, ...]]:
+    """Several seeds one by one: the seed, the accuracy of each role that has one, the gain."""
+    told = report.get("seeds") or []
+    if len(told) < 2:
+        return []
+    learners = [role for role in comparison.roles(report) if role != "teacher"]
+    return [
+        ("seed", *map(in_words, learners), "gain, points"),
+        *(
+            (
+                f"{one['seed']}, offered" if one.get("is_offered") else str(one["seed"]),
+                *(numbers.per_cent(one["metrics"].get(f"{role}.test.top1")) for role in learners),
+                numbers.points(one["metrics"].get("gain")),
+            )
+            for one in told
+        ),
+    ]
 
 
 def learnt(report: Report) -> list[tuple[str, tuple[str, ...]]]:

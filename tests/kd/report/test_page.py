@@ -165,6 +165,24 @@ def test_a_report_that_an_earlier_version_has_found_has_a_page():
     assert "97.00 %" in card(report)
 
 
+def test_several_seeds_are_shown_with_their_mean_their_spread_and_the_interval_of_the_gain():
+    report = a_report()
+    report["metrics"] |= {"student.test.top1.mean": 0.9612, "student.test.top1.std": 0.0025}
+    report["metrics"] |= {"gain.low": -0.001, "gain.high": 0.025}
+    report["seeds"] = [
+        {"seed": seed, "is_offered": seed == 8, "metrics": {"student.test.top1": 0.96, "gain": 0.01 * seed}}
+        for seed in (7, 8)
+    ]
+
+    text = page(report)
+
+    Reader(text)
+    assert "96.12 % ± 0.25" in text
+    assert "−0.10 to +2.50 with 95 % confidence" in text
+    assert "8, offered" in text
+    assert "+8.00" in text
+
+
 def test_numbers_that_are_none_are_dashes_and_never_drawn():
     report = a_report()
     report["metrics"] |= {
