@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from kd.report.pictures.frame import CHARACTER, WIDTH
+from kd.report.pictures.frame import WIDTH
 from kd.report.pictures.numbers import count, points
 from kd.report.pictures.scales import Scale
 from kd.report.pictures.svg import element, label, picture, shortened
 
 ROW = 18.0
-NAME = 112.0  # as wide as a class's name may be
+NAME, NAME_CHARACTERS = 112.0, 15  # as wide as a class's name may be
 VALUE = 38.0
 LEAST_SPAN = 0.01
 
@@ -39,7 +39,7 @@ def gaps(
         length = x(gap) - middle
         beside = middle + length + (4 if gap >= 0 else -4)
         parts += [
-            label(shortened(class_name, int(NAME / CHARACTER)), NAME - 4, y + 13, anchor="end"),
+            label(shortened(class_name, NAME_CHARACTERS), NAME - 4, y + 13, anchor="end"),
             element(
                 "rect",
                 x=min(middle, middle + length),

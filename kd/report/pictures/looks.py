@@ -17,22 +17,22 @@ KNOWN = {
     "teacher": Look("role-teacher", "6 3", 4, 45.0),
     "student": Look("role-student", None, 0),
     "control": Look("role-control", "2 2.5", 4),
+    "label_smoothing": Look("role-other-1", "8 3 2 3", 3),
 }
 OTHERS = (
-    Look("role-other-1", "8 3 2 3", 3),
     Look("role-other-2", "10 4", 3, 180.0),
     Look("role-other-3", "1 4", 4, 45.0),
 )
 
 
 def in_order(roles: Iterable[str]) -> list[str]:
-    """Teacher, student and control first, then whoever else there is, in the order given."""
+    """Teacher, student and those it is compared with first, then whoever else there is, in the order given."""
     given = list(dict.fromkeys(roles))
     return [role for role in KNOWN if role in given] + [role for role in given if role not in KNOWN]
 
 
 def looks(roles: Iterable[str]) -> dict[str, Look]:
-    """The look of each; of a fourth kind of role and more in turn."""
+    """The look of each; of others in turn."""
     others = (role for role in in_order(roles) if role not in KNOWN)
     return KNOWN | {role: OTHERS[number % len(OTHERS)] for number, role in enumerate(others)}
 

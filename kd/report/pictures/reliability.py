@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kd.report.pictures.frame import BOTTOM, LEFT, RIGHT, axes
-from kd.report.pictures.looks import in_words, looks
+from kd.report.pictures.looks import Look, in_words
 from kd.report.pictures.numbers import count, per_cent
 from kd.report.pictures.scales import Scale
 from kd.report.pictures.svg import element, label, picture
@@ -15,6 +15,7 @@ SHARES = 44.0  # as high as the images of each bin are drawn, below
 def reliability(
     name: str,
     role: str,
+    look: Look,
     images: Sequence[int],
     confidence: Sequence[float | None],
     accuracy: Sequence[float | None],
@@ -26,7 +27,6 @@ def reliability(
     total = sum(images)
     if not total:
         return ""
-    look = looks([role])[role]
     x = Scale(0.0, 1.0, LEFT, WIDTH - RIGHT)
     y = Scale(0.0, 1.0, HEIGHT - BOTTOM - SHARES - 12, 28.0)
     floor, most = HEIGHT - BOTTOM, max(images)

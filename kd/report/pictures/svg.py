@@ -2,6 +2,7 @@
 
 import html
 import re
+import unicodedata
 
 from kd.printable import printed
 
@@ -20,9 +21,13 @@ def escaped(text: object) -> str:
 
 
 def shortened(text: object, characters: int) -> str:
-    """At most so many characters of it."""
-    shown = plain(text)
-    return shown if len(shown) <= characters else f"{shown[: characters - 1]}…"
+    """At most so many characters of it; one of Chinese, Japanese or Korean is as wide as two."""
+    shown, room = plain(text), characters
+    for number, character in enumerate(shown):
+        room -= 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if room < 0:
+            return f"{shown[: max(number - 1, 1)]}…"
+    return shown
 
 
 def element(name: str, *content: str, **attributes: object) -> str:

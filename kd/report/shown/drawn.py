@@ -7,7 +7,7 @@ from markupsafe import Markup
 from kd.report.pictures import numbers
 from kd.report.pictures.curves import Line, curves
 from kd.report.pictures.gaps import gaps
-from kd.report.pictures.looks import in_order, in_words
+from kd.report.pictures.looks import in_order, in_words, looks
 from kd.report.pictures.reliability import reliability
 from kd.report.pictures.tradeoff import Model, tradeoff
 from kd.report.shown import comparison
@@ -74,11 +74,16 @@ def tradeoffs(report: Report) -> list[Markup]:
 def reliabilities(report: Report) -> list[tuple[str, Markup]]:
     """A diagram for each role."""
     told = report.get("reliability", {})
+    of_role = looks(told)
     drawn = [
         (
             role,
             reliability(
-                f"reliability-{number}", role, **told[role], title=f"How well the {in_words(role)} knows itself"
+                f"reliability-{number}",
+                role,
+                of_role[role],
+                **told[role],
+                title=f"How well the {in_words(role)} knows itself",
             ),
         )
         for number, role in enumerate(in_order(told))

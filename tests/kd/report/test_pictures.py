@@ -19,6 +19,7 @@ from kd.report.pictures.reliability import reliability
 from kd.report.pictures.scales import Scale, around, around_ratios
 from kd.report.pictures.tradeoff import APART, Model, spread, tradeoff
 
+STUDENT = looks(["student"])["student"]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -90,7 +91,7 @@ def test_what_cannot_be_drawn_is_no_picture():
     assert curves("c", [Line("student", [1], [None])], title="", y_says="", y_format=str) == ""
     assert tradeoff("t", [], title="", x_says="", x_format=str) == ""
     assert gaps("g", [], title="") == ""
-    assert reliability("r", "student", [0, 0], [None, None], [None, None], title="") == ""
+    assert reliability("r", "student", STUDENT, [0, 0], [None, None], [None, None], title="") == ""
 
 
 def test_models_that_cost_the_same_stand_side_by_side_and_their_labels_apart():
@@ -114,7 +115,7 @@ def test_labels_that_are_spread_stay_in_order_and_within(places):
 
 
 def test_a_reliability_bar_is_as_high_as_the_model_is_right():
-    svg = reliability("r", "student", [0, 10, 30], [None, 0.5, 0.9], [None, 0.25, 1.0], title="Student")
+    svg = reliability("r", "student", STUDENT, [0, 10, 30], [None, 0.5, 0.9], [None, 0.25, 1.0], title="Student")
 
     low, high = bars(svg, "bar")
     modest, boast = sorted(bars(svg, "gap"), key=lambda bar: -bar["x"])
@@ -137,9 +138,9 @@ def test_gaps_go_to_their_side_and_say_what_is_left_out():
 
 
 def test_what_users_wrote_is_text_in_a_picture():
-    svg = gaps("g", [('<b>"&\x00\u202e\uffff', 0.1)], title="<i>")
+    svg = gaps("g", [('<b>"&\u202e\uffff', 0.1)], title="<i>")
 
-    assert texts(svg)[0] == '<b>"&\\x00\\u202e\ufffd'
+    assert texts(svg)[0] == '<b>"&\\u202e\ufffd'
     assert read(svg)[0].text == "<i>"
 
 
@@ -147,8 +148,16 @@ def test_each_role_looks_like_itself_whoever_else_is_there():
     many = looks(["student", "x", "y", "z", "control", "teacher"])
 
     assert in_order(["x", "student", "teacher"]) == ["teacher", "student", "x"]
-    assert len({look.css for look in many.values()}) == len({look.dash for look in many.values()}) == 6
+    shown = [many[role] for role in ("teacher", "student", "control", "label_smoothing", "x", "y")]
+    assert len({look.css for look in shown}) == len({look.dash for look in shown}) == 6
     assert looks(["student"])["student"] == many["student"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("a" * 15, "a" * 15), ("a" * 16, "a" * 14 + "…"), ("猫" * 8, "猫" * 6 + "…")]
+)
+def test_a_long_name_of_a_class_is_cut(name, shown):
+    assert texts(gaps("g", [(name, 0.1)], title="Gaps"))[0] == shown
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -184,6 +193,6 @@ def test_numbers_are_said_briefly(said, words):
 
 
 def test_no_number_of_a_picture_is_longer_than_a_tenth_of_a_pixel():
-    svg = reliability("r", "student", [1, 2], [1 / 3, 2 / 3], [0.1234567, 0.7654321], title="Student")
+    svg = reliability("r", "student", STUDENT, [1, 2], [1 / 3, 2 / 3], [0.1234567, 0.7654321], title="Student")
 
     assert re.findall(r"\d\.\d{2,}(?! %)", svg.partition("</desc>")[2]) == []
