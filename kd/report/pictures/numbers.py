@@ -18,6 +18,11 @@ def per_cent(share: Any, digits: int = 2) -> str:
     return UNKNOWN if (share := finite(share)) is None else f"{share * 100:.{digits}f} %"
 
 
+def per_cent_of_tick(share: Any) -> str:
+    """The same with no more digits than it takes, as an axis says it: `97 %`, `97.25 %`."""
+    return UNKNOWN if (share := finite(share)) is None else f"{round(share * 100, 3):g} %"
+
+
 def points(gain: Any, digits: int = 2) -> str:
     """A difference of two accuracies, in percentage points, with its sign."""
     return UNKNOWN if (gain := finite(gain)) is None else f"{gain * 100:+.{digits}f}".replace("-", MINUS)

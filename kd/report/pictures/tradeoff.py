@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kd.report.pictures.frame import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, axes
 from kd.report.pictures.looks import in_words, looks, mark
-from kd.report.pictures.numbers import per_cent
+from kd.report.pictures.numbers import per_cent, per_cent_of_tick
 from kd.report.pictures.scales import Scale, around, around_ratios
 from kd.report.pictures.svg import element, label, picture
 
@@ -33,7 +33,6 @@ def tradeoff(name: str, models: Sequence[Model], *, title: str, x_says: str, x_f
     ends = [end for model in drawn for end in (model.accuracy - model.error, model.accuracy + model.error)]
     x = Scale(*around_ratios((model.cost for model in drawn), room=1.6), LEFT, WIDTH - RIGHT, log=True)
     y = Scale(*around(ends, least=LEAST_SPAN, room=0.12), HEIGHT - BOTTOM, 24.0)
-    digits = 0 if y.high - y.low > 0.04 else 1
 
     parts = [
         axes(
@@ -42,26 +41,26 @@ def tradeoff(name: str, models: Sequence[Model], *, title: str, x_says: str, x_f
             x_says=x_says,
             y_says="accuracy on the test split",
             x_format=x_format,
-            y_format=lambda value: per_cent(value, digits),
+            y_format=per_cent_of_tick,
         )
     ]
     place_of = dodged(drawn, x)
-    # Student and control cost the same: their labels are pushed apart, those of one side from one another.
+    # Student and control cost the same, and labels from both sides may meet in the middle: all are pushed apart.
     middle = (LEFT + WIDTH - RIGHT) / 2
-    for is_left in (True, False):
-        side = [model for model in drawn if (place_of[model.role] <= middle) == is_left]
-        side.sort(key=lambda model: -model.accuracy)
-        for model, place in zip(side, spread([y(model.accuracy) for model in side], y.stop, y.start), strict=True):
-            look, right, up = of_role[model.role], place_of[model.role], y(model.accuracy)
-            span = f"M{right:.1f} {y(model.accuracy - model.error):.1f}V{y(model.accuracy + model.error):.1f}"
-            words = f"{in_words(model.role)} {per_cent(model.accuracy)}"
-            towards = 12.0 if is_left else -12.0
-            parts += [
-                element("path", d=f"M{right:.1f} {up:.1f}L{right + towards:.1f} {place:.1f}", class_="leader"),
-                element("path", d=span, class_=f"error {look.css}"),
-                mark(look, right, up),
-                label(words, right + 1.2 * towards, place + 4, anchor=None if is_left else "end"),
-            ]
+    from_the_top = sorted(drawn, key=lambda model: -model.accuracy)
+    rows = spread([y(model.accuracy) for model in from_the_top], y.stop, y.start)
+    for model, place in zip(from_the_top, rows, strict=True):
+        look, right, up = of_role[model.role], place_of[model.role], y(model.accuracy)
+        span = f"M{right:.1f} {y(model.accuracy - model.error):.1f}V{y(model.accuracy + model.error):.1f}"
+        words = f"{in_words(model.role)} {per_cent(model.accuracy)}"
+        is_left = right <= middle
+        towards = 12.0 if is_left else -12.0
+        parts += [
+            element("path", d=f"M{right:.1f} {up:.1f}L{right + towards:.1f} {place:.1f}", class_="leader"),
+            element("path", d=span, class_=f"error {look.css}"),
+            mark(look, right, up),
+            label(words, right + 1.2 * towards, place + 4, anchor=None if is_left else "end"),
+        ]
     says = "; ".join(
         f"{in_words(model.role)}: {per_cent(model.accuracy)} (± {per_cent(model.error)}) at {x_format(model.cost)}"
         for model in drawn

@@ -14,7 +14,7 @@ from kd.report.pictures.looks import in_words
 from kd.report.pictures.svg import plain
 from kd.report.shown import comparison, recipe
 from kd.report.shown.classes import class_gaps, compared_with
-from kd.report.shown.page import title
+from kd.report.shown.page import several, title
 
 Report = dict[str, Any]
 
@@ -113,11 +113,15 @@ def scores(report: Report) -> str:
         ),
     ]
     images = numbers.count(report["metrics"].get("test.images"))
-    return (
-        f"On {images} test images that nobody has learnt from. ± is one standard error of an accuracy on so many "
-        "images; the control is the same student trained without a teacher; latencies are of the machine below."
-        "\n\n" + "\n".join(table)
-    )
+    said = ["± is one standard error of an accuracy on so many images"]
+    if several(report):
+        said.append("of the mean over seeds, one standard deviation; all else is of the seed whose student this is")
+    if "control" in roles:
+        said.append("the control is the same student trained without a teacher")
+    if "label_smoothing" in roles:
+        said.append("label smoothing is the control with a share of each label spread over all classes")
+    said.append("latencies are of the machine below")
+    return f"On {images} test images that nobody has learnt from. {'; '.join(said)}.\n\n" + "\n".join(table)
 
 
 def how_made(report: Report) -> str:

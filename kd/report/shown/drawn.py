@@ -26,18 +26,23 @@ def learning_curves(report: Report) -> list[Markup]:
         lines(report, "validation.top1"),
         title="Accuracy on the validation split, by epoch",
         y_says="accuracy, validation",
-        y_format=lambda value: numbers.per_cent(value, 0),
+        y_format=numbers.per_cent_of_tick,
         least=LEAST_ACCURACY,
     )
     loss = curves(
         "training-loss",
-        lines(report, "train.hard_loss", best=False),
+        [line for line in lines(report, "train.hard_loss", best=False) if has_hard_loss(line.role)],
         title="Cross-entropy with the labels of the training images, by epoch",
         y_says="cross-entropy with the labels, training (nats)",
         y_format=lambda value: f"{value:.3g}",
         ratios=True,
     )
     return [Markup(one) for one in (accuracy, loss) if one]
+
+
+def has_hard_loss(role: str) -> bool:
+    """Whether a role's cross-entropy is that with the labels as they are: smoothed ones have another."""
+    return role != "label_smoothing"
 
 
 def lines(report: Report, which: str, *, best: bool = True) -> list[Line]:

@@ -65,25 +65,32 @@ def title(report: Report) -> str:
     return f"{pair} on {report['dataset']['name']}"
 
 
-def verdict(report: Report) -> dict[str, str]:
-    """The answer in a word and in a sentence."""
+def verdict(report: Report) -> dict[str, Any]:
+    """The answer in a word, in a sentence without that word, and what else there is to say."""
     given = report.get("verdict") or {}
-    code = str(given.get("code", "")).lower().replace(" ", "_")
-    remarks = report.get("remarks", [])
+    remarks = [str(remark) for remark in report.get("remarks", [])]
+    code = str(given.get("code"))
+    word = ANSWERS.get(code, "No verdict")
+    # The first remark is the verdict's own sentence; without a verdict it says why there is none.
+    message, *others = [str(given["message"]), *remarks] if given else remarks or ["Nothing was compared."]
+    answer = message.removeprefix(f"{word.upper()}: ")
     return {
         "code": code if code in ANSWERS else "undecided",
-        "word": ANSWERS.get(code, "No verdict"),
-        "message": str(given.get("message") or (remarks[-1] if remarks else "Nothing was compared.")),
+        "word": word,
+        "message": answer[:1].upper() + answer[1:],
+        "others": [remark for remark in others if remark != message],
     }
 
 
 def tiles(report: Report) -> list[tuple[str, str, str]]:
     """What everybody asks first: (what, how much, and beside it)."""
     metrics = report["metrics"]
-    found = [("Accuracy of the student", numbers.per_cent(comparison.accuracy(report, "student")), "")]
-    control, teacher = comparison.accuracy(report, "control"), comparison.accuracy(report, "teacher")
-    if control is not None:
-        found.append(("Gain over the control", f"{numbers.points(metrics.get('gain'))} points", interval(metrics)))
+    offered = next((f"seed {one['seed']}, which is offered" for one in several(report) if one.get("is_offered")), "")
+    found = [("Accuracy of the student", numbers.per_cent(comparison.accuracy(report, "student")), offered)]
+    for what, name in (("Gain over the control", "gain"), ("Over label smoothing", "gain_over_label_smoothing")):
+        if name in metrics:
+            found.append((what, f"{numbers.points(metrics[name])} points", interval(metrics, name)))
+    teacher = comparison.accuracy(report, "teacher")
     if teacher is not None:
         behind = (comparison.accuracy(report, "student") or 0.0) - teacher
         found.append(("Compared with the teacher", f"{numbers.points(behind)} points", ""))
@@ -100,18 +107,18 @@ def tiles(report: Report) -> list[tuple[str, str, str]]:
     return found
 
 
-def interval(metrics: dict[str, Any]) -> str:
-    """Where the gain may well be, where that was reckoned."""
-    low, high = metrics.get("gain.low"), metrics.get("gain.high")
+def interval(metrics: dict[str, Any], name: str) -> str:
+    """Where a gain may well be, where that was reckoned."""
+    low, high = metrics.get(f"{name}.low"), metrics.get(f"{name}.high")
     if numbers.finite(low) is None or numbers.finite(high) is None:
-        return "the same without a teacher"
+        return ""
     return f"{numbers.points(low)} to {numbers.points(high)} with 95 % confidence"
 
 
 def seeds(report: Report) -> list[tuple[str, ...]]:
     """Several seeds one by one: the seed, the accuracy of each role that has one, the gain."""
-    told = report.get("seeds") or []
-    if len(told) < 2:
+    told = several(report)
+    if not told:
         return []
     learners = [role for role in comparison.roles(report) if role != "teacher"]
     return [
@@ -127,6 +134,12 @@ def seeds(report: Report) -> list[tuple[str, ...]]:
     ]
 
 
+def several(report: Report) -> list[dict[str, Any]]:
+    """The seeds, where there are several."""
+    told: list[dict[str, Any]] = report.get("seeds") or []
+    return told if len(told) > 1 else []
+
+
 def learnt(report: Report) -> list[tuple[str, tuple[str, ...]]]:
     """The learning curves in numbers: of each role epochs, best epoch, its accuracy, the last one, the last loss."""
     told, metrics = report.get("curves", {}), report["metrics"]
@@ -138,7 +151,7 @@ def learnt(report: Report) -> list[tuple[str, tuple[str, ...]]]:
                 numbers.count(metrics.get(f"{role}.best_epoch")),
                 numbers.per_cent(metrics.get(f"{role}.validation.top1")),
                 numbers.per_cent(told[role]["validation.top1"][-1]),
-                numbers.nats(told[role]["train.hard_loss"][-1]),
+                numbers.nats(told[role]["train.hard_loss"][-1]) if drawn.has_hard_loss(role) else numbers.UNKNOWN,
             ),
         )
         for role in in_order(told)

@@ -20,7 +20,7 @@ def a_report(
     """`changes` replace parts of the report."""
     top1 = {role: 0.97 - 0.01 * number for number, role in enumerate(roles)}
     archs = {role: "cnn" if role == "teacher" else "mlp" for role in roles}
-    metrics: dict[str, Any] = {"test.images": 1_000, "gain": 0.012}
+    metrics: dict[str, Any] = {"test.images": 1_000} | ({"gain": 0.012} if "control" in roles else {})
     for role in roles:
         metrics |= {f"{role}.test.top1": top1[role], f"{role}.test.nll": 0.2, f"{role}.test.ece": 0.03}
         metrics |= {f"{role}.last.test.top1": top1[role], f"{role}.best_epoch": epochs, f"{role}.epochs": epochs}
@@ -35,8 +35,8 @@ def a_report(
             metrics |= {f"{role}.latency_seconds.batch1": parameters * 1e-9, f"{role}.latency_seconds.batch64": 1e-3}
     says = {role: [[classes[number % len(classes)], 0.9]] for number, role in enumerate(roles)}
     found = {
-        "verdict": {"code": "better", "message": "Distillation was worth it: by 1.20 points."},
-        "remarks": [{"code": "verdict", "message": "Distillation was worth it: by 1.20 points."}],
+        "verdict": {"code": "better", "message": "BETTER: the student beats the control by 1.20 points."},
+        "remarks": [{"code": "verdict", "message": "BETTER: the student beats the control by 1.20 points."}],
         "dataset": {"name": name, "classes": len(classes), "shape": [1, 28, 28], "digest": "d" * 64}
         | {"train": 4_000, "validation": 400, "test": 1_000},
         "archs": archs,

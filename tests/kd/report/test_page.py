@@ -165,6 +165,33 @@ def test_a_report_that_an_earlier_version_has_found_has_a_page():
     assert "97.00 %" in card(report)
 
 
+def test_the_verdict_says_its_word_once_and_other_remarks_follow():
+    report = a_report()
+    report["remarks"].append("The teacher is not better than the student trained without it.")
+
+    text = page(report)
+
+    assert "<strong>Better</strong>" in text
+    assert '<p class="answer">The student beats the control by 1.20 points.</p>' in text
+    assert text.count("beats the control") == 1
+    assert '<p class="remark">The teacher is not better' in text
+
+
+def test_label_smoothing_is_compared_in_all_but_its_cross_entropy():
+    """Which is one with other labels."""
+    report = a_report(("teacher", "student", "control", "label_smoothing"))
+    report["metrics"] |= {"gain_over_label_smoothing": -0.004}
+
+    text = page(report)
+
+    Reader(text)
+    assert "−0.40 points" in text
+    by_title = dict(re.findall(r"<title id=.([a-z-]+)-title.*?<desc[^>]*>(.*?)</desc>", text))
+    assert "label smoothing" in by_title["validation-accuracy"]
+    assert "label smoothing" not in by_title["training-loss"]
+    assert "control" in by_title["training-loss"]
+
+
 def test_several_seeds_are_shown_with_their_mean_their_spread_and_the_interval_of_the_gain():
     report = a_report()
     report["metrics"] |= {"student.test.top1.mean": 0.9612, "student.test.top1.std": 0.0025}
@@ -180,6 +207,8 @@ def test_several_seeds_are_shown_with_their_mean_their_spread_and_the_interval_o
     assert "96.12 % ± 0.25" in text
     assert "−0.10 to +2.50 with 95 % confidence" in text
     assert "8, offered" in text
+    assert "seed 8, which is offered" in text
+    assert "the curves of the seed whose student is offered" in text
     assert "+8.00" in text
 
 
