@@ -3,8 +3,9 @@
 from starlette.datastructures import MutableHeaders
 
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
-# A report: it loads nothing, and whatever users have written into it can run nothing, ask nothing and go nowhere. Its
-# style is within it, and the page itself says which one, by its digest.
+# A report, or a picture opened by itself: it loads nothing, and whatever users have written into it can run nothing,
+# ask nothing and go nowhere. Its style is within it, and a report says itself which one, by its digest.
+SHOWN = ("text/html", "image/svg+xml")
 REPORT = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; sandbox"
@@ -27,5 +28,5 @@ def instruct(headers: MutableHeaders, path: str) -> None:
     """Add them to the headers of the answer for this path."""
     for name, value in HEADERS.items():
         headers[name] = value
-    if headers.get("content-type", "").startswith("text/html"):
+    if headers.get("content-type", "").startswith(SHOWN):
         headers["Content-Security-Policy"] = OF_DOCUMENTATION if path.startswith(DOCUMENTATION) else REPORT

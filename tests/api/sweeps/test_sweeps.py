@@ -105,8 +105,9 @@ def test_the_best_is_chosen_by_validation_and_the_front_by_accuracy_size_and_lat
     assert [one["on_front"] for one in ended["members"]] == [True, True, False, True]
     assert [one["test_gain"] for one in ended["members"]][1] == pytest.approx(0.05), "shown, and nothing more"
     assert picture.headers["content-type"] == "image/svg+xml"
-    assert picture.text.count('class="front" cx') == 2 * 3
-    assert picture.text.count('class="other" cx') == 2 * 1
+    assert "style-src 'unsafe-inline'" in picture.headers["content-security-policy"], "else a browser draws it black"
+    assert picture.text.count('class="mark on-front"') == 2 * 3
+    assert picture.text.count('class="beaten"') == 2 * 1
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
