@@ -58,8 +58,8 @@ LOCK := $(UV) pip compile --quiet --generate-hashes --annotation-style line --py
 	--python-platform x86_64-manylinux_2_28 --constraint constraints.txt --custom-compile-command "make lock"
 
 lock: ## what the images install, with its hashes: after a change of pyproject.toml or constraints.txt; needs uv
-	$(LOCK) pyproject.toml --extra api --output-file locks/api.txt
-	$(LOCK) pyproject.toml --extra worker --extra demo --output-file locks/worker.txt
+	$(LOCK) pyproject.toml --extra api --extra sweeps --output-file locks/api.txt
+	$(LOCK) pyproject.toml --extra worker --extra sweeps --extra zoo --extra demo --output-file locks/worker.txt
 	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 		| $(LOCK) - --output-file locks/build.txt
 
