@@ -8,6 +8,9 @@
 One teacher and one label table a seed; every setting trains the same student from it, from the same first weights, over
 as many images, at every rate. A setting's rate is the one with the best mean accuracy on the validation split, and so
 is the control's: the gain is over the control at the control's own best. Read on the test split, after the last epoch.
+Where views come in pairs, two views are two images: half the epochs, in batches of half as many images, are as many
+images in as many steps. They have a table of their own, with a fresh pair for each epoch (of `--views n`: n / 2 pairs),
+and beside them a control that sees the same pairs.
 A line a training is appended to --out as it ends, and what is there already is not trained again: kill it and start it
 again at will. `--first i --step n` takes every n-th training, for n processes beside one another.
 
@@ -29,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from objective_settings import CONTROL, CONTROL_OF_PAIRS, are_pairs, settings
 from torch import nn
 
 from kd.data.dataset import Dataset, load_dataset
@@ -46,33 +50,6 @@ from kd.training import loop
 from kd.training.logbook import Logbook
 from kd.training.position import Position
 from kd.training.run import Run, Shown, prepare
-
-CONTROL = "control"
-
-
-def settings() -> dict[str, dict[str, Any]]:
-    """The objectives that are compared, by a name that says what is in them."""
-    found: dict[str, dict[str, Any]] = {}
-    for weight in (0.9, 1.9, 4.0):
-        for temperature in (1, 2, 4):
-            found[f"kd {weight:g} T{temperature}"] = {"temperature": temperature, "soft_weight": weight}
-    # The usual pair sums to one; these keep the labels in full beside it.
-    found |= {f"kd {name} whole labels": kd | {"hard_weight": 1.0} for name, kd in _short(found).items()}
-    for weight in (0.9, 9.0):
-        found[f"kd {weight:g} T2 standardized"] = {"temperature": 2, "soft_weight": weight, "standardize": True}
-    for beta in (2, 8):
-        found[f"dkd β{beta} T4"] = {"method": "dkd", "beta": beta, "hard_weight": 1.0, "soft_weight": 1.0}
-        found[f"dkd β{beta} T2"] = found[f"dkd β{beta} T4"] | {"temperature": 2}
-    for weight, temperature in ((1.0, 1), (2.0, 1), (2.0, 4)):
-        own = {"method": "dist", "hard_weight": 1.0, "soft_weight": weight, "temperature": temperature}
-        found[f"dist {weight:g} T{temperature}"] = own
-    for weight in (0.1, 0.3, 1.0):
-        found[f"wttm {weight:g}"] = {"method": "wttm", "hard_weight": 1.0, "soft_weight": weight}
-    return found
-
-
-def _short(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {name.removeprefix("kd "): kd for name, kd in found.items() if kd["soft_weight"] in (0.9, 1.9)}
 
 
 def main() -> None:
@@ -98,6 +75,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "show":
         show(options.results)
+    elif options.epochs % 2:
+        parser.error("--epochs must be even, so that half of them shows as many images in pairs")
     else:
         ablate(options)
 
@@ -108,7 +87,10 @@ def main() -> None:
 def ablate(options: argparse.Namespace) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     begun = tuple(options.settings.split(",")) if options.settings else ("",)
-    wanted = {CONTROL: {}} | {name: own for name, own in settings().items() if name.startswith(begun)}
+    wanted: dict[str, dict[str, Any] | None] = {CONTROL: None}
+    wanted |= {name: own for name, own in settings().items() if name.startswith(begun)}
+    if any(map(are_pairs, wanted)):
+        wanted[CONTROL_OF_PAIRS] = None
     done = {_key(line) for line in _lines(options.out)}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -125,7 +107,7 @@ def ablate(options: argparse.Namespace) -> None:
                 continue
             bench = Bench(options, load_dataset(name, data, 0.1), seed, folder / str(seed))
             for what, own in todo:
-                scores = bench.train(own if what["setting"] != CONTROL else None, what["rate"])
+                scores = bench.train(own, what["rate"], in_pairs=are_pairs(what["setting"]))
                 with options.out.open("a") as out:
                     out.write(json.dumps(what | scores) + "\n")
                 print(f"{what['setting']:28} {what['rate']:<6} seed {seed}: {scores['test']:.2%}", flush=True)
@@ -159,49 +141,43 @@ class Bench:
     """One seed's teacher, its labels, and the data, from which any number of students learn."""
 
     def __init__(self, options: argparse.Namespace, dataset: Dataset, seed: int, folder: Path):
-        self.options, self.seed, self.folder = options, seed, folder
-        self.base = {
-            "dataset": dataset.name,
-            "teacher": {"arch": options.teacher, "epochs": options.teacher_epochs},
-            "student": {"arch": options.student},
-            "views": options.views if options.views == "all" else int(options.views),
-            "epochs": options.epochs,
-            "seed": seed,
-        }
+        self.options, self.dataset, self.seed, self.folder = options, dataset, seed, folder
+        self._labelled: dict[bool, tuple[Run, torch.Tensor]] = {}
         folder.mkdir()
-        config = TrainConfig.model_validate(self.base)
-        self.run = prepare(
-            config,
-            dataset,
-            torch.device("cpu"),
-            autocast_dtype=None,
-            out=folder,
-            labels=folder / "labels",
-            teacher_arch=options.teacher,
-        )
-        run, log = self.run, self._log(self.run)
+        config = self._config(in_pairs=False)
+        run = self._prepare(config)
+        log = self._log(run)
         assert not isinstance(config.teacher, str)
         model = run.build(options.teacher, "teacher")
         for _ in loop.fit(run, log, "teacher", model, config.teacher, Objective(), patience=config.teacher.patience):
             pass
-        weights = log.outcome("teacher").best.weights
-        teacher = freeze(run, weights)
-        self.table_NVC = yield_from(labelling.obtain_table(run, log, teacher, weights, run.views_to_label))
-        self.validation_NC = validation_logits(run, teacher)
+        self.weights = log.outcome("teacher").best.weights
         self.test = run.test()
+        teacher = freeze(run, self.weights)
+        self.validation_NC = validation_logits(run, teacher)
         print(f"teacher, seed {seed}: {self._score(teacher, self.test, run.dataset.test.labels):.2%}", flush=True)
 
-    def train(self, objective: dict[str, Any] | None, rate: float) -> dict[str, float]:
+    def labelled(self, *, in_pairs: bool) -> tuple[Run, torch.Tensor]:
+        """A run whose students are shown single views, or pairs, and what the teacher says of these."""
+        if in_pairs not in self._labelled:
+            run = self._prepare(self._config(in_pairs=in_pairs))
+            teacher = freeze(run, self.weights)
+            steps = labelling.obtain_table(run, self._log(run), teacher, self.weights, run.views_to_label)
+            self._labelled[in_pairs] = run, yield_from(steps)
+        return self._labelled[in_pairs]
+
+    def train(self, objective: dict[str, Any] | None, rate: float, *, in_pairs: bool) -> dict[str, float]:
         """A student, or a control: its accuracy after the last epoch."""
+        labelled, table_NVC = self.labelled(in_pairs=in_pairs)
         optimizer = {"name": self.options.optimizer, "lr": rate}
-        config = TrainConfig.model_validate(self.base | {"objective": objective or {}, "optimizer": optimizer})
-        run = dataclasses.replace(self.run, config=config)
+        config = self._config(in_pairs=in_pairs, objective=objective, optimizer=optimizer)
+        run = dataclasses.replace(labelled, config=config)
         log, model = self._log(run), run.build(config.student.arch, "student")
         if objective is None:
             events = loop.fit(run, log, "control", model, config, Objective())
         else:
             wanted = Objective(config.objective, epochs=config.epochs)
-            guidance = TableLabels(self.table_NVC, self.validation_NC, run.device)
+            guidance = TableLabels(table_NVC, self.validation_NC, run.device, at_once=run.plan.at_once)
             events = loop.fit(run, log, "student", model, config, wanted, guidance=guidance)
         try:
             for _ in events:
@@ -210,9 +186,38 @@ class Bench:
             print(f"  {error}", file=sys.stderr)
             return {"validation": 0.0, "test": 0.0}
         return {
-            "validation": self._score(model, run.validation, run.dataset.validation.labels),
-            "test": self._score(model, self.test, run.dataset.test.labels),
+            "validation": self._score(model, run.validation, self.dataset.validation.labels),
+            "test": self._score(model, self.test, self.dataset.test.labels),
         }
+
+    def _config(self, *, in_pairs: bool, objective: dict[str, Any] | None = None, **more: Any) -> TrainConfig:
+        options, views = self.options, self.options.views
+        epochs, batch_size = options.epochs, TrainConfig.model_fields["batch_size"].get_default()
+        if in_pairs:
+            epochs, batch_size = epochs // 2, batch_size // 2
+            views = epochs if views == "all" else max(1, int(views) // 2)
+        given = {
+            "dataset": self.dataset.name,
+            "teacher": {"arch": options.teacher, "epochs": options.teacher_epochs},
+            "student": {"arch": options.student},
+            "objective": objective or ({"method": "cross_view"} if in_pairs else {}),
+            "views": views if views == "all" else int(views),
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "seed": self.seed,
+        }
+        return TrainConfig.model_validate(given | more)
+
+    def _prepare(self, config: TrainConfig) -> Run:
+        return prepare(
+            config,
+            self.dataset,
+            torch.device("cpu"),
+            autocast_dtype=None,
+            out=self.folder,
+            labels=self.folder / "labels",
+            teacher_arch=self.options.teacher,
+        )
 
     def _score(self, model: nn.Module, split: Shown, labels_N: torch.Tensor) -> float:
         return score(predict(for_inference(model), split.viewer, None), labels_N)["top1"]

@@ -20,7 +20,7 @@ from kd.teachers.guides import Guide, Route
 from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
 from kd.training.baselines import train_baselines
-from kd.training.guidance import Guidance
+from kd.training.guidance import Guidance, look_up
 from kd.training.logbook import Logbook
 from kd.training.position import Scores
 from kd.training.repetitions import each_seed, numbered
@@ -59,13 +59,15 @@ def guide(run: Run, log: Logbook) -> Iterator[Event]:
 
 
 class RoundLabels(Guidance):
-    """Soft labels made round by round: round r of E epochs shows the views numbered r·V to r·V + V - 1."""
+    """Soft labels made round by round: round r of E epochs shows the views, or the pairs of views, numbered r·V to
+    r·V + V - 1."""
 
     def __init__(self, run: Run, log: Logbook, guide: Guide, made: Tables | None = None):
         """`made` are the tables of earlier seeds, to which this one adds: the views of a round are the same for all."""
         assert isinstance(run.config, GuideConfig)
         self.made = made if made is not None and run.config.seeds > 1 and run.shares_rounds else None
         self.run, self.log, self.guide, self.config = run, log, guide, run.config
+        self.at_once = run.plan.at_once
         self.rounds = math.ceil(self.config.epochs / self.config.rounds.epochs)
         reads_maps = "stages" in self.config.objective.reads
         self.points = Points(stages=name_stages(run.teacher_arch) if reads_maps else ())
@@ -92,7 +94,8 @@ class RoundLabels(Guidance):
         if self.made is not None and name in self.made:
             (self.validation_NC, self.table_NVC), self.labelled = self.made[name], number
             return
-        shown = min(V, self.config.epochs - number * E)  # the last round may be a short one
+        first = number * V * self.at_once
+        shown = min(V, self.config.epochs - number * E) * self.at_once  # the last round may be a short one
         log.enter("labelling")
         facts = {"round": number + 1, "rounds": self.rounds, "views": shown, "guide": self.guide.name}
         yield PhaseStarted(phase="labelling", facts=facts)
@@ -101,11 +104,11 @@ class RoundLabels(Guidance):
         # Zeros, because in a team each fills in its share and the sum is the whole.
         dtype = run.autocast_dtype or torch.float32
         self.table_NVC = torch.zeros(images, shown, numbers, device=run.device, dtype=dtype)
-        views = range(number * V, number * V + shown)
+        views = range(first, first + shown)
         says = Label(self.guide.model, pooled=run.pooled > 0)
         written = labelling.label_views(run, log, says, views, self.table_NVC)
         planned = run.views_to_label * images
-        yield from labelling.with_steps(log, written, before=number * V * images, planned=planned)
+        yield from labelling.with_steps(log, written, before=first * images, planned=planned)
         run.team.sum(self.table_NVC)
         self.labelled = number
         if self.made is not None:
@@ -116,7 +119,7 @@ class RoundLabels(Guidance):
         return epoch // self.config.rounds.epochs * self.run.views_a_round + self._column(epoch)
 
     def answer(self, image_B: Tensor, epoch: int) -> Answer:
-        label_BC = self.table_NVC[image_B.to(self.table_NVC.device), self._column(epoch)]
+        label_BC = look_up(self.table_NVC, image_B, self._column(epoch), self.at_once)
         return Answer.of_label(label_BC.float(), len(self.run.dataset.classes))
 
     def look(self, answer: Answer, pixels_BCHW: Tensor) -> Answer:

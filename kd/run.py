@@ -188,9 +188,10 @@ def plan_work(run: Run, log: Logbook) -> None:
     trained += ["label_smoothing"] * (config.baselines.label_smoothing is not None)
     # A teacher at the student's side costs a forward, the third of what a training step does.
     beside = macs["teacher"] // 3 if "stages" in config.objective.reads else 0
+    shown = images * config.epochs * run.plan.at_once
     for phase in trained:
         each = macs["student"] + (beside if phase == "student" else 0)
-        expect(phase, images * config.epochs, each, pixels, training=True, times=config.seeds)
+        expect(phase, shown, each, pixels, training=True, times=config.seeds)
     # Teacher, student and control, and of each but the teacher the last epoch too: it is little, whatever they cost.
     expect("evaluating", 3 * len(dataset.test.labels), macs["teacher"], pixels, training=False, times=config.seeds)
     note_what_is_done(run, log)

@@ -14,7 +14,7 @@ from kd.teachers.frozen import freeze, validation_logits
 from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
 from kd.training.baselines import train_baselines
-from kd.training.guidance import Guidance
+from kd.training.guidance import Guidance, look_up
 from kd.training.logbook import Logbook
 from kd.training.repetitions import each_seed, numbered
 from kd.training.run import Run
@@ -53,19 +53,20 @@ def obtain_labels(run: Run, log: Logbook) -> Generator[Event, None, "TableLabels
     if "labelling" not in log.position.finished:
         yield from log.finish()
     # The teacher is not run again, so its memory is the student's.
-    return TableLabels(table_NVC, validation_logits(run, teacher), run.device)
+    return TableLabels(table_NVC, validation_logits(run, teacher), run.device, at_once=run.plan.at_once)
 
 
 class TableLabels(Guidance):
-    """Soft labels from a table: epoch e shows view e modulo V, the very view that was labelled."""
+    """Soft labels from a table: epoch e shows view e modulo V, the very view that was labelled; of views that are shown
+    in pairs, pair e modulo V / 2."""
 
-    def __init__(self, table_NVC: Tensor, validation_NC: Tensor, device: torch.device):
+    def __init__(self, table_NVC: Tensor, validation_NC: Tensor, device: torch.device, *, at_once: int = 1):
         self.table_NVC = table_NVC  # on the device, or in the host's memory if it is large
-        self.validation_NC, self.device = validation_NC, device
+        self.validation_NC, self.device, self.at_once = validation_NC, device, at_once
 
     def view(self, epoch: int) -> int:
-        return epoch % self.table_NVC.shape[1]
+        return epoch % (self.table_NVC.shape[1] // self.at_once)
 
     def answer(self, image_B: Tensor, epoch: int) -> Answer:
-        label_BC = self.table_NVC[image_B.to(self.table_NVC.device), self.view(epoch)]
+        label_BC = look_up(self.table_NVC, image_B, self.view(epoch), self.at_once)
         return Answer.of_label(label_BC.to(self.device, torch.float32, non_blocking=True), self.validation_NC.shape[1])

@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +45,17 @@ def obtain_table(
 ) -> Generator[Event, None, Tensor]:
     """The table of this teacher's labels: fp16 [N, V, C] on the device; read if it exists, else written.
 
-    `teacher` is ready to label, `weights` are its own. `views` counts per image and is at most `run.plan.count`. The
-    table's name is the digest of everything it depends on, so a table that is there is the right one; so is one that
-    holds the teacher's feature as well. While another run writes it, this one waits, and goes on with it if the other
-    one dies.
+    `teacher` is ready to label, `weights` are its own. `views` counts per image (of a pair both) and is at most
+    `run.plan.count`. The table's name is the digest of everything it depends on, so a table that is there is the right
+    one; so is one that holds the teacher's feature as well. While another run writes it, this one waits, and goes on
+    with it if the other one dies.
     """
     count = len(run.train)
     log.enter("labelling")
     identity = Identity(
         teacher=digest(run.teacher_arch, weights),
         dataset=run.dataset.digest,
-        plan=asdict(run.plan),
+        plan=run.plan.facts(),
         views=views,
         precision=str(run.autocast_dtype or torch.float32),
         pooled=run.pooled,

@@ -21,7 +21,7 @@ def kd(student_BC: Tensor, teacher_BC: Tensor, labels_B: Tensor, *, temperature:
     """
     # In float64: at a high temperature the two differ in their last digits only, and T² makes the error of fp32
     # larger than the KL, which would even be shown below zero.
-    kl_B = _kl(_log_softmax(teacher_BC, temperature), _log_softmax(student_BC, temperature))
+    kl_B = kl(log_softmax(teacher_BC, temperature), log_softmax(student_BC, temperature))
     return kl_B.mean() * temperature**2
 
 
@@ -37,12 +37,12 @@ def dkd(
     label_BC = F.one_hot(labels_B, student_BC.shape[1]).bool()
     two, others = [], []
     for logits_BC in (teacher_BC, student_BC):
-        log_BC = _log_softmax(logits_BC, temperature)
+        log_BC = log_softmax(logits_BC, temperature)
         rest_B = log_BC.masked_fill(label_BC, -torch.inf).logsumexp(1)
         two.append(torch.stack([log_BC[label_BC], rest_B], dim=1))
         # The label's own place is no part of it: alike in both, it adds nothing to the KL.
         others.append((log_BC - rest_B[:, None]).masked_fill(label_BC, 0))
-    return (alpha * _kl(*two) + beta * _kl(*others)).mean() * temperature**2
+    return (alpha * kl(*two) + beta * kl(*others)).mean() * temperature**2
 
 
 def dist(
@@ -54,7 +54,7 @@ def dist(
     The second depends on which images make a batch: on its size, on the pieces of `gradient_accumulation`, and on how
     many GPUs share it.
     """
-    student_BC, teacher_BC = (_log_softmax(logits_BC, temperature).exp() for logits_BC in (student_BC, teacher_BC))
+    student_BC, teacher_BC = (log_softmax(logits_BC, temperature).exp() for logits_BC in (student_BC, teacher_BC))
     over_classes = 1 - _correlation(student_BC, teacher_BC).mean()
     over_images = 1 - _correlation(student_BC.T, teacher_BC.T).mean()
     return (inter * over_classes + intra * over_images) * temperature**2
@@ -66,9 +66,9 @@ def wttm(
     """Weighted transformed teacher matching (Zheng and Yang, 2024): the KL from the teacher's probabilities, raised to
     a power and made to sum to one again, to the student's own, at a temperature of 1. An image counts what the powers
     sum to: most where the teacher is unsure. Needs no labels, and has no temperature."""
-    powers_BC = exponent * _log_softmax(teacher_BC, 1)
+    powers_BC = exponent * log_softmax(teacher_BC, 1)
     log_sum_B = powers_BC.logsumexp(1)
-    kl_B = _kl(powers_BC - log_sum_B[:, None], _log_softmax(student_BC, 1))
+    kl_B = kl(powers_BC - log_sum_B[:, None], log_softmax(student_BC, 1))
     return (log_sum_B.exp() * kl_B).mean()
 
 
@@ -82,8 +82,8 @@ def ofa(
     Logarithms of the student: its authors' probabilities are 0 from a gap of 200 on.
     """
     label_BC = F.one_hot(labels_B, student_BC.shape[1]).to(teacher_BC)
-    target_BC = (_log_softmax(teacher_BC, 1).exp() + label_BC) ** epsilon - label_BC
-    return -(target_BC * _log_softmax(student_BC, 1)).sum(1).mean()
+    target_BC = (log_softmax(teacher_BC, 1).exp() + label_BC) ** epsilon - label_BC
+    return -(target_BC * log_softmax(student_BC, 1)).sum(1).mean()
 
 
 METHODS: dict[str, Callable[..., Tensor]] = {"kd": kd, "dkd": dkd, "dist": dist, "wttm": wttm, "ofa": ofa}
@@ -118,11 +118,11 @@ def standardize(logits_BC: Tensor) -> Tensor:
     return (logits_BC - mean_B1) / (1e-7 + logits_BC.std(1, keepdim=True))
 
 
-def _log_softmax(logits_BC: Tensor, temperature: float) -> Tensor:
+def log_softmax(logits_BC: Tensor, temperature: float) -> Tensor:
     return F.log_softmax(logits_BC / temperature, dim=1)
 
 
-def _kl(log_teacher_BC: Tensor, log_student_BC: Tensor) -> Tensor:
+def kl(log_teacher_BC: Tensor, log_student_BC: Tensor) -> Tensor:
     """Of each image. The mean over images is the KL; one over all elements would divide by the classes too."""
     return F.kl_div(log_student_BC, log_teacher_BC, log_target=True, reduction="none").sum(1)
 

@@ -1,6 +1,6 @@
 """What a model is told to care about: the labels, and the teacher's answer if there is a teacher."""
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 from kd import spec
 from kd.models.features import Features, Measures, Points
+from kd.objectives.cross_view import cross_view
 from kd.objectives.features import compare
 from kd.objectives.logits import autocast_off, distance, exact
 from kd.objectives.maps import compare_maps
 from kd.objectives.trained import make_part
-from kd.spec.objective import OWN, READS, Ramp, Term
+from kd.spec.objective import IN_PAIRS, OWN, READS, Term
+from kd.spec.ramps import Ramp
 from kd.views.mixup import Mix
 
 # Shapes: B = batch, C = classes.
@@ -93,7 +95,8 @@ class Objective(nn.Module):
     ) -> Parts:
         """The loss of a batch, after so many epochs and parts of one. `features` are what was seen at `points`.
 
-        Under a mix the soft label needs no care: it is what the teacher says of the mixed image.
+        Under a mix the soft label needs no care: it is what the teacher says of the mixed image. Where views come in
+        pairs, weak and strong in turn, each is an image like any other, except to a distance that compares the two.
         """
         hard = cross_entropy(student_BC, labels_B, mix, self.class_weights_C, label_smoothing=self.label_smoothing)
         # Not a soft weight of 0: teacher and control learn from labels in full, whatever the student's weights are.
@@ -111,15 +114,11 @@ class Objective(nn.Module):
 
     def _distance(self, term: Term, student_BC: Tensor, labels_B: Tensor, answer: Answer, epoch: float) -> Tensor:
         several = term.temperature if isinstance(term.temperature, tuple) else (term.temperature,)
-        return distance(
-            term.method,
-            student_BC,
-            answer.logits_BC,
-            labels_B,
-            temperatures=tuple(self._now(temperature, epoch) for temperature in several),
-            standardized=term.standardize,
-            **self._own(term),
-        )
+        temperatures = tuple(self._now(temperature, epoch) for temperature in several)
+        own = self._own(term) | {"temperatures": temperatures, "standardized": term.standardize}
+        if term.method in IN_PAIRS:
+            return cross_view(student_BC, answer.logits_BC, **own)
+        return distance(term.method, student_BC, answer.logits_BC, labels_B, **own)
 
     def _distance_of_features(
         self,
@@ -144,7 +143,7 @@ class Objective(nn.Module):
             assert answer.pooled_BD is not None, "the run asks for it"
             return compare(term.method, part(exact(features.pooled_BD)), answer.pooled_BD, **self._own(term))
 
-    def _own(self, term: Term) -> dict[str, float]:
+    def _own(self, term: Term) -> dict[str, Any]:
         """The settings that its method alone has."""
         return {name: getattr(term, name) for name in OWN.get(term.method, ())}
 

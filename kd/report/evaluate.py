@@ -135,6 +135,8 @@ def judge(
     best, labels_N = outcome.best, run.dataset.test.labels
     metrics = {f"{role}.validation.{which}": value for which, value in best.scores.items()}
     metrics |= {f"{role}.best_epoch": best.epoch, f"{role}.epochs": outcome.epochs}
+    if role != "teacher":  # whose training may have been elsewhere
+        metrics[f"{role}.images_seen"] = outcome.epochs * len(run.train) * run.plan.at_once
     found = {}
     for name, weights, epoch in ((role, best.weights, best.epoch), (f"{role}.last", outcome.last, outcome.epochs)):
         model = run.build(arch, role, weights)

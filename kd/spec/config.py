@@ -11,10 +11,12 @@ from kd.data import packed_facts
 from kd.data.catalog import DATASETS
 from kd.models.catalog import family_of
 from kd.spec.comparison import AnyControl, Baselines, Control, fill_in
+from kd.spec.cross_view import STRONG_OPERATIONS, are_no_pairs
 from kd.spec.features import misses
 from kd.spec.names import Arch, DatasetName
-from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, is_zero
+from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, asks_for_pairs
 from kd.spec.part import Part, refuse_idle, was_accepted
+from kd.spec.ramps import is_zero
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
     EMA_SAYS,
@@ -100,6 +102,8 @@ class Config(Part):
         suits = {"crop_padding": facts.crop_padding, "flip": facts.flip}
         if packed_facts.is_packed(str(given.get("dataset"))):
             suits = {"crop_padding": 0, "flip": False}  # nobody said how large its images are, nor what they show
+        if asks_for_pairs(given.get("objective")):
+            suits["strong"] = STRONG_OPERATIONS
         given = {**given, "augmentation": suits | given.get("augmentation", {})}
         if isinstance(control := given.get("control"), dict):
             given["control"] = fill_in(control, given)
@@ -231,6 +235,12 @@ class Config(Part):
         return self
 
     @model_validator(mode="after")
+    def _a_pair_is_a_weak_and_a_strong_view_of_one_image(self) -> Self:
+        for why in are_no_pairs(self.augmentation) if self.objective.paired else ():
+            raise PydanticCustomError("pairs", "{why}", {"why": why})
+        return self
+
+    @model_validator(mode="after")
     def _features_are_there(self) -> Self:
         arch = self.teacher.arch if isinstance(self.teacher, Teacher) else None
         for field, why in misses(self.objective, self.student.arch, arch):
@@ -239,16 +249,18 @@ class Config(Part):
 
     @model_validator(mode="after")
     def _triples_fit_into_memory(self) -> Self:
-        at_once = math.ceil(self.batch_size / (self.resources.gpus * self.gradient_accumulation))
+        shown = 2 if self.objective.paired else 1
+        at_once = shown * math.ceil(self.batch_size / (self.resources.gpus * self.gradient_accumulation))
         if at_once > TRIPLES and any(term.method == "rkd" and term.angles for term, _ in self.objective.terms):
             raise PydanticCustomError(
                 "triples",
-                "objective.method rkd compares all triples of the images at hand, at most {most} of them: "
+                "objective.method rkd compares all triples of the {what} at hand, at most {most} of them: "
                 "batch_size {size} needs a gradient_accumulation of at least {pieces}",
                 {
+                    "what": "views" if self.objective.paired else "images",
                     "most": TRIPLES,
                     "size": self.batch_size,
-                    "pieces": math.ceil(self.batch_size / (self.resources.gpus * TRIPLES)),
+                    "pieces": math.ceil(shown * self.batch_size / (self.resources.gpus * TRIPLES)),
                 },
             )
         return self

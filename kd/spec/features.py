@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kd.models.catalog import MODELS, has_pooled, stages_of
 from kd.spec.objective import READS, Objective, Term
 
-OTHERWISE = "or a method that compares logits alone: kd, dkd, dist, wttm"
+OTHERWISE = "or a method that compares logits alone: kd, dkd, dist, wttm, cross_view"
 WITH_STAGES = ", ".join([arch for arch in MODELS if stages_of(arch)][:6]) + ", …"
 
 

@@ -1,70 +1,25 @@
 """What the student is told to care about."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from kd.spec.cross_view import PRESETS, Level
 from kd.spec.part import Part, refuse_idle
+from kd.spec.ramps import AnyTemperature, AnyWeight, Ramp, Weight, WeightRamp, is_zero
 
 ClassWeights = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(strict=False, min_length=1, max_length=100_000)
 ]
-Weight = Annotated[float, Field(ge=0, le=1_000)]
-Temperature = Annotated[float, Field(ge=0.01, le=1_000)]
-Temperatures = Annotated[tuple[Temperature, ...], Field(strict=False, min_length=2, max_length=16)]
 
-Method = Literal["kd", "dkd", "dist", "wttm", "ofa", "rkd", "sp", "srd", "fitnet", "at"]
-
-
-class Ramp(Part):
-    """A number that goes from `start` to `end` in a straight line, and stays there."""
-
-    start: float
-    end: float
-    epochs: float | None = Field(
-        default=None, gt=0, le=10_000, description="within so many epochs of the student; none: within all of them"
-    )
-
-    def at(self, epoch: float, epochs: int) -> float:
-        """Its value at a place in a training of so many `epochs`; `epoch` counts those behind it, and parts of one."""
-        way = min(epoch / (self.epochs or epochs), 1.0)
-        return self.start + (self.end - self.start) * way
-
-
-class WeightRamp(Ramp):
-    start: Weight
-    end: Weight
-
-
-class TemperatureRamp(Ramp):
-    start: Temperature
-    end: Temperature
-
-
-def _shape(given: object) -> str:
-    """Which of the alternatives is meant, so that what is wrong is said of that one alone."""
-    return "several" if isinstance(given, list | tuple) else _one_or_ramp(given)
-
-
-def _one_or_ramp(given: object) -> str:
-    return "ramp" if isinstance(given, dict | Ramp) else "number"
-
-
-AnyWeight = Annotated[
-    Annotated[Weight, Tag("number")] | Annotated[WeightRamp, Tag("ramp")], Discriminator(_one_or_ramp)
-]
-AnyTemperature = Annotated[
-    Annotated[Temperature, Tag("number")]
-    | Annotated[Temperatures, Tag("several")]
-    | Annotated[TemperatureRamp, Tag("ramp")],
-    Discriminator(_shape),
-]
+Method = Literal["kd", "dkd", "dist", "wttm", "cross_view", "ofa", "rkd", "sp", "srd", "fitnet", "at"]
 
 
 class Term(Part):
-    """A distance D(student, teacher) between their logits, or their features, of the same view."""
+    """A distance D(student, teacher) between their logits, or their features, of the same view; of
+    `cross_view`, of two views."""
 
     method: Method = Field(
         default="kd", description="see docs/objectives.md for each of them; fitnet and at are for mode guide only"
@@ -80,6 +35,10 @@ class Term(Part):
     exponent: float = Field(
         default=0.1, ge=0.01, le=1, description="wttm only: of the teacher's probabilities; 1 / exponent is like a T"
     )
+    within: Level = Field(default=Level(), description="cross_view only: each view with the teacher's same view")
+    cross: Level = Field(default=Level(), description="cross_view only: each view with the teacher's other view")
+    batch: Level = Field(default=Level(weight=0), description="cross_view only: how alike the batch's images are")
+    classes: Level = Field(default=Level(weight=0), description="cross_view only: how alike the classes are")
     epsilon: float = Field(
         default=1,
         ge=1,
@@ -104,14 +63,25 @@ class Term(Part):
                     "{one} and {other} are both 0: nothing is left of {method}",
                     {"one": one} | {"other": other, "method": method},
                 )
+        if self.method == "cross_view" and not any(getattr(self, level).weight for level in OWN["cross_view"]):
+            raise PydanticCustomError("weights", "within, cross, batch and classes all have a weight of 0")
         return self
 
 
 TWO_PARTS = {"dkd": ("alpha", "beta"), "dist": ("inter", "intra"), "rkd": ("distances", "angles")}
 """The weights of which one at least must not be 0."""
 
-OWN = {**TWO_PARTS, "wttm": ("exponent",), "ofa": ("epsilon",), "fitnet": ("stage",)}
+OWN = {
+    **TWO_PARTS,
+    "wttm": ("exponent",),
+    "cross_view": ("within", "cross", "batch", "classes"),
+    "ofa": ("epsilon",),
+    "fitnet": ("stage",),
+}
 """The fields that one method alone reads."""
+
+IN_PAIRS = ("cross_view",)
+"""Those that compare two views of an image."""
 
 READS: dict[str, Literal["heads", "pooled", "stages"]] = {
     "ofa": "heads",
@@ -150,6 +120,9 @@ class AnotherTerm(Term):
 class Objective(Term):
     """loss = hard_weight · CE(student, label) + soft_weight · D(student, teacher) + the terms of `also`"""
 
+    preset: Literal["crld", "mlkd"] | None = Field(
+        default=None, description="cross_view only: a published objective, which sets all fields that are not set here"
+    )
     hard_weight: AnyWeight = 0.1
     soft_weight: AnyWeight = 0.9
     also: Annotated[tuple[AnotherTerm, ...], Field(strict=False, max_length=8)] = Field(
@@ -160,6 +133,20 @@ class Objective(Term):
         description="what an image counts in the labels' part of the loss, by its class: a number for each class, or "
         "'balanced', inversely to how common it is; for the student, the control, and a teacher that is trained here",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_the_preset_sets(cls, given: Any) -> Any:
+        # In the fields themselves, so that whoever reads the spec sees what it means.
+        if not isinstance(given, dict) or given.get("method") != "cross_view":
+            return given
+        return PRESETS.get(str(given.get("preset")), {}) | given
+
+    @model_validator(mode="after")
+    def _a_preset_acts(self, info: ValidationInfo) -> Self:
+        if self.method != "cross_view":
+            refuse_idle(self, info, "preset", acts_with="method 'cross_view'")
+        return self
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
@@ -189,6 +176,11 @@ class Objective(Term):
         return {READS[term.method] for term, _ in self.terms if term.method in READS}
 
     @property
+    def paired(self) -> bool:
+        """Whether it is about two views of each image, a weak and a strong one."""
+        return any(term.method in IN_PAIRS for term, _ in self.terms)
+
+    @property
     def ramps(self) -> Iterator[tuple[str, Ramp]]:
         """Whatever of it changes in the course of training, by its field."""
         fields = {"hard_weight": self.hard_weight, "soft_weight": self.soft_weight, "temperature": self.temperature}
@@ -197,6 +189,12 @@ class Objective(Term):
         return ((name, value) for name, value in fields.items() if isinstance(value, Ramp))
 
 
-def is_zero(weight: float | WeightRamp) -> bool:
-    """Whether it is 0, and stays so."""
-    return weight.start == weight.end == 0 if isinstance(weight, WeightRamp) else weight == 0
+def asks_for_pairs(given: Any) -> bool:
+    """Whether an objective that is not yet validated is about two views of each image."""
+    if isinstance(given, Objective):
+        return given.paired
+    if not isinstance(given, dict):
+        return False
+    also = given.get("also")
+    terms = [given, *(also if isinstance(also, list | tuple) else ())]
+    return any(isinstance(term, dict) and term.get("method") in IN_PAIRS for term in terms)

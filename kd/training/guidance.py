@@ -10,7 +10,7 @@ from kd.events import Event
 from kd.objectives.objective import Answer
 from kd.training.position import Scores
 
-# Shapes: B = batch, N = validation images, C = classes.
+# Shapes: B = batch, N = images, V = views of each, C = classes.
 
 
 class Guidance(ABC):
@@ -24,11 +24,12 @@ class Guidance(ABC):
 
     @abstractmethod
     def view(self, epoch: int) -> int:
-        """The number of the view in which an epoch, counted from 0, shows every image."""
+        """The number of the view, or of the pair of views, in which an epoch, counted from 0, shows every image."""
 
     @abstractmethod
     def answer(self, image_B: Tensor, epoch: int) -> Answer:
-        """What the teacher says of that view of these images (int64, on the CPU); on the device."""
+        """What the teacher says of that view of these images (int64, on the CPU); on the device. Of a pair it is said
+        for both, one after the other."""
 
     def look(self, answer: Answer, pixels_BCHW: Tensor) -> Answer:
         """What it says of these very pixels, completed by what is too large to be kept."""
@@ -49,3 +50,9 @@ class Guidance(ABC):
     def restore(self, state: dict[str, Any]) -> None:
         """Guide on from there."""
         assert not state, "what has no state is restored to none"
+
+
+def look_up(table_NVC: Tensor, image_B: Tensor, view: int, at_once: int) -> Tensor:
+    """What a table says of these images in the view of this number: [B, C]; of so many `at_once`, [at_once · B, C]."""
+    rows_B, first = image_B.to(table_NVC.device), view * at_once
+    return table_NVC[rows_B, first : first + at_once].flatten(0, 1)

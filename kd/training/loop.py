@@ -87,7 +87,11 @@ def fit(
         epoch, best, curve = before.epochs, before.best, Curve(before.curve)
     learner, criterion = team.together(Observed(model, objective.points)), team.together(objective)
     log.enter(phase)
-    yield PhaseStarted(phase=phase, epochs=recipe.epochs, facts={"images": len(run.train), "epoch": epoch})
+    yield PhaseStarted(
+        phase=phase,
+        epochs=recipe.epochs,
+        facts={"images": len(run.train), "views_at_once": viewer.plan.at_once, "epoch": epoch},
+    )
 
     pieces = recipe.gradient_accumulation
     batches = count_batches(len(run.train), recipe.batch_size, team, pieces)

@@ -74,13 +74,16 @@ class Run:
     def views_to_label(self) -> int:
         """How many views of each image the teacher labels over the run."""
         if isinstance(self.config, TrainConfig):
-            return self.plan.count if self.config.views == "all" else min(self.config.views, self.plan.count)
-        whole, rest = divmod(self.config.epochs, self.config.rounds.epochs)
-        return whole * self.views_a_round + min(rest, self.views_a_round)
+            shown = self.plan.count if self.config.views == "all" else min(self.config.views, self.plan.count)
+        else:
+            whole, rest = divmod(self.config.epochs, self.config.rounds.epochs)
+            shown = whole * self.views_a_round + min(rest, self.views_a_round)
+        return shown * self.plan.at_once
 
     @property
     def views_a_round(self) -> int:
-        """How many views of each image a round of `guide` labels: no more than there are, or than are shown."""
+        """How many views of each image (or pairs of them) a round of `guide` labels: no more than there are, or than
+        are shown."""
         assert isinstance(self.config, GuideConfig)
         return min(self.config.rounds.views, self.config.epochs, self.plan.count)
 
@@ -157,12 +160,12 @@ def prepare(
     team: Team = Team(),  # immutable
 ) -> Run:
     """A run with its training and validation images put where they will be read."""
-    plan = plan_of(config.augmentation)
+    plan = plan_of(config.augmentation, paired=config.objective.paired)
     trained = config.teacher if isinstance(config.teacher, Teacher) else None
     # Unless it is told otherwise the teacher learns from whole images: crops and flips.
     wanted = trained.augmentation if trained is not None else None
     teacher_plan = plan.plain() if wanted is None else plan_of(wanted)
-    control_plan = plan_of(config.of_control().augmentation)
+    control_plan = plan_of(config.of_control().augmentation, paired=config.objective.paired)
     # Padded once, for whoever pads most.
     padding = max(plan.crop_padding, teacher_plan.crop_padding, control_plan.crop_padding)
     train, validation = (
@@ -201,7 +204,7 @@ def weigh_classes(objective: Objective, dataset: Dataset, device: torch.device) 
     return torch.tensor(wanted, device=device)
 
 
-def plan_of(augmentation: Augmentation) -> ViewPlan:
+def plan_of(augmentation: Augmentation, *, paired: bool = False) -> ViewPlan:
     """The views that an augmentation makes. The plan's seed is not the run's: whoever has the same teacher and data
     shows the same views, and can share its labels."""
     return ViewPlan(
@@ -211,6 +214,7 @@ def plan_of(augmentation: Augmentation) -> ViewPlan:
         magnitude=augmentation.magnitude,
         mixup=augmentation.mixup,
         cutmix=augmentation.cutmix,
+        paired=paired,
     )
 
 

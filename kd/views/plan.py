@@ -5,8 +5,9 @@ teacher labelled can be shown again.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from kd.views import mixup, randaugment
 
 # As many views as anyone can ask for.
 ENDLESS = 2**31
+# What tells the seed of the strong views of pairs from that of the weak ones.
+STRONG = 0x5354524F4E47
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class ViewPlan:
     magnitude: int = 9  # of each, 0..30
     mixup: float = 0.0  # α of the Beta distribution of shares; 0: no view is mixed so
     cutmix: float = 0.0
+    paired: bool = False  # views are shown two at a time: 2k, a plain one, and 2k + 1, a strong one
+
+    @property
+    def at_once(self) -> int:
+        """How many views of an image are shown together."""
+        return 2 if self.paired else 1
 
     @property
     def mixes(self) -> bool:
@@ -54,11 +63,16 @@ class ViewPlan:
 
     def plain(self) -> "ViewPlan":
         """The same crops and flips, and nothing more."""
-        return replace(self, strong=0, mixup=0.0, cutmix=0.0)
+        return replace(self, strong=0, mixup=0.0, cutmix=0.0, paired=False)
 
     def unmixed(self) -> "ViewPlan":
         """The same crops, flips and strong operations of one image alone."""
         return replace(self, mixup=0.0, cutmix=0.0)
+
+    def facts(self) -> dict[str, Any]:
+        """What a table of labels says of it. Only where there are pairs it speaks of them: so the names of the tables
+        from before there were any stay."""
+        return {name: value for name, value in asdict(self).items() if name != "paired" or value}
 
 
 def columns(plan: ViewPlan) -> tuple[str, ...]:
@@ -80,7 +94,8 @@ def parameters(
     a partner from, and for their height and width.
 
     View numbers 0..crops-1 of an image are all its crops, each once, in an order of the image's own; then they
-    repeat. With flips, every other view is mirrored.
+    repeat. With flips, every other view is mirrored. In pairs number 2k is number k of the plain views, and 2k + 1 is
+    number k of strong ones, whose crops come in another order.
     """
     own_BP = _unmixed(plan, image_B, view_B)
     if not plan.mixes:
@@ -91,6 +106,8 @@ def parameters(
 
 
 def _unmixed(plan: ViewPlan, image_B: Tensor, view_B: Tensor) -> Tensor:
+    if plan.paired:
+        return _paired(plan, image_B, view_B)
     mixed_B = _of_image(plan, image_B)
     strides = _strides(plan.crops, image_B.device)
     start_B = below(plan.crops, mixed_B)
@@ -101,6 +118,17 @@ def _unmixed(plan: ViewPlan, image_B: Tensor, view_B: Tensor) -> Tensor:
         return crop_B3
     key_B = _key(plan, image_B, view_B)
     return torch.cat([crop_B3, *(randaugment.draw(key_B + k, plan.magnitude) for k in range(plan.strong))], dim=1)
+
+
+def _paired(plan: ViewPlan, image_B: Tensor, view_B: Tensor) -> Tensor:
+    """Weak views are those of the plan without strong operations; strong ones have a seed of their own, or each pair
+    would show the same crop twice."""
+    number_B = view_B // 2
+    strong_BP = _unmixed(replace(plan, paired=False, seed=plan.seed ^ STRONG), image_B, number_B)
+    weak_BP = strong_BP.new_zeros(strong_BP.shape)
+    weak_BP[:, :3] = _unmixed(plan.plain(), image_B, number_B)
+    weak_BP[:, 3::2] = randaugment.NUMBER["identity"]
+    return torch.where((view_B % 2 == 1)[:, None], strong_BP, weak_BP)
 
 
 def _of_image(plan: ViewPlan, image_B: Tensor) -> Tensor:

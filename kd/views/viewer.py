@@ -46,7 +46,10 @@ class Viewer:
         return self.replay(image_B, self.parameters(image_B, view_B))
 
     def replay(self, image_B: Tensor, parameters_BP: Tensor) -> Tensor:
-        """The views that these numbers describe, perhaps written down long ago; as `show` shows them."""
+        """The views that these numbers describe, perhaps written down long ago; as `show` shows them.
+
+        There may be several views of each image, one after the other: twice as many numbers as images, say.
+        """
         parameters_BP = parameters_BP.to(self.device, torch.int64)
         # Bytes until the last moment: a quarter of the memory to move, and whole numbers are rounded alike everywhere.
         if not self.plan.mixes:
@@ -80,6 +83,8 @@ class Viewer:
         """The crops whose top and left, within the plan's padding, come first: uint8 [B, H, W, C]."""
         channels, height, width = self.shape
         padded_MHWC, index_B = self.pixels.padded(image_B)
+        if len(image_B) < len(parameters_BP):  # each is read once, whatever is shown of it
+            index_B = index_B.repeat_interleave(len(parameters_BP) // len(image_B))
         count, padded_height, padded_width, _ = padded_MHWC.shape
         spare = self.pixels.padding - self.plan.crop_padding
         first_B = (index_B * padded_height + parameters_BP[:, 0] + spare) * padded_width + parameters_BP[:, 1] + spare
@@ -87,7 +92,7 @@ class Viewer:
         runs = count * padded_height * padded_width - width + 1
         run_RX = padded_MHWC.as_strided((runs, width * channels), (channels, 1))
         wanted_BH = first_B[:, None] + padded_width * self._row_H
-        return run_RX.index_select(0, wanted_BH.flatten()).view(len(image_B), height, width, channels)
+        return run_RX.index_select(0, wanted_BH.flatten()).view(len(index_B), height, width, channels)
 
     def _change(self, pixels_BHWC: Tensor, parameters_BP: Tensor) -> Tensor:
         """Crops, mirrored and under strong operations as the parameters say; uint8 [B, H, W, C]."""

@@ -122,7 +122,7 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
     *(
         ({"mode": "train", "config": {"objective": objective}}, "/config" + place, why)
         for objective, place, why in (
-            ({"method": "dkt"}, "/objective/method", "'kd', 'dkd', 'dist', 'wttm', "),
+            ({"method": "dkt"}, "/objective/method", "'kd', 'dkd', 'dist', 'wttm', 'cross_view', "),
             ({"alpha": 2}, "/objective", "alpha would do nothing here: it acts only with method 'dkd'"),
             ({"method": "dist", "inter": 0, "intra": 0}, "/objective", "nothing is left of dist"),
             ({"method": "wttm", "temperature": 2}, "", "wttm has an exponent instead"),
@@ -140,12 +140,38 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
             ({"method": "ofa", "temperature": 2}, "", "ofa takes probabilities as they are"),
             ({"method": "sp", "angles": 1}, "/objective", "angles would do nothing here"),
             ({"method": "rkd", "distances": 0, "angles": 0}, "/objective", "nothing is left of rkd"),
+            (
+                {"within": {"weight": 2}},
+                "/objective",
+                "within would do nothing here: it acts only with method 'cross_v",
+            ),
+            ({"preset": "crld"}, "/objective", "preset would do nothing here: it acts only with method 'cross_view'"),
+            ({"method": "cross_view", "preset": "crdl"}, "/objective/preset", "'crld' or 'mlkd'"),
+            (
+                {"method": "cross_view", "within": {"weight": 0}, "cross": {"weight": 0}},
+                "/objective",
+                "within, cross, batch and classes all have a weight of 0",
+            ),
+            (
+                {"method": "cross_view", "cross": {"weight": 0, "confidence": 0.5}},
+                "/objective/cross",
+                "confidence would do nothing here: it acts only with a weight above 0",
+            ),
         )
     ),
     (
         {"mode": "train", "config": {"objective": {"also": [{"method": "dkd"}]}, "augmentation": {"mixup": 1}}},
         "/config",
         "objective.method dkd needs one label to an image, and augmentation.mixup blends two of them",
+    ),
+    *(
+        ({"mode": mode, "config": {"objective": objective, "augmentation": augmentation}}, "/config", why)
+        for mode, objective, augmentation, why in (
+            ("train", {"method": "cross_view"}, {"strong": 0}, "augmentation.strong must be above 0"),
+            ("guide", {"also": [{"method": "cross_view"}]}, {"strong": 0}, "augmentation.strong must be above 0"),
+            ("guide", {"method": "cross_view"}, {"mixup": 0.2}, "augmentation.mixup must be 0"),
+            ("train", {"method": "cross_view"}, {"cutmix": 1.0}, "both views of a pair are of one image"),
+        )
     ),
     (
         {
@@ -213,6 +239,14 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
         {"mode": "guide", "config": {"batch_size": 1024, "objective": {"method": "rkd"}}},
         "/config",
         "at most 256 of them: batch_size 1024 needs a gradient_accumulation of at least 4",
+    ),
+    (
+        {
+            "mode": "train",
+            "config": {"batch_size": 256, "objective": {"method": "cross_view", "also": [{"method": "rkd"}]}},
+        },
+        "/config",
+        "triples of the views at hand, at most 256 of them: batch_size 256 needs a gradient_accumulation of at least 2",
     ),
     (
         {"mode": "guide", "config": {"objective": {"temperature": [2, 4]}, "rounds": {"teacher": "cotrain"}}},

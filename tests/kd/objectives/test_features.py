@@ -16,7 +16,7 @@ from kd.objectives.logits import METHODS as OF_LOGITS
 from kd.objectives.logits import distance
 from kd.objectives.maps import METHODS as OF_MAPS
 from kd.objectives.objective import Answer, Objective
-from kd.spec.objective import WITHOUT_LOGITS, Method
+from kd.spec.objective import IN_PAIRS, WITHOUT_LOGITS, Method
 
 BATCH, LABELS = 6, torch.arange(6)
 
@@ -227,5 +227,5 @@ def test_heads_suit_the_stages_of_every_student(arch):
 
 
 def test_every_method_that_a_spec_may_name_has_its_loss():
-    assert {*OF_LOGITS, *METHODS, *OF_MAPS} == set(get_args(Method))
+    assert {*OF_LOGITS, *IN_PAIRS, *METHODS, *OF_MAPS} == set(get_args(Method))
     assert set(WITHOUT_LOGITS) == {*METHODS, *OF_MAPS}

@@ -17,7 +17,7 @@ from kd.training.batches import count_batches, cut_batches, cut_evenly
 from kd.training.ema import Average
 from kd.training.guidance import Guidance
 from kd.training.run import Shown
-from kd.views.pixels import Resident
+from kd.views.pixels import Resident, Streamed
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer
 
@@ -25,11 +25,14 @@ COUNT = 203
 PLANS = {"plain": ViewPlan(2, True), "mixed": ViewPlan(2, True, strong=1, mixup=0.4, cutmix=1.0)}
 
 
-def split(plan: ViewPlan) -> Shown:
+PAIRED = ViewPlan(2, True, strong=2, paired=True)
+
+
+def split(plan: ViewPlan, where: type[Resident] | type[Streamed] = Resident) -> Shown:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (COUNT, 3, 8, 8), dtype=torch.uint8, generator=generator)
     labels_N = torch.randint(5, (COUNT,), generator=generator)
-    return Shown(Viewer(Resident(images, 2, "cpu"), plan, (0.5,) * 3, (0.2,) * 3), labels_N)
+    return Shown(Viewer(where(images, 2, "cpu"), plan, (0.5,) * 3, (0.2,) * 3), labels_N)
 
 
 class Numbers(Guidance):
@@ -106,6 +109,55 @@ def test_the_pieces_of_a_batch_are_the_batch_and_their_weights_sum_up_to_its_own
         assert torch.equal(torch.cat([piece.pixels_BCHW for piece in cut]), batch.pixels_BCHW)
         assert torch.equal(torch.cat([piece.labels_B for piece in cut]), batch.labels_B)
         assert torch.equal(torch.cat([piece.answer.logits_BC for piece in cut]), batch.answer.logits_BC)
+
+
+class PairNumbers(Numbers):
+    """A teacher whose answer is the image's number, and a half more of its strong view."""
+
+    def answer(self, image_B: torch.Tensor, epoch: int) -> Answer:
+        return Answer(torch.stack([image_B, image_B + 0.5], dim=1).flatten()[:, None])
+
+
+@pytest.mark.parametrize("block", [1, 1 << 22])
+@pytest.mark.parametrize("where", [Resident, Streamed])
+def test_a_batch_of_pairs_has_a_weak_and_a_strong_view_of_each_image_in_turn(where, block, monkeypatch):
+    monkeypatch.setattr(preparing, "BLOCK", block)
+    shown, order_N = split(PAIRED, where), permutation(COUNT, 7)
+
+    cut = list(cut_batches(shown, shown.viewer, order_N, 5, 20, guidance=PairNumbers(), epoch=3))
+
+    alone = split(PAIRED).viewer
+    for batch, image_B in zip(cut, order_N.tensor_split(11), strict=True):
+        row_R = image_B.repeat_interleave(2)
+        wanted = alone.show(row_R, torch.tensor([10, 11]).repeat(len(image_B)))
+        assert torch.equal(batch.pixels_BCHW, wanted)
+        assert torch.equal(batch.labels_B, shown.labels_N[row_R])
+        assert torch.equal(batch.answer.logits_BC[::2, 0], image_B.float())
+        assert torch.equal(batch.answer.logits_BC[1::2, 0], image_B + 0.5)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_pairs_stay_together_in_pieces_and_shares_whose_weights_sum_up(size, pieces):
+    shown, order_N, teams = split(PAIRED), permutation(COUNT, 7), [Team(rank, size) for rank in range(size)]
+    whole = cut_batches(shown, shown.viewer, order_N, 5, 20, pieces=pieces, team=teams[0], guidance=PairNumbers())
+
+    cuts = [
+        cut_batches(shown, shown.viewer, order_N, 5, 20, pieces=pieces, team=team, guidance=PairNumbers())
+        for team in teams
+    ]
+    expected = cut_evenly(order_N, 20, teams[0], pieces)
+    assert len(list(whole)) == len(expected)
+    for image_B, *shares in zip(expected, *cuts, strict=True):
+        parts = [piece for share in shares for piece in share.pieces(pieces)]
+        rows_R = torch.cat([part.answer.logits_BC[:, 0] for part in parts])
+        assert sorted(rows_R.tolist()) == sorted([*image_B.tolist(), *(image_B + 0.5).tolist()])
+        for part in parts:
+            assert torch.equal(part.answer.logits_BC[1::2], part.answer.logits_BC[::2] + 0.5)
+            assert torch.equal(part.labels_B[::2], part.labels_B[1::2])
+        # What the processes take the mean of is the mean over the batch's images.
+        mean = sum(part.weight * part.answer.logits_BC.mean() for part in parts) / size
+        assert mean == pytest.approx(image_B.double().mean() + 0.25)
 
 
 @pytest.mark.parametrize(("count", "batches"), [(960, 15), (962, 16), (963, 16), (65, 2), (64, 1), (5, 1)])

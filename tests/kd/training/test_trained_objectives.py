@@ -23,6 +23,10 @@ TINY = {
 }
 SPECS = {
     "srd": {"mode": "train", "config": {**TINY, "views": 2, "objective": {"also": [{"method": "srd"}]}}},
+    "srd in pairs": {
+        "mode": "train",
+        "config": {**TINY, "views": 2, "objective": {"method": "cross_view", "also": [{"method": "srd"}]}},
+    },
     "ofa": {
         "mode": "train",
         "config": {

@@ -13,5 +13,6 @@ ANY_PLANS = st.builds(
     magnitude=st.integers(0, 30),
     mixup=st.sampled_from([0.0, 0.2]),
     cutmix=st.sampled_from([0.0, 1.0]),
+    paired=st.booleans(),
 )
 EVERYTHING = ViewPlan(2, True, strong=2, mixup=0.2, cutmix=1.0)

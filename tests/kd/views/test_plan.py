@@ -157,6 +157,42 @@ def test_views_that_are_strong_or_mixed_have_no_end_but_the_same_crops_as_plain_
     assert len(wide.unique(dim=0)) > plain.count
 
 
+@given(ANY_PLANS, IMAGES, st.integers(0, 10**6))
+@settings(deadline=None, max_examples=40)
+def test_a_pair_is_a_plain_view_and_a_strong_one(plan, image, number):
+    plan = replace(plan, strong=2, mixup=0.0, cutmix=0.0)
+    image_B, view_B = torch.tensor([image, image]), torch.tensor([2 * number, 2 * number + 1])
+
+    weak, strong = parameters(replace(plan, paired=True), image_B, view_B).tolist()
+
+    assert columns(replace(plan, paired=True)) == columns(plan)
+    assert weak[:3] == parameters(plan.plain(), image_B[:1], torch.tensor([number])).tolist()[0]
+    assert weak[3:] == [OPERATIONS.index("identity"), 0] * 2
+    assert [abs(magnitude) for magnitude in strong[4::2]] == [plan.magnitude] * 2
+
+
+def test_in_pairs_both_kinds_go_through_every_crop_in_orders_that_do_not_know_of_each_other():
+    plan = ViewPlan(2, True, strong=1, paired=True)
+    view_B, images = torch.arange(2 * plan.crops), 200
+
+    shown = parameters(plan, torch.arange(images).repeat_interleave(len(view_B)), view_B.repeat(images)).view(
+        images, plan.crops, 2, -1
+    )
+
+    crop_NV2 = shown[..., :3] @ torch.tensor([10, 2, 1])
+    assert all(len(set(of_kind)) == plan.crops for of_image in crop_NV2.mT.tolist() for of_kind in of_image)
+    same = (crop_NV2[..., 0] == crop_NV2[..., 1]).double().mean()
+    assert 0.01 < same < 0.03  # of 1/50 expected
+    assert 0.45 < (shown[..., 0, 2] == shown[..., 1, 2]).double().mean() < 0.55
+
+
+def test_tables_of_plans_without_pairs_keep_the_names_that_they_had_before_there_were_any():
+    plan = ViewPlan(2, True, strong=1)
+
+    assert "paired" not in plan.facts()
+    assert replace(plan, paired=True).facts() == plan.facts() | {"paired": True}
+
+
 @given(ANY_PLANS, st.lists(st.tuples(IMAGES, st.integers(0, ENDLESS - 1)), min_size=1, max_size=9))
 @settings(deadline=None, max_examples=40)
 def test_parameters_do_not_depend_on_the_batch(plan, pairs):
