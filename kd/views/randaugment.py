@@ -1,8 +1,9 @@
 """RandAugment's operations (Cubuk et al., 2020) on a whole batch, in whole numbers: the same bits on every device.
 
 Every image has an operation of its own. There are three ways to change an image: each value by a curve, each pixel's
-place by a matrix, each pixel by a blend with its surroundings or its grey. All images go all three ways, two of which
-leave an image as it is: so nothing depends on which operations a batch holds, and the host never waits for a device.
+place by a matrix, each pixel by a blend with its surroundings or its grey. All images that change go all three ways,
+two of which leave an image as it is: so nothing depends on which operations a batch holds, and the host never waits for
+a device.
 """
 
 import math
@@ -49,6 +50,11 @@ def draw(key_B: Tensor, magnitude: int) -> Tensor:
 
 def apply(images_BCHW: Tensor, operation_B: Tensor, magnitude_B: Tensor) -> Tensor:
     """One operation on each image, uint8 to uint8; magnitudes are -30..30, and new pixels are black."""
+    # On a CPU nobody waits to hear which images stay as they are: the weak ones of pairs, which are half of them.
+    if images_BCHW.device.type == "cpu" and (stays_B := operation_B == NUMBER["identity"]).any():
+        changed_B = (~stays_B).nonzero().squeeze(1)
+        changed = images_BCHW[changed_B], operation_B[changed_B], magnitude_B[changed_B]
+        return images_BCHW.index_copy(0, changed_B, apply(*changed)) if len(changed_B) else images_BCHW
     curved_BCP = _curved(images_BCHW.flatten(2), operation_B, magnitude_B)
     moved_BCHW = _moved(curved_BCP.view(images_BCHW.shape), operation_B, magnitude_B)
     return _blended(moved_BCHW, operation_B, magnitude_B)
