@@ -55,7 +55,9 @@ def teacher(given: Any) -> str:
 
 
 def objective(given: dict[str, Any]) -> str:
-    return listed(given, "method", "temperature", "soft_weight", "hard_weight", "standardize", "terms")
+    """Its first distance, and whatever stands beside that."""
+    first = listed(given, "method", "preset", "temperature", "soft_weight", "hard_weight", "standardize")
+    return "; also ".join([first, *(listed(term, "method", "weight") for term in given.get("also") or ())])
 
 
 def listed(given: Any, *names: str) -> str:

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from kd.report.shown.card import card
+from kd.spec import parse
 from tests.kd.report.reports import a_report
 
 
@@ -67,3 +68,15 @@ def test_whoever_is_missing_is_not_in_the_card(roles):
     _, body = parts(card(a_report(roles)))
 
     assert f"| | {' | '.join(roles)} |".replace("_", " ") in body
+
+
+def test_every_distance_of_an_objective_is_named():
+    objective = {"method": "cross_view", "preset": "crld", "also": [{"method": "rkd", "weight": 0.5}, {"method": "sp"}]}
+    config = parse({"mode": "train", "config": {"dataset": "digits", "objective": objective}}).config
+
+    _, body = parts(card(a_report(config=config.model_dump(mode="json"))))
+
+    asked = (
+        "cross_view, preset crld, temperature 4, soft weight 1, hard weight 2; also rkd, weight 0.5; also sp, weight 1"
+    )
+    assert asked in body.replace("\\", "")
