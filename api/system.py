@@ -10,8 +10,8 @@ from api.dependencies import Readiness
 from api.http import pages
 from api.http.problems import NoSuchMode
 from api.jobs.body import SUBMISSIONS
-from kd.models import timm_catalog
 from kd.models.catalog import FAMILIES, FAMILY_OF, MODELS
+from kd.models.timm import catalog as timm_catalog
 
 
 class Model(BaseModel):

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kd import nearest
-from kd.models import mlp_names, timm_catalog
+from kd.models import mlp_names
+from kd.models.timm import catalog as timm_catalog
 
 SMALL = ("mlp", "cnn", "cnn_small")
 # Those of Hinton et al.'s experiment on MNIST, 2015; any other size is built as well.
@@ -57,7 +58,7 @@ FAMILIES = {
     "cifar_mobilenet": Family("kd.models.mobilenet", MOBILENETS),
     "cifar_shufflenet": Family("kd.models.shufflenet", SHUFFLENETS),
     "torchvision": Family("kd.models.torchvision", TORCHVISION, channels=(1, 3)),
-    "timm": Family("kd.models.timm", TIMM, channels=(1, 3), extra="zoo"),
+    "timm": Family("kd.models.timm.networks", TIMM, channels=(1, 3), extra="zoo"),
 }
 FAMILY_OF = {arch: name for name, family in FAMILIES.items() for arch in family.archs}
 MODELS = tuple(FAMILY_OF)

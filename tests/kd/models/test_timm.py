@@ -9,11 +9,11 @@ import torch
 from kd.errors import ModelMissing, ModelUnfit
 from kd.evaluation.cost import macs, parameters
 from kd.events import Started
-from kd.models import timm_catalog
 from kd.models.build import build
 from kd.models.catalog import TIMM
 from kd.models.folding import for_inference
-from kd.models.timm import size_for, timm_of
+from kd.models.timm import catalog as timm_catalog
+from kd.models.timm.networks import size_for, timm_of
 from kd.run import run
 from kd.spec import parse
 from tests.kd.models.trials import assert_it_lives_through_a_job
@@ -141,7 +141,7 @@ def without_timm(monkeypatch):
     def ask(package):
         raise PackageNotFoundError(package)
 
-    monkeypatch.setattr("kd.models.timm.version", ask)
+    monkeypatch.setattr("kd.models.timm.networks.version", ask)
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])

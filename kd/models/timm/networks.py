@@ -13,7 +13,7 @@ from torch import nn
 
 from kd.errors import ModelMissing, ModelUnfit
 from kd.models.fitted import Fitted
-from kd.models.timm_catalog import PREFIX, TimmFacts, facts_of
+from kd.models.timm.catalog import PREFIX, TimmFacts, facts_of
 from kd.torchvision_import import torchvision_models
 
 LAST_MAP = 4

@@ -1,6 +1,6 @@
-"""Write `timm.tsv`: which of the installed timm's architectures sort small images, and what they cost.
+"""Write `catalog.tsv`: which of the installed timm's architectures sort small images, and what they cost.
 
-`python -m kd.models.timm_survey`, for an hour, after an update of timm. Nothing is computed: every network is built and
+`python -m kd.models.timm.survey`, for an hour, after an update of timm. Nothing is computed: every network is built and
 run in shapes alone.
 """
 
@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kd.errors import first_line
 from kd.models.fitted import Fitted
-from kd.models.timm import create, size_for, timm_of
-from kd.models.timm_catalog import COLUMNS, FILE, Sizing, TimmFacts, write
+from kd.models.timm.catalog import COLUMNS, FILE, Sizing, TimmFacts, write
+from kd.models.timm.networks import create, size_for, timm_of
 
 CLASSES, SHAPE = 10, (3, 32, 32)
 # More than this teaches small images nothing that fewer do not, and no test of ours could carry it.
@@ -43,7 +43,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.disable(logging.CRITICAL)
     timm = timm_of("timm/*")
-    lines = [f"# timm {version('timm')}: what `python -m kd.models.timm_survey` found", "# " + "\t".join(COLUMNS)]
+    lines = [f"# timm {version('timm')}: what `python -m kd.models.timm.survey` found", "# " + "\t".join(COLUMNS)]
     with Pool() as pool:
         for line in pool.imap(line_of, timm.list_models(), chunksize=4):
             print(line, file=sys.stderr, flush=True)

@@ -1,11 +1,11 @@
-"""What is known of timm's architectures without timm: `timm.tsv`, which `python -m kd.models.timm_survey` writes."""
+"""What is known of timm's architectures without timm: `catalog.tsv`, which `python -m kd.models.timm.survey` writes."""
 
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-FILE = Path(__file__).with_name("timm.tsv")
+FILE = Path(__file__).with_name("catalog.tsv")
 PREFIX = "timm/"
 
 # Whether it takes images of any size, must be told their size when it is built, or takes those of one size only.

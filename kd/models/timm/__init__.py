@@ -1,0 +1,1 @@
+"""The architectures of timm: named without it, built with it."""
