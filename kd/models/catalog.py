@@ -54,9 +54,9 @@ FAMILIES = {
     "mlp": Family("kd.models.small", MLPS),
     "cifar_resnet": Family("kd.models.resnet", CIFAR_RESNETS, stages=dict.fromkeys(CIFAR_RESNETS, 3)),
     "wide_resnet": Family("kd.models.wrn", WIDE_RESNETS, stages=dict.fromkeys(WIDE_RESNETS, 3)),
-    "cifar_vgg": Family("kd.models.vgg", VGGS),
-    "cifar_mobilenet": Family("kd.models.mobilenet", MOBILENETS),
-    "cifar_shufflenet": Family("kd.models.shufflenet", SHUFFLENETS),
+    "cifar_vgg": Family("kd.models.vgg", VGGS, stages=dict.fromkeys(VGGS, 4)),
+    "cifar_mobilenet": Family("kd.models.mobilenet", MOBILENETS, stages=dict.fromkeys(MOBILENETS, 4)),
+    "cifar_shufflenet": Family("kd.models.shufflenet", SHUFFLENETS, stages=dict.fromkeys(SHUFFLENETS, 3)),
     "torchvision": Family("kd.models.torchvision", TORCHVISION, channels=(1, 3)),
     "timm": Family("kd.models.timm.networks", TIMM, channels=(1, 3), extra="zoo"),
 }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kd.errors import SpecUnfit
 from kd.models.build import outline
 from kd.models.catalog import family_of
 
@@ -62,9 +63,10 @@ class Observed(nn.Module):
 
 
 def name_classifier(model: nn.Module) -> str:
-    """The name of the module that ends in logits: the last linear layer."""
+    """The name of the module that ends in logits: the last linear layer. Raises `LookupError` where there is none."""
     found: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    assert found, "the catalog knows the models without one, and specs that need it are refused"
+    if not found:
+        raise LookupError("its classifier is a convolution, so there is no one feature of an image that it reads")
     return found[-1]
 
 
@@ -88,9 +90,15 @@ class Measures(NamedTuple):
 def measure(
     arch: str, classes: int, shape: tuple[int, int, int], *, pooled: bool = False, stages: bool = False
 ) -> Measures:
-    """Measure them for images of `shape` (channels, height, width); nothing is computed."""
+    """Measure them for images of `shape` (channels, height, width); nothing is computed.
+
+    Raises `SpecUnfit` for one without a pooled feature: of timm's, the catalog does not know which they are.
+    """
     points = Points(pooled, name_stages(arch) if stages else ())
-    observed = Observed(outline(arch, classes, shape).eval(), points)
+    try:
+        observed = Observed(outline(arch, classes, shape).eval(), points)
+    except LookupError as error:
+        raise SpecUnfit("objective.method", f"cannot be this one with {arch}: {error}") from None
     device = next(observed.parameters()).device
     _, features = observed(torch.empty(1, *shape, device=device))
     return Measures(

@@ -16,6 +16,11 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     return MobileNetV2(factor, classes, channels=shape[0])
 
 
+def stages(arch: str) -> tuple[str, ...]:
+    """The names of its stages after which the map is halved, and of what is pooled in the end."""
+    return ("stages.1", "stages.2", "stages.4", "stages.7")
+
+
 class MobileNetV2(nn.Module):
     def __init__(self, factor: float, classes: int, *, channels: int):
         super().__init__()

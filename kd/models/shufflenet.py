@@ -16,6 +16,11 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     return make(classes, channels=shape[0])
 
 
+def stages(arch: str) -> tuple[str, ...]:
+    """The names of its three stages; the last one of the second version ends with what is pooled."""
+    return ("stages.0", "stages.1", "stages.2" if arch == "shufflenet_v1" else "stages.3")
+
+
 def shufflenet_v1(classes: int, *, channels: int) -> nn.Module:
     stages: list[nn.Module] = []
     inputs = STEM

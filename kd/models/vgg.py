@@ -21,6 +21,11 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     return VGG(CONVOLUTIONS[arch], classes, channels=channels, halvings=4 if min(sides) >= LARGE else 3)
 
 
+def stages(arch: str) -> tuple[str, ...]:
+    """The names of its stages that end with a map of another size; the last two share one where images are small."""
+    return ("stages.0", "stages.1", "stages.2", "stages.4")
+
+
 class VGG(nn.Module):
     def __init__(self, convolutions: tuple[int, ...], classes: int, *, channels: int, halvings: int):
         super().__init__()

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kd.errors import SpecUnfit
 from kd.models.build import build
 from kd.models.catalog import CIFAR_RESNETS, MODELS, SMALL, TORCHVISION, WIDE_RESNETS, has_pooled, stages_of
 from kd.models.features import Observed, Points, measure, name_classifier, name_stages
@@ -40,7 +41,9 @@ def test_the_pooled_feature_is_what_the_classifier_reads(arch):
     assert torch.equal(logits_BC, model(images))
 
 
-@pytest.mark.parametrize("arch", ["cnn", "resnet8", "wrn_16_1"])
+@pytest.mark.parametrize(
+    "arch", ["cnn", "resnet8", "wrn_16_1", "vgg8", "mobilenet_v2_x0_5", "shufflenet_v1", "shufflenet_v2"]
+)
 @pytest.mark.parametrize("folded", [False, True])
 def test_the_last_map_is_what_is_pooled_also_where_norms_are_folded(arch, folded):
     model = randomised(arch)
@@ -68,6 +71,11 @@ def test_every_network_of_a_kind_has_the_feature_that_the_catalog_promises():
     for arch in (*SMALL, *CIFAR_RESNETS, *WIDE_RESNETS, "torchvision/resnet18", "torchvision/regnet_y_400mf"):
         assert has_pooled(arch)
         assert measure(arch, 7, SHAPE, pooled=True).pooled > 1, arch
+
+
+def test_a_network_whose_classifier_is_a_convolution_is_refused_in_words():
+    with pytest.raises(SpecUnfit, match="its classifier is a convolution"):
+        measure("torchvision/squeezenet1_0", 7, SHAPE, pooled=True)
 
 
 @pytest.mark.slow
