@@ -30,7 +30,7 @@ def around(values: Iterable[float], *, least: float = 0.0, room: float = 0.08) -
     """Ends that leave room beside all values, at least `least` apart: of equal values there is an axis, too."""
     found = list(values)
     low, high = min(found), max(found)
-    spare = max((high - low) * room, (least - (high - low)) / 2)
+    spare = max((high - low) * room, (least - (high - low)) / 2) or abs(high) * room or 1.0
     return low - spare, high + spare
 
 

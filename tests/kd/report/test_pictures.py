@@ -65,6 +65,14 @@ def test_equal_values_have_an_axis_too():
     assert (low, high) == pytest.approx((0.49, 0.51))
 
 
+@pytest.mark.parametrize("value", [2.3, -2.3, 0.0])
+def test_a_single_value_has_one_without_being_told_how_long(value):
+    low, high = around([value])
+
+    assert low < value < high
+    assert Scale(low, high, 0.0, 100.0).ticks()
+
+
 def test_a_learning_curve_rises_where_the_values_rise_and_marks_the_best_epoch():
     svg = curves(
         "c",
