@@ -109,7 +109,7 @@ def distil(
         folder / name,
         data_folder=folder / "data",
         label_folder=folder / "labels" / name,  # nothing is shared: every setting pays for its own labels
-        teacher_file=teacher,
+        teacher_files=[(teacher, None)] if teacher else [],
     )
     *_, last = events
     assert isinstance(last, Finished)

@@ -79,16 +79,17 @@ class Student(Part):
 
 
 class Teacher(Part):
-    """One that is trained, or the job that trained it."""
+    """One that is trained, the job that trained it, or a committee of such."""
 
     arch: str | None = None
     job: str | None = None
     role: str | None = None
+    committee: list["Teacher"] | None = None
 
     @model_validator(mode="after")
     def _is_known(self) -> "Teacher":
-        if (self.arch if self.job is None else self.role) is None:
-            raise PydanticCustomError("teacher", "should have an arch, or a job and a role")
+        if self.committee is None and (self.arch if self.job is None else self.role) is None:
+            raise PydanticCustomError("teacher", "should have an arch, or a job and a role, or a committee")
         return self
 
 

@@ -129,17 +129,20 @@ class LabelsHeld(KdError):
 
 
 class TeacherMissing(KdError):
-    """The spec names another job's teacher, but nobody brought it."""
+    """The spec names teachers of other jobs, but nobody brought them."""
 
-    def __init__(self) -> None:
-        super().__init__("The teacher comes from another job: give run() its weights as teacher_file.")
+    def __init__(self, wanted: int, given: int):
+        named = {0: "no teacher", 1: "a teacher"}.get(wanted, f"{wanted} teachers")
+        files = "one file" if given == 1 else f"{given or 'no'} files"
+        super().__init__(f"The spec names {named} of another job, and {files} came: teacher_files are their weights.")
 
 
 class TeacherUnfit(KdError):
     """The teacher that was brought along learnt something else than the student is to learn."""
 
-    def __init__(self, why: str):
-        super().__init__(f"The teacher that was brought along does not fit: {why}.")
+    def __init__(self, why: str, role: str = "teacher"):
+        which = "" if role == "teacher" else f" as {role}"
+        super().__init__(f"The teacher that was brought along{which} does not fit: {why}.")
 
 
 class TeamFailed(KdError):

@@ -4,7 +4,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-Phase = Literal["teacher", "labelling", "student", "control", "label_smoothing", "evaluating"]
+PHASES = r"^(teacher(\.[1-9][0-9]*)?|labelling|student|control|label_smoothing|evaluating)$"
+Phase = Annotated[str, Field(pattern=PHASES)]
+"""A member of a committee of teachers learns in a phase of its own: `teacher.1`, `teacher.2` and so on."""
+
+
+def is_of_teacher(name: str) -> bool:
+    """Whether a phase, or a role, is a teacher's: the only one's, a committee's, or that of a member of one."""
+    return name.partition(".")[0] == "teacher"
 
 
 class Fact(BaseModel):

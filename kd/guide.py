@@ -1,22 +1,24 @@
 """The `guide` pipeline: in rounds, the teacher labels fresh views of the data and the student trains on them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from kd.evaluation import mean
 from kd.events import Event, PhaseStarted, RoundEnded
 from kd.labels import labelling
 from kd.labels.label import Label
+from kd.labels.progress import with_steps
 from kd.models.features import Observed, Points, name_stages
 from kd.objectives.objective import Answer
 from kd.report.evaluate import conclude, measure
 from kd.spec import GuideConfig
 from kd.teachers.cotrain import Cotrain
 from kd.teachers.frozen import validation_logits
-from kd.teachers.guides import Guide, Route
+from kd.teachers.guides import Guide, Route, Together
 from kd.teachers.obtain import obtain_teacher
 from kd.training import loop
 from kd.training.baselines import train_baselines
@@ -45,9 +47,10 @@ def guide(run: Run, log: Logbook) -> Iterator[Event]:
     yield from obtain_teacher(run, log)
 
     made: Tables = {}
+    guide = Together if run.members else GUIDES[config.rounds.teacher]
     for one in each_seed(run, log):
         if "student" not in log.position.finished:
-            guidance = RoundLabels(one, log, GUIDES[config.rounds.teacher](one, log), made)
+            guidance = RoundLabels(one, log, guide(one, log), made)
             student = one.build(config.student.arch, "student")
             learning = loop.fit(
                 one, log, "student", student, one.config, one.objective(), guidance=guidance, patience=config.patience
@@ -82,7 +85,7 @@ class RoundLabels(Guidance):
         A round's table is kept nowhere on disk: after a resume it is labelled again, by the same guide, so it is the
         same.
         """
-        run, log, E, V = self.run, self.log, self.config.rounds.epochs, self.run.views_a_round
+        log, E, V = self.log, self.config.rounds.epochs, self.run.views_a_round
         number = epoch // E
         if number == self.labelled:
             return
@@ -99,21 +102,31 @@ class RoundLabels(Guidance):
         log.enter("labelling")
         facts = {"round": number + 1, "rounds": self.rounds, "views": shown, "guide": self.guide.name}
         yield PhaseStarted(phase="labelling", facts=facts)
-        self.validation_NC = validation_logits(run, self.guide.model)
-        images, numbers = len(run.train), len(run.dataset.classes) + run.pooled
-        # Zeros, because in a team each fills in its share and the sum is the whole.
-        dtype = run.autocast_dtype or torch.float32
-        self.table_NVC = torch.zeros(images, shown, numbers, device=run.device, dtype=dtype)
-        views = range(first, first + shown)
-        says = Label(self.guide.model, pooled=run.pooled > 0)
-        written = labelling.label_views(run, log, says, views, self.table_NVC)
-        planned = run.views_to_label * images
-        yield from labelling.with_steps(log, written, before=first * images, planned=planned)
-        run.team.sum(self.table_NVC)
+        self.validation_NC, self.table_NVC = yield from self._label(first, shown)
         self.labelled = number
         if self.made is not None:
             self.made[name] = self.validation_NC, self.table_NVC
         log.enter("student")
+
+    def _label(self, first: int, shown: int) -> Generator[Event, None, tuple[Tensor, Tensor]]:
+        """What the guide says of the validation split, and of so many views of every image from number `first` on."""
+        run, log, dtype = self.run, self.log, self.run.autocast_dtype or torch.float32
+        images, numbers, members = len(run.train), len(run.dataset.classes) + run.pooled, len(run.members) or 1
+        said_NC, total_NVC, table_NVC = [], None, torch.empty(0)
+        for number, model in enumerate(self.guide.models()):
+            said_NC.append(validation_logits(run, model))
+            # Zeros, because in a team each fills in its share and the sum is the whole.
+            table_NVC = torch.zeros(images, shown, numbers, device=run.device, dtype=dtype)
+            says = Label(model, pooled=run.pooled > 0)
+            written = labelling.label_views(run, log, says, range(first, first + shown), table_NVC)
+            before, planned = first * members + shown * number, run.views_to_label * members
+            yield from with_steps(log, written, before=before * images, planned=planned * images)
+            run.team.sum(table_NVC)
+            if members > 1:
+                total_NVC = mean.add(total_NVC, table_NVC)
+        if total_NVC is None:
+            return said_NC[0], table_NVC
+        return mean.mean_logits(said_NC), mean.divide(total_NVC, members).to(dtype)
 
     def view(self, epoch: int) -> int:
         return epoch // self.config.rounds.epochs * self.run.views_a_round + self._column(epoch)

@@ -9,3 +9,8 @@ TEACHER = "teacher.safetensors"
 REPORT = "report.json"
 PAGE = "report.html"
 CARD = "model-card.md"
+
+
+def weights_of(role: str) -> str:
+    """The file of a model's weights: `teacher.safetensors`, of a committee's second member `teacher.2.safetensors`."""
+    return f"{role}.safetensors"

@@ -1,7 +1,7 @@
 """Start a run: from a spec to the pipeline of its mode."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -20,12 +20,13 @@ from kd.models.build import outline
 from kd.models.catalog import why_unknown
 from kd.parallel import launch
 from kd.parallel.team import join
-from kd.spec import Config, GuideConfig, GuideSpec, Teacher, TeacherOfJob, TrainSpec
+from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TeacherOfJob, TrainSpec, teachers_in
 from kd.spec.features import misses
 from kd.train import train
 from kd.training.batches import count_batches
 from kd.training.logbook import Logbook
 from kd.training.position import Position
+from kd.training.recipe import Recipe
 from kd.training.request import request_of
 from kd.training.resume import load_position
 from kd.training.run import Run, prepare
@@ -42,8 +43,7 @@ def run(
     resume_sha256: str | None = None,
     data_folder: Path | str = "data",
     label_folder: Path | str | None = None,
-    teacher_file: Path | str | None = None,
-    teacher_sha256: str | None = None,
+    teacher_files: Sequence[tuple[Path | str, str | None]] = (),
     extends: bool = False,
     device: str = "auto",
     label_cache_bytes: int | None = None,
@@ -54,8 +54,9 @@ def run(
 
     `resume` is a `resume.pt` that an earlier run of the same spec saved, or, if this one `extends` it, one of fewer
     epochs. Data sets are looked for in `data_folder`; label tables are kept in `label_folder` (default: `labels` beside
-    the data), those used least lately are evicted beyond `label_cache_bytes`. `teacher_file` is the weights file of the
-    teacher, if the spec says that it comes from another job. Files whose `…_sha256` is given must have it. Images that
+    the data), those used least lately are evicted beyond `label_cache_bytes`. `teacher_files` are the weights files of
+    the teachers that come from other jobs, in the order of the spec, each with its sha256 or None. Files whose sha256
+    is given must have it. Images that
     would take more than `resident_bytes` (default: half of what is free) stay on disk. With `resources.gpus` above 1
     the run goes on in as many processes. Once `save_now` is set, the run saves after every step: set it, and stop
     iterating at the next `Saved`, to lose nothing.
@@ -63,7 +64,7 @@ def run(
     """
     config, out, data_folder = spec.config, Path(out), Path(data_folder)
     label_folder = Path(label_folder) if label_folder is not None else data_folder / "labels"
-    teacher_file = Path(teacher_file) if teacher_file is not None else None
+    brought = match_files(config.teacher, teacher_files)
     out.mkdir(parents=True, exist_ok=True)
     device = config.resources.device if device == "auto" else device
     where = find_device(device, config.resources.gpus)
@@ -77,8 +78,7 @@ def run(
             resume_sha256=resume_sha256,
             data_folder=str(data_folder),
             label_folder=str(label_folder),
-            teacher_file=str(teacher_file) if teacher_file is not None else None,
-            teacher_sha256=teacher_sha256,
+            teacher_files=[(str(file), sha256) for file, sha256 in teacher_files],
             extends=extends,
             device=device,
             label_cache_bytes=label_cache_bytes,
@@ -116,12 +116,17 @@ def run(
         len(dataset.classes), dataset.shape, images=len(dataset.train), own_validation=dataset.own_validation
     ):
         raise SpecUnfit(field, why)
-    if teacher_file is not None and "teacher" not in position.finished:
-        weights.check_content(teacher_file, teacher_sha256)
+    for role, (file, sha256) in brought.items():
+        if role not in position.finished:
+            weights.check_content(file, sha256)
+    files = {role: file for role, (file, _) in brought.items()}
     if not position.teacher_arch:
-        position.teacher_arch = arch_of_teacher(config.teacher, teacher_file)
-    for field, why in misses(config.objective, config.student.arch, position.teacher_arch):
-        raise SpecUnfit(field, why)
+        archs = [arch_of_teacher(one, files.get(role)) for role, one in teachers_in(config.teacher).items()]
+        position.teacher_arch = " + ".join(archs)
+        position.member_archs = tuple(archs) if isinstance(config.teacher, Committee) else ()
+    for arch in position.member_archs or (position.teacher_arch,):
+        for field, why in misses(config.objective, config.student.arch, arch):
+            raise SpecUnfit(field, why)
     at_hand = prepare(
         config,
         dataset,
@@ -130,7 +135,11 @@ def run(
         out=out,
         labels=label_folder,
         teacher_arch=position.teacher_arch,
-        teacher_file=teacher_file,
+        teacher_file=files.get("teacher"),
+        members=[
+            (arch, files.get(role))
+            for role, arch in zip(teachers_in(config.teacher), position.member_archs, strict=False)
+        ],
         label_cache_bytes=label_cache_bytes,
         resident_bytes=resident_bytes,
         team=team,
@@ -157,12 +166,21 @@ def check_pixels(name: str, folder: Path) -> None:
         packing.verify(folder, name)
 
 
+def match_files(
+    teacher: Teacher | TeacherOfJob | Committee, files: Sequence[tuple[Path | str, str | None]]
+) -> dict[str, tuple[Path, str | None]]:
+    """The weights file of each teacher that comes from another job, by its role. Raises `TeacherMissing`."""
+    of_jobs = [role for role, one in teachers_in(teacher).items() if isinstance(one, TeacherOfJob)]
+    if len(of_jobs) != len(files):
+        raise TeacherMissing(len(of_jobs), len(files))
+    return {role: (Path(file), sha256) for role, (file, sha256) in zip(of_jobs, files, strict=True)}
+
+
 def arch_of_teacher(teacher: Teacher | TeacherOfJob, file: Path | None) -> str:
     """What will be trained, or what was brought along."""
     if isinstance(teacher, Teacher):
         return teacher.arch
-    if file is None:
-        raise TeacherMissing()
+    assert file is not None, "`match_files` has seen to it"
     arch = weights.read_facts(file).arch
     if why := why_unknown(arch):
         raise TeacherUnfit(why)
@@ -174,28 +192,33 @@ def plan_work(run: Run, log: Logbook) -> None:
     config, dataset = run.config, run.dataset
     channels, height, width = dataset.shape
     pixels, images = channels * height * width, len(dataset.train.labels)
-    macs = {
-        role: count_macs(arch, dataset)
-        for role, arch in (("teacher", run.teacher_arch), ("student", config.student.arch))
-    }
+    teachers = {one.teacher_role: one for one in run.members or (run,)}
+    macs = {role: count_macs(one.teacher_arch, dataset) for role, one in teachers.items()}
+    of_teachers, of_student = sum(macs.values()), count_macs(config.student.arch, dataset)
     expect = log.progress.expect
-    if isinstance(config.teacher, Teacher):
-        expect("teacher", images * config.teacher.epochs, macs["teacher"], pixels, training=True)
+    for role, recipe in teachers_trained(run).items():
+        expect(role, images * recipe.epochs, macs[role], pixels, training=True)
     labelled_anew = isinstance(config, GuideConfig) and not run.shares_rounds
     times = config.seeds if labelled_anew else 1
-    expect("labelling", images * run.views_to_label, macs["teacher"], pixels, training=False, times=times)
+    expect("labelling", images * run.views_to_label, of_teachers, pixels, training=False, times=times)
     trained = ["student"] + ["control"] * bool(config.control)
     trained += ["label_smoothing"] * (config.baselines.label_smoothing is not None)
     # A teacher at the student's side costs a forward, the third of what a training step does.
-    beside = macs["teacher"] // 3 if "stages" in config.objective.reads else 0
+    beside = of_teachers // 3 if "stages" in config.objective.reads else 0
     shown = images * config.epochs * run.plan.at_once
     for phase in trained:
-        each = macs["student"] + (beside if phase == "student" else 0)
+        each = of_student + (beside if phase == "student" else 0)
         expect(phase, shown, each, pixels, training=True, times=config.seeds)
     # Teacher, student and control, and of each but the teacher the last epoch too: it is little, whatever they cost.
-    expect("evaluating", 3 * len(dataset.test.labels), macs["teacher"], pixels, training=False, times=config.seeds)
+    expect("evaluating", 3 * len(dataset.test.labels), of_teachers, pixels, training=False, times=config.seeds)
     note_what_is_done(run, log)
     log.progress.start_clock()
+
+
+def teachers_trained(run: Run) -> dict[str, Teacher]:
+    """The teachers that are trained here, by their roles."""
+    teachers = teachers_in(run.config.teacher).items()
+    return {role: teacher for role, teacher in teachers if isinstance(teacher, Teacher)}
 
 
 def note_what_is_done(run: Run, log: Logbook) -> None:
@@ -212,9 +235,8 @@ def note_what_is_done(run: Run, log: Logbook) -> None:
     for phase, outcome in position.reopened.items():
         done(phase, outcome.epochs / config.epochs)
     if position.current is not None:
-        recipe: Teacher | Config = config.of_control() if position.phase in ("control", "label_smoothing") else config
-        if position.phase == "teacher" and isinstance(config.teacher, Teacher):
-            recipe = config.teacher
+        recipe: Recipe = config.of_control() if position.phase in ("control", "label_smoothing") else config
+        recipe = teachers_trained(run).get(position.phase, recipe)
         batches = count_batches(len(run.train), recipe.batch_size, run.team, recipe.gradient_accumulation)
         epochs = position.current.epoch + position.current.batch / batches
         done(position.phase, epochs / recipe.epochs)

@@ -1,17 +1,22 @@
 """The `train` pipeline: the teacher labels the data once, the student trains on the labels."""
 
 from collections.abc import Generator, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from kd.events import Event
 from kd.labels import labelling
+from kd.labels.averaging import obtain_mean_table
+from kd.labels.progress import Share
+from kd.labels.table import Table
+from kd.models.weights import State, digest_of
 from kd.objectives.objective import Answer
 from kd.report.evaluate import conclude, measure
 from kd.spec import TrainConfig
-from kd.teachers.frozen import freeze, validation_logits
-from kd.teachers.obtain import obtain_teacher
+from kd.teachers.frozen import freeze, mean_validation_logits, validation_logits
+from kd.teachers.obtain import members_of, obtain_teacher
 from kd.training import loop
 from kd.training.baselines import train_baselines
 from kd.training.guidance import Guidance, look_up
@@ -34,7 +39,11 @@ def train(run: Run, log: Logbook) -> Iterator[Event]:
     for one in each_seed(run, log):
         if "student" not in position.finished:
             if guidance is None:  # the same for all seeds
-                guidance = yield from obtain_labels(run, log)
+                said_NVC, validation_NC = yield from obtain_labels(run, log)
+                if "labelling" not in position.finished:
+                    yield from log.finish()
+                table_NVC = labelling.place(said_NVC, run.device)
+                guidance = TableLabels(table_NVC, validation_NC, run.device, at_once=run.plan.at_once)
             student = one.build(config.student.arch, "student")
             learning = loop.fit(
                 one, log, "student", student, one.config, one.objective(), guidance=guidance, patience=config.patience
@@ -45,15 +54,25 @@ def train(run: Run, log: Logbook) -> Iterator[Event]:
     yield from conclude(run, log)
 
 
-def obtain_labels(run: Run, log: Logbook) -> Generator[Event, None, "TableLabels"]:
-    """The teacher's labels, made or found."""
-    weights = log.outcome("teacher").best.weights
-    teacher = freeze(run, weights)
-    table_NVC = yield from labelling.obtain_table(run, log, teacher, weights, run.views_to_label)
-    if "labelling" not in log.position.finished:
-        yield from log.finish()
-    # The teacher is not run again, so its memory is the student's.
-    return TableLabels(table_NVC, validation_logits(run, teacher), run.device, at_once=run.plan.at_once)
+def obtain_labels(run: Run, log: Logbook) -> Generator[Event, None, tuple[Table, Tensor]]:
+    """The label table of the teacher, or of a committee, and what it says of the validation split.
+
+    One model at a time: once it has labelled, its memory is the next one's, and in the end the student's.
+    """
+    views = run.views_to_label
+    if not run.members:
+        weights = log.outcome("teacher").best.weights
+        teacher = freeze(run, weights)
+        table_NVC = yield from labelling.obtain_table(run, log, teacher, weights, views)
+        return table_NVC, validation_logits(run, teacher)
+
+    def label(member: Run, weights: State, part: Share) -> Generator[Event, None, Table]:
+        return labelling.obtain_table(member, log, freeze(member, weights), weights, views, part=part)
+
+    members = members_of(run, log)
+    each = {digest_of(member.teacher_arch, weights): partial(label, member, weights) for member, weights in members}
+    table_NVC = yield from obtain_mean_table(run, log, each, views)
+    return table_NVC, mean_validation_logits(members)
 
 
 class TableLabels(Guidance):

@@ -22,6 +22,7 @@ from jobs.files.store import Stored
 from jobs.queue import leases
 from jobs.teachers import lending
 from kd.machine import cgroups
+from kd.spec import TeacherOfJob
 from worker import settling
 from worker.child import Child, Order
 from worker.lease import RETRY_SECONDS, Lease
@@ -101,7 +102,7 @@ class Attempt:
     def see_through(self) -> None:
         """Start the trainer and stay until its end is in the database. Raises `LeaseLost`."""
         try:
-            teacher = self._teacher()
+            teachers = self._teachers()
         except NoTeacher as error:
             log.warning("no_teacher", job=self.claim.job_id, error=str(error))
             settling.refuse(self.lease, endings.no_teacher(error))
@@ -117,7 +118,7 @@ class Attempt:
             settling.put_back(self.lease, endings.no_trainer(error))
             return
         try:
-            self.child.start(self._order(teacher))
+            self.child.start(self._order(teachers))
             self._listen(self.child)
             settling.settle(self.lease, self.recorder, self._end_of(self.child))
         finally:
@@ -127,31 +128,31 @@ class Attempt:
         """Whatever happened: nothing of the trainer is left."""
         if self.child is not None:
             self.child.kill()
-        store.unlink_teacher(self.folder)
+        store.unlink_teachers(self.folder)
 
-    def _teacher(self) -> Stored | None:
-        """The weights of the teacher if another job has it, where they are held for us; None if it is trained in this
-        one. Raises `NoTeacher`."""
-        wanted = lending.teacher_of(self.claim.spec)
-        if wanted is None:
-            return None
-        for weights in self._teacher_weights():
+    def _teachers(self) -> list[Stored]:
+        """The weights of the teachers that other jobs have, where they are held for us, in the spec's order. Raises
+        `NoTeacher`."""
+        return [self._hold(role, wanted) for role, wanted in lending.borrowed(self.claim.spec).items()]
+
+    def _hold(self, role: str, wanted: TeacherOfJob) -> Stored:
+        for weights in self._weights_of(role):
             with contextlib.suppress(FileGone):
-                held = store.link_teacher(self.worker.settings.data_dir, weights.path, self.folder)
+                held = store.link_teacher(self.worker.settings.data_dir, weights.path, self.folder, role)
                 return Stored(str(held), weights.sha256)
         raise NoTeacher(wanted.job, f"no longer has the weights of its {wanted.role}, which was to teach here")
 
-    def _teacher_weights(self) -> Iterator[Stored]:
-        """Where its weights were when we claimed the job, and where they are now: its job may have gone on elsewhere,
-        and written them anew."""
-        if self.claim.teacher is not None:
-            yield self.claim.teacher
+    def _weights_of(self, role: str) -> Iterator[Stored]:
+        """Where a teacher's weights were when we claimed the job, and where they are now: its job may have gone on
+        elsewhere, and written them anew."""
+        if role in self.claim.teachers:
+            yield self.claim.teachers[role]
         with self.worker.db.read() as session:
-            weights = lending.find_weights(session, self.claim.job_id, self.claim.spec)
-        if weights is not None:
-            yield weights
+            found = lending.find_weights(session, self.claim.job_id, self.claim.spec)
+        if role in found:
+            yield found[role]
 
-    def _order(self, teacher: Stored | None) -> Order:
+    def _order(self, teachers: list[Stored]) -> Order:
         data, resume = self.worker.settings.data_dir, self.claim.resume
         return Order(
             spec=self.claim.spec,
@@ -162,8 +163,7 @@ class Attempt:
             label_folder=str(data / layout.LABELS),
             log=str(self.log.path),
             silence_seconds=self.worker.settings.lease_seconds,
-            teacher_file=teacher.path if teacher else None,
-            teacher_sha256=teacher.sha256 if teacher else None,
+            teacher_files=[(teacher.path, teacher.sha256) for teacher in teachers],
             label_cache_bytes=self.worker.settings.label_cache_bytes,
         )
 

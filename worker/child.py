@@ -8,7 +8,7 @@ import queue
 import signal
 import subprocess
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import structlog
@@ -35,8 +35,8 @@ class Order:
     label_folder: str
     log: str
     resume_sha256: str | None = None
-    teacher_file: str | None = None
-    teacher_sha256: str | None = None
+    teacher_files: list[tuple[str, str]] = field(default_factory=list)
+    """Of the teachers that other jobs lend, in the spec's order: the weights, and the digest of what was written."""
     label_cache_bytes: int | None = None
     silence_seconds: float | None = None
     """Without a beat of ours for so long it ends."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from jobs.endings import Code
+from kd.events import is_of_teacher
 from kd.spec import least_images
 
 Patch = dict[str, Any]
@@ -32,9 +33,9 @@ def _smaller(config: dict[str, Any], phase: str | None) -> Patch | None:
         return {"config": {"views": config["views"] // 2}}
     if phase == "labelling" and "rounds" in config and config["rounds"]["views"] > 1:
         return {"config": {"rounds": {"views": config["rounds"]["views"] // 2}}}
-    of_teacher = phase in (None, "teacher", "cotrain") and "batch_size" in config["teacher"]
-    if of_teacher and (half := _half(config["teacher"], config["resources"])):
-        return {"config": {"teacher": {"batch_size": half}}}
+    teacher = _teacher_in(config, phase) if phase in (None, "cotrain") or _learns(phase) else None
+    if teacher is not None and (half := _half(teacher, config["resources"])):
+        return _patch(config, phase, {"batch_size": half})
     if (own := _own_recipe(config, phase)).get("batch_size"):
         recipe = config | {"batch_size": own["batch_size"]}
         half = _half(recipe, config["resources"])
@@ -61,10 +62,41 @@ def _gentler(config: dict[str, Any], phase: str | None) -> Patch | None:
     if phase == "cotrain":
         return {"config": {"rounds": {"cotrain": {"lr": config["rounds"]["cotrain"]["lr"] / 10}}}}
     # Labels that are no numbers are the teacher's doing, and one that was brought along has no recipe here.
-    of_teacher = phase in ("teacher", "labelling") and "optimizer" in config["teacher"]
-    if phase == "labelling" and not of_teacher:
+    teacher = _teacher_in(config, phase) if phase == "labelling" or _learns(phase) else None
+    if phase == "labelling" and teacher is None:
         return None
     own = _own_recipe(config, phase).get("optimizer")
-    recipe = own or (config["teacher"] if of_teacher else config)["optimizer"]
+    recipe = own or (config if teacher is None else teacher)["optimizer"]
     gentler = {"optimizer": {"lr": recipe["lr"] / 10, "clip_norm": min(recipe["clip_norm"] or 1.0, 1.0)}}
-    return {"config": {"control": gentler} if own else {"teacher": gentler} if of_teacher else gentler}
+    if own:
+        return {"config": {"control": gentler}}
+    return {"config": gentler} if teacher is None else _patch(config, phase, gentler)
+
+
+def _learns(phase: str | None) -> bool:
+    """Whether a teacher learns in this phase: `teacher`, or a committee's `teacher.2`."""
+    return phase is not None and is_of_teacher(phase)
+
+
+def _teacher_in(config: dict[str, Any], phase: str | None) -> dict[str, Any] | None:
+    """The teacher of this phase, if it is trained here. Of a committee's labels nobody knows whose they are."""
+    teacher: dict[str, Any] = config["teacher"]
+    if "committee" in teacher:
+        number = (phase or "").partition(".")[2]
+        teacher = teacher["committee"][int(number) - 1] if number else {}
+    return teacher if "optimizer" in teacher else None
+
+
+def _patch(config: dict[str, Any], phase: str | None, change: dict[str, Any]) -> Patch:
+    """The patch that changes the teacher of this phase. A merge patch has a list as a whole only, so of a committee all
+    members are in it."""
+    members = config["teacher"].get("committee")
+    if members is None:
+        return {"config": {"teacher": change}}
+    changed = int((phase or "").partition(".")[2]) - 1
+    each = [_merge(member, change) if place == changed else member for place, member in enumerate(members)]
+    return {"config": {"teacher": {"committee": each}}}
+
+
+def _merge(member: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    return member | {name: member[name] | new if isinstance(new, dict) else new for name, new in change.items()}

@@ -49,8 +49,7 @@ def main() -> int:
                 data_folder=order["data_folder"],
                 label_folder=order["label_folder"],
                 resume_sha256=order["resume_sha256"],
-                teacher_file=order["teacher_file"],
-                teacher_sha256=order["teacher_sha256"],
+                teacher_files=order["teacher_files"],
                 label_cache_bytes=order["label_cache_bytes"],
                 save_now=lifeline.save_now,
             ):

@@ -23,8 +23,8 @@ from jobs.files import layout
 from kd import disk
 from kd.events import Event, Finished, Saved, Step
 from kd.labels.cache import DEFAULT_BYTES
-from kd.outputs import PAGE, STUDENT, TEACHER
-from kd.spec import GuideSpec, TeacherOfJob, TrainSpec, parse
+from kd.outputs import PAGE, STUDENT, weights_of
+from kd.spec import GuideSpec, TeacherOfJob, TrainSpec, parse, teachers_in
 
 MODES: dict[str, type[TrainSpec] | type[GuideSpec]] = {"train": TrainSpec, "guide": GuideSpec}
 SPEC = "spec.json"
@@ -43,9 +43,13 @@ def run(
         Path, typer.Option(envvar="STILLHOUSE_DATA_DIR", help="Data sets and label tables, shared between runs.")
     ] = Path("data"),
     teacher_file: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="The weights of the teacher, if config.teacher names a job."),
-    ] = None,
+        list[Path],
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="The weights of the teacher, if config.teacher names a job; of a committee, those of each that does.",
+        ),
+    ] = [],  # noqa: B006  # typer copies it
     label_cache_bytes: Annotated[
         int,
         typer.Option(
@@ -79,7 +83,7 @@ def run(
         raise Misused(f"{folder} holds a run already; --resume goes on with it, another --out starts afresh.")
     if not resume_files(folder) and resume:
         raise Misused(f"{folder} holds nothing to resume.")
-    teacher_file = find_teacher_file(run_spec, teacher_file, folder if resume else None)
+    teacher_files = find_teacher_files(run_spec, teacher_file, folder if resume else None)
     with extra("kd", "run"):
         import torch  # noqa: F401  # takes seconds, so only once the rest is in order
 
@@ -97,7 +101,7 @@ def run(
                     folder,
                     data,
                     resume,
-                    teacher_file,
+                    teacher_files,
                     device,
                     label_cache_bytes,
                     progress,
@@ -131,36 +135,47 @@ def show(run_spec: TrainSpec | GuideSpec, finished: Finished, folder: Path, narr
     """The result of a run that is over."""
     from kd.models.weights import read_facts
 
-    config, teacher = run_spec.config.model_dump(), folder / TEACHER
+    config = run_spec.config.model_dump(mode="json")
+    files = {role: folder / weights_of(role) for role in (*results.teachers(config), "student")}
     outcome = Outcome(
         finished.metrics,
         finished.seconds,
-        archs=results.archs(config, read_facts(teacher).arch),
-        sizes={"student": (folder / STUDENT).stat().st_size, "teacher": teacher.stat().st_size},
+        archs=results.archs(config, {role: read_facts(file).arch for role, file in files.items()}),
+        sizes={role: file.stat().st_size for role, file in files.items()},
         verdict=narration.verdict,
-        teacher_brought=results.is_brought(config),
+        brought=results.brought(config),
     )
     results.show(outcome, console())
 
 
-def find_teacher_file(run_spec: TrainSpec | GuideSpec, given: Path | None, resumed: Path | None) -> Path | None:
-    """The weights of a teacher that another job trained; a run that goes on has kept them in its folder."""
-    teacher = run_spec.config.teacher
-    if not isinstance(teacher, TeacherOfJob):
-        if given is not None:
+def find_teacher_files(run_spec: TrainSpec | GuideSpec, given: list[Path], resumed: Path | None) -> list[Path]:
+    """The weights of the teachers that other jobs trained, in the spec's order; a run that goes on has kept them in its
+    folder."""
+    each = teachers_in(run_spec.config.teacher).items()
+    of_jobs = {role: teacher for role, teacher in each if isinstance(teacher, TeacherOfJob)}
+    if not of_jobs:
+        if given:
             raise Misused("--teacher-file needs a spec whose config.teacher names a job; this one trains its own.")
-        return None
-    if resumed is not None and (resumed / TEACHER).exists():
-        if given is not None:
+        return []
+    kept = [resumed / weights_of(role) for role in of_jobs] if resumed is not None else []
+    if kept and all(file.exists() for file in kept):
+        if given:
             raise Misused(f"The run in {resumed} has its teacher already; leave --teacher-file out to go on with it.")
-        return resumed / TEACHER
-    if given is None:
-        which = f"--artifact {TEACHER}" if teacher.role == "teacher" else "--checkpoint best"
+        return kept
+    if len(given) != len(of_jobs):
+        fetch = "; ".join(f"`kd download {teacher.job} {which(teacher)}`" for teacher in of_jobs.values())
         raise Misused(
-            f"config.teacher names a job, so --teacher-file must name its weights: `kd download {teacher.job} {which}` "
-            "fetches them."
+            f"config.teacher names a job, so --teacher-file must name its weights: {fetch} fetches them."
+            if len(of_jobs) == 1
+            else f"config.teacher names {len(of_jobs)} jobs, so --teacher-file must name the weights of each, in their "
+            f"order: {fetch} fetch them."
         )
     return given
+
+
+def which(teacher: TeacherOfJob) -> str:
+    """What `kd download` is asked for."""
+    return "--checkpoint best" if teacher.role == "student" else f"--artifact {weights_of(teacher.role)}"
 
 
 def parse_spec(given: dict[str, Any]) -> TrainSpec | GuideSpec:
@@ -184,7 +199,7 @@ def distil(
     folder: Path,
     data: Path,
     resume: bool,
-    teacher_file: Path | None,
+    teacher_files: list[Path],
     device: str,
     label_cache_bytes: int,
     progress: ProgressDisplay,
@@ -204,7 +219,7 @@ def distil(
                 candidate,
                 data_folder=data / layout.DATASETS,
                 label_folder=data / layout.LABELS,
-                teacher_file=teacher_file,
+                teacher_files=[(file, None) for file in teacher_files],
                 extends=extends,
                 device=device,
                 label_cache_bytes=label_cache_bytes,

@@ -12,7 +12,7 @@ from cli.shown.console import console, print_json
 from cli.shown.narration import Narration
 from cli.shown.progress import JobProgress, ProgressDisplay, progress_display
 from cli.shown.results import Outcome
-from kd.outputs import TEACHER
+from kd.outputs import weights_of
 
 if TYPE_CHECKING:
     from client import Client
@@ -123,15 +123,15 @@ def show_outcome(client: "Client", job: "Json", narration: Narration) -> None:
 def outcome(client: "Client", job: "Json", narration: Narration) -> Outcome:
     """A succeeded job's result, with the sizes of its files."""
     artifacts = {artifact["name"]: artifact["size"] for artifact in client.artifacts(job["id"])}
-    sizes = {"student": client.checkpoint(job["id"], "best")["size"]}
-    if TEACHER in artifacts:
-        sizes["teacher"] = artifacts[TEACHER]
     config = job["resolved_spec"]["config"]
+    files = {role: weights_of(role) for role in results.teachers(config)}
+    sizes = {role: artifacts[name] for role, name in files.items() if name in artifacts}
+    sizes["student"] = client.checkpoint(job["id"], "best")["size"]
     return Outcome(
         metrics=job["result"]["metrics"],
         seconds=job["result"]["seconds"],
-        archs=results.archs(config, narration.teacher_brought),
+        archs=results.archs(config, narration.brought),
         sizes=sizes,
         verdict=narration.verdict,
-        teacher_brought=results.is_brought(config),
+        brought=results.brought(config),
     )

@@ -3,6 +3,7 @@
 Fed with events, from a server or from `kd.run` alike: their type and their data as JSON.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from cli.shown import numbers
 
 # In `guide`, labelling and student alternate: a phase is over when a later one in this list begins.
 PHASES = ("teacher", "labelling", "student", "control", "label_smoothing", "evaluating")
+
+UNKNOWN = (-1, 0)
 
 
 @dataclass
@@ -34,10 +37,9 @@ class Narration:
     repetitions: int | None = None
 
     @property
-    def teacher_brought(self) -> str | None:
-        """The architecture of a teacher that was brought along."""
-        phase = self.phases.get("teacher", Phase())
-        return phase.facts.get("arch")
+    def brought(self) -> dict[str, str]:
+        """The architectures of teachers that were brought along, by their roles."""
+        return {name: phase.facts["arch"] for name, phase in self.phases.items() if phase.facts.get("arch")}
 
     def narrate(self, kind: str, data: Mapping[str, Any]) -> Iterator[str]:
         if kind == "started":
@@ -77,17 +79,23 @@ class Narration:
         self.repetition, self.repetitions = repetition, repetitions
 
     def _close_before(self, next_phase: str | None) -> Iterator[str]:
-        # A phase that is not known here ends none: it is of another version of the server.
-        over = PHASES[: PHASES.index(next_phase)] if next_phase in PHASES else () if next_phase else PHASES
-        for name in over:
-            phase = self.phases.get(name)
-            if phase is None or phase.over:
+        for name, phase in sorted(self.phases.items(), key=lambda each: place(each[0])):
+            if phase.over or place(name) == UNKNOWN or (next_phase is not None and place(name) >= place(next_phase)):
                 continue
             phase.over = True
             if said := summary(name, phase):
                 repeated = self.repetition is not None and name in PHASES[2:]
                 seed = f", seed {self.repetition} of {self.repetitions}" if repeated else ""
                 yield f"{name:<10} {said}{seed}"
+
+
+def place(phase: str) -> tuple[int, int]:
+    """Where a phase comes in a run: a committee's teachers learn one after the other, and teach together then. A phase
+    that is not known here ends none, and is ended by none: it is of another version of the server."""
+    name, _, number = phase.partition(".")
+    if name not in PHASES:
+        return UNKNOWN
+    return PHASES.index(name), int(number) if number.isdigit() else sys.maxsize
 
 
 def narration_of(events: Iterable[Mapping[str, Any]]) -> Narration:
@@ -109,6 +117,7 @@ def summary(name: str, phase: Phase) -> str | None:
     if phase.best is None:
         return None
     if not phase.epochs:
-        return f"{numbers.per_cent(phase.best)} on validation, brought along"
+        how = "brought along" if "arch" in facts else "all members together"
+        return f"{numbers.per_cent(phase.best)} on validation, {how}"
     epochs = "1 epoch" if phase.epochs == 1 else f"{phase.epochs} epochs"
     return f"{numbers.per_cent(phase.best)} on validation, the best of {epochs}"

@@ -1,6 +1,6 @@
 """What a run came to: teacher, student and control side by side, and whether distillation was worth it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ from rich.console import Console
 
 from cli.shown.console import table
 from cli.shown.numbers import Number, clock, count, finite_or_none, per_cent, points, size
+from kd.events import is_of_teacher
 
 
 @dataclass
@@ -19,19 +20,36 @@ class Outcome:
     archs: Mapping[str, str]
     sizes: Mapping[str, int] = field(default_factory=dict)  # bytes of the weights file
     verdict: str | None = None
-    teacher_brought: bool = False
+    brought: Collection[str] = ()
+    """Who comes from another job."""
 
 
-def archs(config: Mapping[str, Any], brought: str | None = None) -> dict[str, str]:
-    """Who is who in a resolved config, which of a teacher that is brought along knows only whose it is."""
-    student, teacher = config["student"]["arch"], config["teacher"]
-    teaching = (brought or f"the {teacher['role']} of {teacher['job']}") if is_brought(config) else teacher["arch"]
-    return {"teacher": teaching, "student": student, "control": student, "label_smoothing": student}
+def teachers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Whose models teach in a resolved config, by their roles: `teacher`, or `teacher.1` and so on of a committee."""
+    members = config["teacher"].get("committee") or ()
+    return {f"teacher.{number}": member for number, member in enumerate(members, 1)} or {"teacher": config["teacher"]}
 
 
-def is_brought(config: Mapping[str, Any]) -> bool:
-    """Whether the teacher comes from another job."""
-    return config["teacher"].get("job") is not None
+def archs(config: Mapping[str, Any], known: Mapping[str, str] = {}) -> dict[str, str]:
+    """Who is who in a resolved config, which of a teacher that is brought along knows only whose it is; some may be
+    `known` from elsewhere."""
+    teaching = {
+        role: known.get(role)
+        or (f"the {teacher['role']} of {teacher['job']}" if is_brought(teacher) else teacher["arch"])
+        for role, teacher in teachers(config).items()
+    }
+    together = {"teacher": f"committee of {len(teaching)}"} if len(teaching) > 1 else {}
+    student = config["student"]["arch"]
+    return {**teaching, **together, "student": student, "control": student, "label_smoothing": student}
+
+
+def brought(config: Mapping[str, Any]) -> set[str]:
+    """Who comes from another job."""
+    return {role for role, teacher in teachers(config).items() if is_brought(teacher)}
+
+
+def is_brought(teacher: Mapping[str, Any]) -> bool:
+    return teacher.get("job") is not None
 
 
 def show(outcome: Outcome, to: Console) -> None:
@@ -42,9 +60,8 @@ def show(outcome: Outcome, to: Console) -> None:
     for role, arch in outcome.archs.items():
         if f"{role}.test.top1" not in metrics:
             continue
-        twin = role if role == "teacher" else "student"  # all others are the student without a teacher
-        brought = role == "teacher" and outcome.teacher_brought
-        training = "brought along" if brought else clock(outcome.seconds.get(role))
+        twin = role if is_of_teacher(role) else "student"  # all others are the student without a teacher
+        training = "brought along" if role in outcome.brought else clock(outcome.seconds.get(role))
         shown.add_row(
             role,
             arch,

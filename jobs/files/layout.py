@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from jobs.errors import JobNotFound
+from kd.outputs import weights_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
 _ATTEMPT = re.compile(r"attempt-([1-9][0-9]{0,8})", re.ASCII)
@@ -30,11 +31,14 @@ DELETED = ".deleted-"
 
 # In the folder of an attempt, beside what the run writes.
 TRAINER_LOG = "trainer.log"
-HELD_TEACHER = "held-teacher.safetensors"
-"""The weights of another job's teacher."""
 
 # An absolute path in a sentence; no URL, and no pointer of one name.
 _PATH = re.compile(r"(?<![\w./:~-])(?:/[^\s/'\"():,;]+){2,}/?", re.ASCII)
+
+
+def held(role: str) -> str:
+    """The weights of another job's teacher, in the folder of an attempt that it teaches in this role."""
+    return f"held-{weights_of(role)}"
 
 
 def is_name(name: str) -> bool:

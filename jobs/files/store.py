@@ -67,10 +67,10 @@ def open_folder(data_dir: Path, parts: Sequence[str]) -> Iterator[int]:
         os.close(folder)
 
 
-def link_teacher(data_dir: Path, path: str, folder: Path) -> Path:
+def link_teacher(data_dir: Path, path: str, folder: Path, role: str) -> Path:
     """The file under a second name in an attempt's folder: it stays when its own job gives it up. Raises `FileGone`."""
     there, _ = open_file(data_dir, path)
-    held = folder / layout.HELD_TEACHER
+    held = folder / layout.held(role)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held.unlink(missing_ok=True)
@@ -84,10 +84,11 @@ def link_teacher(data_dir: Path, path: str, folder: Path) -> Path:
     return held
 
 
-def unlink_teacher(folder: Path) -> None:
+def unlink_teachers(folder: Path) -> None:
     """What `link_teacher` holds in this folder is of no use any more."""
-    with contextlib.suppress(OSError):
-        (folder / layout.HELD_TEACHER).unlink()
+    for held in folder.glob(layout.held("*")):
+        with contextlib.suppress(OSError):
+            held.unlink()
 
 
 def delete(data_dir: Path, paths: Iterable[str]) -> None:

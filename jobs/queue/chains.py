@@ -1,5 +1,7 @@
 """Chains: a job whose teacher is still to come waits for the job that will have it, and then goes on or ends.
 
+A job with a committee waits for one of those that lend to it at a time, until all have come.
+
 What a job waits for is a column, so that a claim passes by it without a look at the other job. That column says nothing
 that the other job's row and files do not say: whoever settles reads those, at any time and as often as they like, and
 nobody who ends a job has to think of those that wait for it. (No chain is a circle: a job names only older ones.)
@@ -9,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, Select, exists, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
@@ -23,7 +25,11 @@ from jobs.queue.attempts import state_event
 from jobs.states import FINAL, State
 from jobs.tables import File, FileKind, Job
 from jobs.teachers import lending
-from kd.outputs import TEACHER
+from kd.outputs import weights_of
+from kd.spec.teacher import Role
+
+WEIGHTS = [weights_of(role) for role in get_args(Role) if role != "student"]
+"""What a job that has come to a teacher has among its files."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +55,23 @@ def settle(session: Session, now: datetime | None = None) -> Settled:
 
     Who waits in turn for a job that ends here is ended the next time.
     """
-    found = _whose_time_may_have_come(Job.id, Job.resolved_spec, Job.max_queue_seconds)
+    found = _whose_time_may_have_come(Job.id, Job.resolved_spec, Job.max_queue_seconds, Job.waits_for_job_id)
     # Two that settle share the work; and a job that somebody cancels at this moment is left to them.
     rows = session.execute(found.with_for_update(skip_locked=True, of=Job)).all()
     waiting = defaultdict(list)
     for row in rows:
-        teacher = lending.teacher_of(row.resolved_spec)
-        assert teacher is not None, "only such a job waits"
-        waiting[teacher].append(row)
+        waiting[tuple(lending.borrowed(row.resolved_spec).values())].append(row)
     settled, at = Settled(), now or clock.read(session)
-    for teacher, rows in waiting.items():
+    for teachers, rows in waiting.items():
         try:
-            lending.check_again(session, teacher)
-        except NoTeacherYet:
+            lending.check_again(session, teachers)
+        except NoTeacherYet as error:
+            # Of a committee one is there, and the next one to be waited for may be another job's.
+            changes = [
+                {"id": row.id, "waits_for_job_id": error.job_id} for row in rows if row.waits_for_job_id != error.job_id
+            ]
+            if changes:
+                session.execute(update(Job), changes)
             continue
         except NoTeacher as error:
             _end(session, ids := [row.id for row in rows], endings.teacher_never_came(error), now)
@@ -78,7 +88,7 @@ def settle(session: Session, now: datetime | None = None) -> Settled:
 
 def _whose_time_may_have_come(*columns: InstrumentedAttribute[Any]) -> Select[*tuple[Any, ...]]:
     other = aliased(Job)
-    has_one = exists().where(File.job_id == other.id, File.kind == FileKind.ARTIFACT, File.name == TEACHER)
+    has_one = exists().where(File.job_id == other.id, File.kind == FileKind.ARTIFACT, File.name.in_(WEIGHTS))
     return (
         select(*columns)
         .outerjoin(other, other.id == Job.waits_for_job_id)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ARRAY, ColumnElement, String, any_, delete, exists, literal, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ARRAY, ColumnElement, String, any_, delete, literal, or_, select, update
+from sqlalchemy.orm import Session
 
 from jobs.database import clock
 from jobs.database.engine import allow_long_statements
@@ -13,6 +13,7 @@ from jobs.job import get_job, lock_job
 from jobs.log import purge
 from jobs.states import ACTIONS, FINAL
 from jobs.tables import Job
+from jobs.teachers import lending
 
 
 def delete_job(session: Session, job_id: str, now: datetime | None = None) -> None:
@@ -24,10 +25,7 @@ def delete_job(session: Session, job_id: str, now: datetime | None = None) -> No
     job = get_job(session, job_id)
     if job.state not in FINAL:
         raise NotAllowed(job_id, job.state, "delete", ACTIONS[job.state])
-    borrowers = session.execute(
-        select(Job.id).where(Job.teacher_job_id == job_id, Job.state.not_in(FINAL)).order_by(Job.id).limit(5)
-    ).scalars()
-    if found := list(borrowers):
+    if found := lending.borrowers(session, job_id, limit=5):
         raise InUse(job_id, found)
     delete_all(session, [Job.id == job_id], now)
 
@@ -37,8 +35,7 @@ def delete_all(session: Session, matching: Sequence[ColumnElement[bool]], now: d
 
     What they have said is out of sight with them, and is deleted by and by (`jobs.log.purge`).
     """
-    borrower = aliased(Job)
-    lends = exists().where(borrower.teacher_job_id == Job.id, borrower.state.not_in(FINAL))
+    lends = lending.lends(Job)
     meant = (*matching, Job.state.in_(FINAL))
     if session.get_bind().dialect.name == "postgresql":
         allow_long_statements(session.connection())  # what belongs to many jobs takes its time

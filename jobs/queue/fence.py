@@ -37,8 +37,8 @@ class Claim:
     max_stall_seconds: float | None = None
     memory_bytes: int = 0
     """What its trainer may use of the machine's memory; 0: what the worker allows."""
-    teacher: Stored | None = None
-    """The weights of another job's teacher: if the spec wants it and it is still there."""
+    teachers: Mapping[str, Stored] = field(default_factory=dict)
+    """The weights of other jobs' teachers that the spec wants, by their roles here, as far as they are still there."""
 
 
 def conditions(claim: Claim) -> tuple[ColumnElement[bool], ...]:

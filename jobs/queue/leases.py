@@ -100,7 +100,7 @@ def claim(
     )
     cut_back(session, row.id, step)
     resume, _ = retention.newest_resume(session, row.id)
-    teacher = lending.find_weights(session, row.id, row.resolved_spec)
+    teachers = lending.find_weights(session, row.id, row.resolved_spec)
     return Claim(
         row.id,
         row.attempt,
@@ -113,7 +113,7 @@ def claim(
         log_bytes=row.log_bytes,
         max_stall_seconds=row.max_stall_seconds,
         memory_bytes=row.needs_memory_bytes,
-        teacher=teacher,
+        teachers=teachers,
     )
 
 

@@ -17,14 +17,14 @@ from jobs import ids
 from jobs.database import clock, storable
 from jobs.database.engine import Sessions
 from jobs.envelope import Envelope
-from jobs.errors import KeyReused, NoTeacher, NoTeacherYet, SpecRefused
+from jobs.errors import KeyReused, SpecRefused
 from jobs.files import layout, quota
 from jobs.job import columns_of, get_job, keep_job
 from jobs.log import events
 from jobs.log.events import NewEvent
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.tables import Job
+from jobs.tables import Job, Loan
 from jobs.teachers import lending
 from jobs.workers.needs import needs_of
 from kd.data import packed_facts
@@ -144,13 +144,7 @@ def _add(
 
 def add(session: Session, submission: Submission, idempotency: Idempotency | None = None) -> Job:
     """The row of a new job, which waits for its teacher if another job is still to have it. Raises `SpecRefused`."""
-    waits_for = None
-    try:
-        lending.check(session, submission.spec)
-    except NoTeacherYet as error:
-        waits_for = error.job_id
-    except NoTeacher as error:
-        raise SpecRefused([Fault("/config/teacher/job", error.why)]) from None
+    waits_for = lending.check(session, submission.spec)
     return add_job(
         session,
         submission.spec,
@@ -207,5 +201,6 @@ def add_job(
     )
     session.add(job)
     session.flush()
+    session.add_all(Loan(job_id=job.id, lends=lender) for lender in sorted(lending.loans_of(spec)))
     events.append(session, job, [NewEvent("state", {"state": State.QUEUED})])
     return job

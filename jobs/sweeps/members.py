@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.errors import SpecRefused
 from jobs.sweeps.space import Point
-from kd.spec import GuideSpec, Teacher, TrainSpec, parse
+from kd.spec import GuideSpec, TrainSpec, parse
 from kd.spec.faults import Fault
+from kd.spec.teacher import trained_in
 
 if TYPE_CHECKING:
     from jobs.sweeps.plan import Plan
@@ -20,8 +21,16 @@ def assemble(plan: "Plan", point: Point, teacher: str | None = None) -> dict[str
     for name, value in point.items():
         _put(given, name, value)
     if teacher is not None:
-        given["config"]["teacher"] = {"job": teacher}
+        given["config"]["teacher"] = _taken_from(teacher, given["config"].get("teacher", {}))
     return given
+
+
+def _taken_from(job: str, teacher: dict[str, Any]) -> dict[str, Any]:
+    """The same teacher, of the job that has it; of a committee each member."""
+    if "committee" not in teacher:
+        return {"job": job}
+    each = range(1, len(teacher["committee"]) + 1)
+    return {"committee": [{"job": job, "role": f"teacher.{number}"} for number in each]}
 
 
 def spec_at(plan: "Plan", point: Point, teacher: str | None = None) -> TrainSpec | GuideSpec:
@@ -35,7 +44,7 @@ def teacher_key(spec: TrainSpec | GuideSpec) -> str | None:
     The seed is no part of it, nor is how the student learns: all that differs is to differ under one teacher.
     """
     config = spec.config
-    if not isinstance(config.teacher, Teacher):
+    if not any(trained_in(config.teacher)):
         return None
     facts = [config.dataset, config.validation_fraction, config.teacher.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

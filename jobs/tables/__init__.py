@@ -11,6 +11,7 @@ from jobs.tables.file import Checkpoint as Checkpoint
 from jobs.tables.file import File as File
 from jobs.tables.file import FileKind as FileKind
 from jobs.tables.job import Job as Job
+from jobs.tables.loan import Loan as Loan
 from jobs.tables.log import Event as Event
 from jobs.tables.log import Leftover as Leftover
 from jobs.tables.log import MetricPoint as MetricPoint

@@ -1,72 +1,141 @@
 """Teachers that jobs take over from one another: who may have which, and where its weights are."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy.orm import Session, aliased
 
-from jobs.errors import ArtifactNotFound, CheckpointNotFound, JobNotFound, NoTeacher, NoTeacherYet
+from jobs.errors import (
+    ArtifactNotFound,
+    CheckpointNotFound,
+    JobNotFound,
+    NoTeacher,
+    NoTeacherYet,
+    SpecRefused,
+)
 from jobs.files import find
 from jobs.files.store import Stored
 from jobs.job import get_job, keep_job
 from jobs.states import FINAL, State
-from jobs.tables import File, Job
-from kd.outputs import TEACHER
-from kd.spec import GuideSpec, TeacherOfJob, TrainSpec
+from jobs.tables import File, Job, Loan
+from kd.outputs import weights_of
+from kd.spec import Committee, GuideSpec, TeacherOfJob, TrainSpec, teachers_in
+from kd.spec.faults import Fault
 from kd.spec.features import misses
 
 
-def check(session: Session, spec: TrainSpec | GuideSpec) -> None:
-    """Refuse a spec that names a teacher of another job unless it is there. Raises `NoTeacher`, or `NoTeacherYet` where
-    it is worth to wait.
+def check(session: Session, spec: TrainSpec | GuideSpec) -> str | None:
+    """Refuse a spec that names teachers of other jobs which are not to be had. Raises `SpecRefused`.
 
-    In the transaction that adds the job: until it ends the teacher's job cannot be deleted.
+    Returns the job that is to be waited for: the first that is still to have what it lends; None if all is there. In
+    the transaction that adds the job: until it ends the teachers' jobs cannot be deleted.
     """
-    wanted, dataset = spec.config.teacher, spec.config.dataset
-    if not isinstance(wanted, TeacherOfJob):
-        return
-    keep_job(session, wanted.job)
-    job = _lender(session, wanted)
-    learnt_from = job.resolved_spec["config"]["dataset"]
-    if learnt_from != dataset:
-        raise NoTeacher(job.id, f"learnt from {learnt_from}, but this run is on {dataset}")
-    _find_file(session, job, wanted)
-    for field, why in misses(spec.config.objective, spec.config.student.arch, _arch(session, job, wanted)):
-        raise NoTeacher(job.id, f"has a {wanted.role} that does not suit the objective: {field} {why}")
+    wanted = borrowed_by(spec)
+    for job_id in sorted({teacher.job for teacher in wanted.values()}):  # in one order, as whoever deletes locks them
+        keep_job(session, job_id)
+    faults: list[Fault] = []
+    models: dict[str, str] = {}
+    waits_for = None
+    for place, teacher in wanted.items():
+        try:
+            sha256 = _check_one(session, teacher, spec)
+        except NoTeacherYet as error:
+            waits_for = waits_for or error.job_id
+            continue
+        except NoTeacher as error:
+            faults.append(Fault(f"{place}/job", error.why))
+            continue
+        if (twin := models.setdefault(sha256, place)) != place:
+            why = f"has the very model of {twin}; a committee gains by members that differ"
+            faults.append(Fault(f"{place}/job", why))
+    if faults:
+        raise SpecRefused(faults)
+    return waits_for
 
 
-def check_again(session: Session, teacher: TeacherOfJob) -> None:
-    """The same for a job that has waited for it.
+def check_again(session: Session, teachers: Iterable[TeacherOfJob]) -> None:
+    """The same for a job that has waited for them. Raises `NoTeacher` if one will not come any more; else
+    `NoTeacherYet`, of the first that is still to come.
 
     Of a job that did not succeed it takes no student: that one had not learnt out, and nobody chose it all the same.
     """
-    job = _lender(session, teacher)
-    if teacher.role == "student" and job.state in FINAL - {State.SUCCEEDED}:
-        raise NoTeacher(job.id, f"{_past_tense(job.state)} before its student had learnt out")
-    _find_file(session, job, teacher)
+    not_yet = None
+    for teacher in teachers:
+        job = _lender(session, teacher)
+        if teacher.role == "student" and job.state in FINAL - {State.SUCCEEDED}:
+            raise NoTeacher(job.id, f"{_past_tense(job.state)} before its student had learnt out")
+        try:
+            _find_file(session, job, teacher)
+        except NoTeacherYet as error:
+            not_yet = not_yet or error
+    if not_yet is not None:
+        raise not_yet
 
 
-def teacher_of(spec: Mapping[str, Any]) -> TeacherOfJob | None:
-    """The teacher that a stored spec takes over from another job; None if it trains its own."""
-    given = spec["config"]["teacher"]
-    return TeacherOfJob.model_validate(given) if "job" in given else None
+def loans_of(spec: TrainSpec | GuideSpec) -> set[str]:
+    """What a job borrows, besides one teacher: the ids of the jobs that lend its committee."""
+    if not isinstance(spec.config.teacher, Committee):
+        return set()
+    return {teacher.job for teacher in borrowed_by(spec).values()}
 
 
-def find_weights(session: Session, job_id: str, spec: Mapping[str, Any]) -> Stored | None:
-    """The weights that a job's spec takes over; None if none, or if they are gone."""
-    teacher = teacher_of(spec)
-    if teacher is None:
-        return None
-    with contextlib.suppress(ArtifactNotFound):  # an earlier attempt of the job has made them its own
-        return _stored(find.artifact(session, job_id, TEACHER))
-    with contextlib.suppress(NoTeacher):
-        return _stored(_find_file(session, _lender(session, teacher), teacher))
-    return None
+def lends(job: type[Job]) -> ColumnElement[bool]:
+    """Whether a job lends a teacher to one that has not ended."""
+    one, several = aliased(Job), aliased(Job)
+    return or_(
+        exists().where(one.teacher_job_id == job.id, one.state.not_in(FINAL)),
+        exists().where(Loan.lends == job.id, Loan.job_id == several.id, several.state.not_in(FINAL)),
+    )
+
+
+def borrowers(session: Session, lender: str, *, limit: int) -> list[str]:
+    """Jobs that have not ended and borrow from this one."""
+    of_one = select(Job.id).where(Job.teacher_job_id == lender, Job.state.not_in(FINAL))
+    of_several = select(Job.id).join(Loan, Loan.job_id == Job.id).where(Loan.lends == lender, Job.state.not_in(FINAL))
+    return list(session.execute(of_one.union(of_several).order_by("id").limit(limit)).scalars())
+
+
+def borrowed_by(spec: TrainSpec | GuideSpec) -> dict[str, TeacherOfJob]:
+    """The teachers that a spec takes over from other jobs, each by its place in it, as a JSON pointer."""
+    teacher = spec.config.teacher
+    here = "/config/teacher/committee/{}" if isinstance(teacher, Committee) else "/config/teacher"
+    each = enumerate(teachers_in(teacher).values())
+    return {here.format(place): one for place, one in each if isinstance(one, TeacherOfJob)}
+
+
+def borrowed(spec: Mapping[str, Any]) -> dict[str, TeacherOfJob]:
+    """Those of a stored spec, each by its role in the run: `teacher`, or a committee's `teacher.2`."""
+    each = _teachers(spec["config"])
+    return {role: TeacherOfJob.model_validate(one) for role, one in each.items() if "job" in one}
+
+
+def find_weights(session: Session, job_id: str, spec: Mapping[str, Any]) -> dict[str, Stored]:
+    """The weights that a job's spec takes over, by their roles there; those that are gone are left out."""
+    found: dict[str, Stored] = {}
+    for role, teacher in borrowed(spec).items():
+        with contextlib.suppress(NoTeacher):
+            found[role] = _stored(_find_file(session, _lender(session, teacher), teacher))
+        with contextlib.suppress(ArtifactNotFound):  # an earlier attempt of the job has made them its own
+            found[role] = _stored(find.artifact(session, job_id, weights_of(role)))
+    return found
 
 
 def _stored(file: File) -> Stored:
     return Stored(file.path, file.sha256)
+
+
+def _check_one(session: Session, teacher: TeacherOfJob, spec: TrainSpec | GuideSpec) -> str:
+    """The sha256 of its weights. Raises `NoTeacher`."""
+    job, config = _lender(session, teacher), spec.config
+    learnt_from = job.resolved_spec["config"]["dataset"]
+    if learnt_from != config.dataset:
+        raise NoTeacher(job.id, f"learnt from {learnt_from}, but this run is on {config.dataset}")
+    sha256 = _find_file(session, job, teacher).sha256
+    for field, why in misses(config.objective, config.student.arch, _arch(session, job, teacher)):
+        raise NoTeacher(job.id, f"has a {teacher.role} that does not suit the objective: {field} {why}")
+    return sha256
 
 
 def _lender(session: Session, teacher: TeacherOfJob) -> Job:
@@ -81,25 +150,43 @@ def _arch(session: Session, job: Job, wanted: TeacherOfJob) -> str | None:
     config = job.resolved_spec["config"]
     if wanted.role == "student":
         return str(config["student"]["arch"])
-    taken = teacher_of(job.resolved_spec)
+    taken = borrowed(job.resolved_spec).get(wanted.role)
     if taken is None:
-        return str(config["teacher"]["arch"])
+        return str(_teachers(config)[wanted.role]["arch"])
     with contextlib.suppress(NoTeacher):
         return _arch(session, _lender(session, taken), taken)
     return None
 
 
 def _find_file(session: Session, job: Job, teacher: TeacherOfJob) -> File:
+    """Raises `NoTeacher`, or `NoTeacherYet` where it is worth to wait."""
+    role, teachers = teacher.role, _teachers(job.resolved_spec["config"])
+    if role != "student" and role not in teachers:
+        members = len(teachers)
+        raise NoTeacher(
+            job.id,
+            f"was taught by a committee: name one of it with a role, teacher.1 to teacher.{members}"
+            if role == "teacher"
+            else f"has no {role}: it was taught by "
+            + (f"a committee of {members}" if members > 1 else "one teacher, which has the role teacher"),
+        )
     with contextlib.suppress(ArtifactNotFound, CheckpointNotFound):
-        if teacher.role == "teacher":
-            return find.artifact(session, job.id, TEACHER)
+        if role != "student":
+            return find.artifact(session, job.id, weights_of(role))
         if job.state in FINAL:  # until then a better student may take the best one's place
             student = find.checkpoint(session, job.id, "best").student
             assert student is not None, "only checkpoints with a student are found"
             return student
     if job.state in FINAL:
-        raise NoTeacher(job.id, f"{_past_tense(job.state)} without a {teacher.role} to take over")
-    raise NoTeacherYet(job.id, f"is {job.state} and has no finished {teacher.role} yet")
+        raise NoTeacher(job.id, f"{_past_tense(job.state)} without a {role} to take over")
+    raise NoTeacherYet(job.id, f"is {job.state} and has no finished {role} yet")
+
+
+def _teachers(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Those whose models teach in a stored config, by their roles: `teacher`, or a committee's `teacher.2`."""
+    given = config["teacher"]
+    members = {f"teacher.{number}": member for number, member in enumerate(given.get("committee", ()), 1)}
+    return members or {"teacher": given}
 
 
 def _past_tense(state: State) -> str:

@@ -1,9 +1,8 @@
 """What a teacher says of every view of every image: labelled once, shared by all runs with this teacher and data."""
 
-import hashlib
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,22 +14,20 @@ from torch import Tensor, nn
 from kd import liveness
 from kd.errors import LabelsHeld
 from kd.evaluation.predict import batch_size
-from kd.events import Event, LabelsKept, Noted, PhaseStarted, Step, Waiting
+from kd.events import Event, Noted, PhaseStarted, Waiting
 from kd.labels import cache, table
 from kd.labels.label import Label, check_numbers
 from kd.labels.manifest import Identity
+from kd.labels.progress import WHOLE, Share, with_saves, with_steps
 from kd.labels.table import Kept, Table
 from kd.models.catalog import has_pooled
-from kd.models.weights import State
+from kd.models.weights import State, digest_of
 from kd.training.batches import in_blocks
 from kd.training.logbook import Logbook
 from kd.training.run import Run
 from kd.views.plan import columns
 from kd.views.viewer import Viewer
 
-# A kill loses at most this much labelling.
-CHUNK_SECONDS = 2.0
-CHUNK_BATCHES = 64
 # How often a run that waits for another one's labels looks for them.
 WAIT_SECONDS = 0.2
 # A run that writes labels keeps some every two seconds; one that has kept none for so long does not come on. To read a
@@ -41,29 +38,53 @@ HELD_SECONDS = 1_200.0
 
 
 def obtain_table(
-    run: Run, log: Logbook, teacher: nn.Module, weights: State, views: int
-) -> Generator[Event, None, Tensor]:
-    """The table of this teacher's labels: fp16 [N, V, C] on the device; read if it exists, else written.
+    run: Run, log: Logbook, teacher: nn.Module, weights: State, views: int, *, part: Share = WHOLE
+) -> Generator[Event, None, Table]:
+    """The table of this teacher's labels: fp16 [N, V, C], mapped; read if it exists, else written.
 
     `teacher` is ready to label, `weights` are its own. `views` counts per image (of a pair both) and is at most
-    `run.plan.count`. The table's name is the digest of everything it depends on, so a table that is there is the right
-    one; so is one that holds the teacher's feature as well. While another run writes it, this one waits, and goes on
-    with it if the other one dies.
+    `run.plan.count`. A table that holds the teacher's feature as well has the same labels, and is as good.
     """
-    count = len(run.train)
-    log.enter("labelling")
-    identity = Identity(
-        teacher=digest(run.teacher_arch, weights),
+
+    def label(table_NVC: Tensor, start: int) -> Iterator[int]:
+        says = Label(teacher, pooled=table_NVC.shape[2] > len(run.dataset.classes))
+        return label_views(run, log, says, range(views), table_NVC, start=start)
+
+    identity = identify(run, digest_of(run.teacher_arch, weights), views)
+    return (yield from secure_labels(run, log, find_wider(run, identity) or identity, label, part))
+
+
+def identify(run: Run, teacher: str, views: int) -> Identity:
+    """What a table of the labels of the teacher with this digest depends on."""
+    return Identity(
+        teacher=teacher,
         dataset=run.dataset.digest,
         plan=run.plan.facts(),
         views=views,
         precision=str(run.autocast_dtype or torch.float32),
         pooled=run.pooled,
     )
+
+
+def secure_labels(
+    run: Run, log: Logbook, identity: Identity, label: Callable[[Tensor, int], Iterator[int]], part: Share = WHOLE
+) -> Generator[Event, None, Table]:
+    """The table with this identity. If there is none, `label` writes it: given the table and how many of its labels are
+    there, it goes on from those, and yields again and again how many there are.
+
+    The table's name is the digest of everything it depends on, so a table that is there is the right one. While another
+    run writes it, this one waits, and goes on with it if the other one dies.
+    """
+    views, count, classes = identity.views, len(run.train), len(run.dataset.classes)
+    assert views is not None, "tables of this version say how many"
+    log.enter("labelling")
     # Processes of a team may have computed weights that differ in their last bit: they must not write two tables.
-    identity = run.team.agree_on(find_wider(run, identity) or identity)
-    path, shape = run.labels / f"{identity.name}.npy", (count, views, len(run.dataset.classes) + identity.pooled)
-    yield PhaseStarted(phase="labelling", facts={"images": count, "views": views, "bytes": 2 * math.prod(shape)})
+    identity = run.team.agree_on(identity)
+    path, shape = run.labels / f"{identity.name}.npy", (count, views, classes + identity.pooled)
+    facts = {"images": count, "views": views, "bytes": 2 * math.prod(shape)}
+    if part.tables > 1:
+        facts |= {"table": part.number + 1, "tables": part.tables}
+    yield PhaseStarted(phase="labelling", facts=facts)
 
     # Only the leader looks for the table and holds its lock; the others learn from it where to start, and map its file.
     with ExitStack() as lock:
@@ -77,22 +98,22 @@ def obtain_table(
         elif start is not None:
             if table_NVC is None:
                 table_NVC = table.join_draft(path)
-            says = Label(teacher, pooled=identity.pooled > 0)
-            written = label_views(run, log, says, range(views), torch.from_numpy(table_NVC), start=start)
-            saved = with_saves(run, log, path, table_NVC, kept, written)
-            yield from with_steps(log, saved, start=start, planned=count * views)
+            written = label(torch.from_numpy(table_NVC), start)
+            saved = with_saves(run, log, path, table_NVC, kept, written, part)
+            planned = count * views
+            yield from with_steps(log, saved, start=start, before=part.number * planned, planned=part.tables * planned)
             # The leader closes the table only when everybody's share is in it.
             run.team.wait()
             if kept is not None:
                 # Before the table has its name: once it has, every run with this teacher believes it.
                 check_numbers(run, table_NVC)
-                facts = identity.model_dump()
-                facts |= {"teacher_arch": run.teacher_arch, "dataset_name": run.config.dataset}
-                table.finish(path, table_NVC, kept, facts, view_parameters(run, views), columns_of(run))
+                said = identity.model_dump()
+                said |= {"teacher_arch": run.teacher_arch, "dataset_name": run.config.dataset}
+                table.finish(path, table_NVC, kept, said, view_parameters(run, views), columns_of(run))
         run.team.wait()
     assert table_NVC is not None
-    # A run that does not compare features has no use for them on its device.
-    return place(torch.from_numpy(table_NVC)[..., : len(run.dataset.classes) + run.pooled], run.device)
+    # A run that does not compare features has no use for them.
+    return table_NVC[..., : classes + run.pooled]
 
 
 def find_wider(run: Run, identity: Identity) -> Identity | None:
@@ -124,8 +145,7 @@ def secure_table(
         table_NVC = table.read(path)
         # In a team others read it after us, so it must not go meanwhile.
         if table_NVC is not None and (alone or run.team.size == 1):
-            message = f"These labels exist already (table {path.stem}); the teacher stays idle."
-            yield Noted(code="labels_reused", message=message)
+            yield reused(path)
             return table_NVC, None
         if alone:
             needed = cache.table_bytes(shape, len(columns_of(run)))
@@ -149,6 +169,11 @@ def secure_table(
         yield Waiting(count=count)
 
 
+def reused(path: Path) -> Noted:
+    message = f"These labels exist already (table {path.stem}); the teacher stays idle."
+    return Noted(code="labels_reused", message=message)
+
+
 def columns_of(run: Run) -> tuple[str, ...]:
     """What is written down of each view of a table: of which image of the data set it is, and what was done to it."""
     return ("image", *columns(run.plan))
@@ -167,8 +192,9 @@ def view_parameters(run: Run, views: int) -> NDArray[np.int32]:
     return parameters_NVP
 
 
-def place(table_NVC: Tensor, device: torch.device) -> Tensor:
+def place(table: Table, device: torch.device) -> Tensor:
     """The table where it will be read: on the device, unless it would fill more than half of what is free there."""
+    table_NVC = torch.from_numpy(table)
     if device.type == "cuda" and table_NVC.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
         return table_NVC
     return table_NVC.to(device)
@@ -217,54 +243,3 @@ def _show_rows(viewer: Viewer, batches: list[Tensor], V: int, first_view: int) -
         for row_B in block:
             yield row_B, pixels_KCHW[start : start + len(row_B)]
             start += len(row_B)
-
-
-def with_steps(
-    log: Logbook, written: Iterator[int | LabelsKept], *, start: int = 0, before: int = 0, planned: int
-) -> Iterator[Step | LabelsKept]:
-    """Say how labelling goes. Of the run's `planned` labels, `before` belong to earlier tables."""
-    log.begin_counting()
-    # What an attempt finds done is no speed of this one: counting begins at `start`.
-    reported, now = start, start
-    for news in written:
-        if isinstance(news, LabelsKept):
-            yield news
-            continue
-        now = news
-        if log.is_time_to_report or log.is_asked_to_save:
-            yield log.step("labelling", (before + now) / planned, now - reported, {})
-            log.begin_counting()
-            reported = now
-    if now > reported:
-        yield log.step("labelling", (before + now) / planned, now - reported, {})
-
-
-def with_saves(
-    run: Run, log: Logbook, path: Path, table_NVC: Table, kept: Kept | None, written: Iterator[int]
-) -> Iterator[int | LabelsKept]:
-    """Make what is written safe, every few seconds, and say so. Of a team its leader does, who has `kept`."""
-    began = time.monotonic()
-    for number, now in enumerate(written, 1):
-        # In a team, where no clock is the same for all, by count.
-        alone = run.team.size == 1
-        due = time.monotonic() - began >= CHUNK_SECONDS or log.is_asked_to_save
-        if due if alone else number % CHUNK_BATCHES == 0:
-            # A count may only name labels that are in the file, also those of the others.
-            run.team.wait()
-            if kept is not None:
-                table.keep(path, table_NVC, kept, now)
-                images, views, _ = table_NVC.shape
-                log.progress.done("labelling", now / (images * views))
-                yield LabelsKept(count=now, fraction=log.progress.fraction)
-            began = time.monotonic()
-        yield now
-
-
-def digest(arch: str, state: State) -> str:
-    """What a model is, as a sha256: its architecture and every weight."""
-    # By value, not by file: the teacher of another job, or trained a second time to the same weights, is the same one.
-    content = hashlib.sha256(arch.encode())
-    for name, tensor in state.items():
-        content.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return content.hexdigest()

@@ -1,5 +1,6 @@
 """Weights files: a model's tensors, with what one must know to use them."""
 
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -96,3 +98,13 @@ def load_state(model: nn.Module, state: State) -> None:
 def copy_of(model: nn.Module) -> State:
     """The model's weights as they are now, on the CPU, not shared with it."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+
+
+def digest_of(arch: str, state: State) -> str:
+    """What a model is, as a sha256: its architecture and every weight."""
+    # By value, not by file: the teacher of another job, or trained a second time to the same weights, is the same one.
+    content = hashlib.sha256(arch.encode())
+    for name, tensor in state.items():
+        content.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()

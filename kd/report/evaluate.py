@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from kd import disk, outputs
 from kd.errors import ScoresDiverged
-from kd.evaluation import cost
+from kd.evaluation import cost, mean
 from kd.evaluation.confusion import Confusion
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import is_finite, score
-from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Wrote
+from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Wrote, is_of_teacher
 from kd.machine import memory
 from kd.report import summary, verdict
 from kd.report.document import class_by_class, document
@@ -39,31 +39,41 @@ def measure(run: Run, log: Logbook) -> Iterator[Event]:
     test = run.test()
 
     metrics: dict[str, float] = {}
-    logits: dict[str, Tensor] = {}
+    predicted: dict[str, Tensor] = {}
+    logits: dict[str, Tensor] = {}  # but a committee's members', of which there may be many
     is_first = not position.measured
     archs = {role: arch for role, arch in archs_of(run).items() if role in position.outcomes}
-    archs = {role: arch for role, arch in archs.items() if is_first or role != "teacher"}
+    archs = {role: arch for role, arch in archs.items() if is_first or not is_of_teacher(role)}
+    members, together_NC = [member.teacher_role for member in run.members], None
     log.begin_counting()
     for number, (role, arch) in enumerate(archs.items(), 1):
-        logits[role], found = judge(run, role, arch, position.outcomes[role], test, with_costs=is_first)
+        outcome = position.outcomes[role]
+        if role == "teacher" and together_NC is not None:
+            logits_NC = mean.divide(together_NC, len(members))
+            found = judge_together(run, outcome, logits_NC) | add_up(metrics, members)
+        else:
+            logits_NC, found = judge(run, role, arch, outcome, test, with_costs=is_first)
+        predicted[role] = logits_NC.argmax(dim=1).int()
+        if role in members:
+            together_NC = mean.add(together_NC, logits_NC)
+        else:
+            logits[role] = logits_NC
         metrics |= found
         yield Evaluated(
             phase="evaluating",
             step=position.step,
-            epoch=position.outcomes[role].best.epoch,
+            epoch=outcome.best.epoch,
             split="test",
             metrics={f"{role}.{which}": metrics[f"{role}.test.{which}"] for which in ("top1", "nll", "ece")},
         )
         yield log.step("evaluating", number / len(archs), 2 * len(labels_N), {})
 
-    predicted = {role: logits_NC.argmax(dim=1).int() for role, logits_NC in logits.items()}
     teacher_N = predicted["teacher"] if is_first else position.measured[0].predicted["teacher"]
-    for role in [role for role in archs if role != "teacher"]:
+    for role in [role for role in archs if not is_of_teacher(role)]:
         metrics[f"{role}.test.agreement"] = (predicted[role] == teacher_N).double().mean().item()
     if log.is_best_student(position.outcomes["student"].best.scores):
         if not is_first:  # of logits there are images times classes, so nobody has kept the teacher's
-            teacher = run.build(run.teacher_arch, "teacher", position.outcomes["teacher"].best.weights)
-            logits = {"teacher": predict(teacher, test.viewer, run.autocast_dtype)} | logits
+            logits = {"teacher": ask_teacher(run, log, test)} | logits
         position.evidence = evidence(run, position.outcomes, logits)
     position.measured += (Measured(run.config.seed, metrics, predicted),)
     if len(position.measured) == run.config.seeds:
@@ -96,8 +106,11 @@ def summarise(run: Run, log: Logbook) -> dict[str, Any]:
     metrics = summary.metrics_of(measured, gains) | {"test.images": len(labels_N)}
     metrics |= {f"peak_memory_bytes.{where}": peak for where, peak in memory.peak_bytes(run.device).items()}
     answer, classes = verdict.decide(gains), len(dataset.classes)
-    remarks = verdict.remarks(metrics, answer, labels_N=labels_N, classes=classes, best_seed=best.seed)
-    predicted = {"teacher": measured[0].predicted["teacher"]} | best.predicted
+    members = [member.teacher_role for member in run.members]
+    remarks = verdict.remarks(metrics, answer, labels_N=labels_N, classes=classes, best_seed=best.seed, members=members)
+    # The teacher was asked once, with the first seed.
+    predicted = {role: said_N for role, said_N in measured[0].predicted.items() if is_of_teacher(role)}
+    predicted |= best.predicted
     confusions = {role: Confusion(classes_N.long(), labels_N, classes) for role, classes_N in predicted.items()}
     return {
         "verdict": None if answer is None else answer.model_dump(),
@@ -122,9 +135,15 @@ def summarise(run: Run, log: Logbook) -> dict[str, Any]:
 
 
 def archs_of(run: Run) -> dict[str, str]:
-    """Who is measured, in this order, as far as there is such a model."""
-    student = run.config.student.arch
-    return {"teacher": run.teacher_arch, "student": student, "control": student, "label_smoothing": student}
+    """Who is measured, in this order, as far as there is such a model; of a committee first each member."""
+    student, members = run.config.student.arch, {member.teacher_role: member.teacher_arch for member in run.members}
+    return {
+        **members,
+        "teacher": run.teacher_arch,
+        "student": student,
+        "control": student,
+        "label_smoothing": student,
+    }
 
 
 def judge(
@@ -135,22 +154,50 @@ def judge(
     best, labels_N = outcome.best, run.dataset.test.labels
     metrics = {f"{role}.validation.{which}": value for which, value in best.scores.items()}
     metrics |= {f"{role}.best_epoch": best.epoch, f"{role}.epochs": outcome.epochs}
-    if role != "teacher":  # whose training may have been elsewhere
+    if not is_of_teacher(role):  # whose training may have been elsewhere
         metrics[f"{role}.images_seen"] = outcome.epochs * len(run.train) * run.plan.at_once
-    found = {}
+    said = {}
     for name, weights, epoch in ((role, best.weights, best.epoch), (f"{role}.last", outcome.last, outcome.epochs)):
         model = run.build(arch, role, weights)
-        logits_NC = predict(model, test.viewer, run.autocast_dtype)
-        scores = score(logits_NC, labels_N)
+        said[name] = predict(model, test.viewer, run.autocast_dtype)
+        scores = scores_of(said[name], labels_N)
         if not is_finite(scores):
             raise ScoresDiverged(role, "test", epoch, scores)
-        confusion = Confusion.of(logits_NC, labels_N)
-        scores |= {"balanced_accuracy": confusion.balanced_accuracy, "macro_f1": confusion.macro_f1}
         metrics |= {f"{name}.test.{which}": value for which, value in scores.items()}
-        found[name] = logits_NC
-        if with_costs and name == role and role in ("teacher", "student"):  # the others are the student's twins
+        # The others are the student's twins.
+        if with_costs and name == role and (is_of_teacher(role) or role == "student"):
             metrics |= size_and_speed(run, role, model)
-    return found[role], metrics
+    return said[role], metrics
+
+
+def ask_teacher(run: Run, log: Logbook, test: Shown) -> Tensor:
+    """What the teacher says of the test split: logits, float32 [N, C]."""
+
+    def ask(one: Run) -> Tensor:
+        model = run.build(one.teacher_arch, "teacher", log.outcome(one.teacher_role).best.weights)
+        return predict(model, test.viewer, run.autocast_dtype)
+
+    return mean.mean_logits([ask(member) for member in run.members]) if run.members else ask(run)
+
+
+def judge_together(run: Run, outcome: Outcome, logits_NC: Tensor) -> dict[str, float]:
+    """What is said of a committee, of which these are the logits."""
+    metrics = {f"teacher.validation.{which}": value for which, value in outcome.best.scores.items()}
+    scores = scores_of(logits_NC, run.dataset.test.labels)
+    return metrics | {f"teacher.test.{which}": value for which, value in scores.items()}
+
+
+def scores_of(logits_NC: Tensor, labels_N: Tensor) -> dict[str, float]:
+    """All that is measured on the test split."""
+    confusion = Confusion.of(logits_NC, labels_N)
+    by_class = {"balanced_accuracy": confusion.balanced_accuracy, "macro_f1": confusion.macro_f1}
+    return score(logits_NC, labels_N) | by_class
+
+
+def add_up(metrics: dict[str, float], members: list[str]) -> dict[str, float]:
+    """What a committee costs: its members, one after the other."""
+    costs = ("parameters", "bytes", "macs", "latency_seconds.batch1", "latency_seconds.batch64")
+    return {f"teacher.{cost}": sum(metrics[f"{member}.{cost}"] for member in members) for cost in costs}
 
 
 def size_and_speed(run: Run, role: str, model: nn.Module) -> dict[str, float]:

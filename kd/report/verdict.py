@@ -1,6 +1,6 @@
 """Was distillation worth it? The answer in words, how sure it is, and what would make it surer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -76,9 +76,15 @@ def _advice(found: Gain, to_decide: Mapping[str, int]) -> str:
 
 
 def remarks(
-    metrics: Metrics, verdict: Verdict | None, *, labels_N: Tensor, classes: int, best_seed: int
+    metrics: Metrics,
+    verdict: Verdict | None,
+    *,
+    labels_N: Tensor,
+    classes: int,
+    best_seed: int,
+    members: Sequence[str] = (),
 ) -> Iterator[Remark]:
-    """The sentences a reader needs beside the numbers, the verdict first."""
+    """The sentences a reader needs beside the numbers, the verdict first. `members` are the roles of a committee."""
     if verdict is not None:
         yield Remark("verdict", verdict.message)
     else:
@@ -93,6 +99,8 @@ def remarks(
             f"split: right on {student['top1']:.1%} of the test images, all of them on "
             f"{metrics['student.test.top1.mean']:.1%} on average. The test split had no say in that.",
         )
+    if members:
+        yield from of_committee(metrics, members)
     if verdict is not None:
         control = metrics.get("control.test.top1.mean", metrics["control.test.top1"])
         if metrics["teacher.test.top1"] <= control:
@@ -101,3 +109,15 @@ def remarks(
                 f"The teacher ({metrics['teacher.test.top1']:.1%}) is not better than the student trained without "
                 f"it ({control:.1%}): look for a better teacher first.",
             )
+
+
+def of_committee(metrics: Metrics, members: Sequence[str]) -> Iterator[Remark]:
+    """Whether several teachers say more together than the best of them alone."""
+    alone = {role: metrics[f"{role}.test.top1"] for role in members}
+    best = max(members, key=lambda role: alone[role])
+    if (together := metrics["teacher.test.top1"]) <= alone[best]:
+        yield Remark(
+            "committee_not_better",
+            f"The committee ({together:.1%}) is no better than its best member, {best} ({alone[best]:.1%}): that one "
+            "alone would cost less.",
+        )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
@@ -12,7 +13,7 @@ from kd.data.catalog import DATASETS
 from kd.models.catalog import family_of
 from kd.spec.comparison import AnyControl, Baselines, Control, fill_in
 from kd.spec.cross_view import STRONG_OPERATIONS, are_no_pairs
-from kd.spec.features import misses
+from kd.spec.features import misses, misses_one_model
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, asks_for_pairs
 from kd.spec.part import Part, refuse_idle, was_accepted
@@ -30,7 +31,7 @@ from kd.spec.recipe import (
     least_images,
 )
 from kd.spec.resources import Resources
-from kd.spec.teacher import AnyTeacher, Teacher
+from kd.spec.teacher import AnyTeacher, Committee, Teacher, trained_in
 
 # Images whose triples rkd compares at once: their number to the power of three, times 8 bytes, times about six.
 TRIPLES = 256
@@ -125,26 +126,23 @@ class Config(Part):
         `own_validation`: which images are for validation is not for the spec to say. Of packed data sets the spec does
         not know all this: whoever does must ask.
         """
-        trained = self.teacher if isinstance(self.teacher, Teacher) else None
+        trained = dict(trained_in(self.teacher))
         limit = min(shape[1:]) // 2
-        for field, augmentation in (
-            ("augmentation.crop_padding", self.augmentation),
-            ("teacher.augmentation.crop_padding", trained.augmentation if trained else None),
-            (
-                "control.augmentation.crop_padding",
-                self.control.augmentation if isinstance(self.control, Control) else None,
-            ),
-        ):
+        augmentations: dict[str, Augmentation | None] = {"augmentation": self.augmentation}
+        augmentations |= {f"{place}.augmentation": teacher.augmentation for place, teacher in trained.items()}
+        augmentations["control.augmentation"] = self.control.augmentation if isinstance(self.control, Control) else None
+        for field, augmentation in augmentations.items():
             if augmentation is not None and augmentation.crop_padding > limit:
-                yield field, f"must be at most {limit}, half of the side of an image of {self.dataset}"
-        for field, model in (("student.arch", self.student), ("teacher.arch", trained)):
-            if model is not None and (channels := family_of(model.arch).channels) and shape[0] not in channels:
+                why = f"must be at most {limit}, half of the side of an image of {self.dataset}"
+                yield f"{field}.crop_padding", why
+        archs = {"student": self.student.arch} | {place: teacher.arch for place, teacher in trained.items()}
+        for place, arch in archs.items():
+            if (channels := family_of(arch).channels) and shape[0] not in channels:
                 wanted = " or ".join(map(str, channels))
-                yield field, f"{model.arch} takes images of {wanted} channels, those of {self.dataset} have {shape[0]}"
-        for whose, recipe in (("", self), ("teacher.", trained)):
-            if recipe is not None and images < (
-                least := least_images(self.resources.gpus, recipe.gradient_accumulation)
-            ):
+                why = f"{arch} takes images of {wanted} channels, those of {self.dataset} have {shape[0]}"
+                yield f"{place}.arch", why
+        for whose, recipe in self._recipes():
+            if images < (least := least_images(self.resources.gpus, recipe.gradient_accumulation)):
                 yield (
                     f"{whose}gradient_accumulation",
                     f"asks for {least} images in a batch, two for each piece on each GPU; {self.dataset} has {images}",
@@ -158,27 +156,21 @@ class Config(Part):
 
     @model_validator(mode="after")
     def _every_gpu_has_its_share(self) -> Self:
-        recipes = [("batch_size", self.batch_size, self.gradient_accumulation)]
-        if isinstance(self.teacher, Teacher):
-            recipes.append(("teacher.batch_size", self.teacher.batch_size, self.teacher.gradient_accumulation))
-        recipes.append(("control.batch_size", self.of_control().batch_size, self.gradient_accumulation))
-        for whose, size, pieces in recipes:
-            if size < (least := least_images(self.resources.gpus, pieces)):
+        for whose, recipe in (*self._recipes(), ("control.", self.of_control())):
+            pieces = recipe.gradient_accumulation
+            if recipe.batch_size < (least := least_images(self.resources.gpus, pieces)):
                 what = "the GPUs" if pieces == 1 else "the pieces on each GPU"
                 raise PydanticCustomError(
                     "share",
                     "{whose} must be at least {least}, two images for each of {what}",
-                    {"whose": whose, "least": least, "what": what},
+                    {"whose": f"{whose}batch_size", "least": least, "what": what},
                 )
         return self
 
     @model_validator(mode="after")
     def _schedules_come_to_their_end(self, info: ValidationInfo) -> Self:
-        recipes = [(self.schedule, self.epochs, "schedule")]
-        if isinstance(self.teacher, Teacher):
-            recipes.append((self.teacher.schedule, self.teacher.epochs, "teacher.schedule"))
-        recipes.append((self.of_control().schedule, self.epochs, "control.schedule"))
-        for schedule, epochs, whose in recipes:
+        for place, recipe in (*self._recipes(), ("control.", self.of_control())):
+            schedule, epochs, whose = recipe.schedule, recipe.epochs, f"{place}schedule"
             if schedule.warmup_epochs >= epochs and schedule.warmup_epochs > 0:
                 raise PydanticCustomError(
                     "warmup", "{whose}: the warm-up must end before epoch {epochs}", {"whose": whose, "epochs": epochs}
@@ -243,7 +235,10 @@ class Config(Part):
     @model_validator(mode="after")
     def _features_are_there(self) -> Self:
         arch = self.teacher.arch if isinstance(self.teacher, Teacher) else None
-        for field, why in misses(self.objective, self.student.arch, arch):
+        found = misses(self.objective, self.student.arch, arch)
+        if isinstance(self.teacher, Committee):
+            found = chain(misses_one_model(self.objective, "a committee is no one model and has none"), found)
+        for field, why in found:
             raise PydanticCustomError("features", "{field} {why}", {"field": field, "why": why})
         return self
 
@@ -275,6 +270,12 @@ class Config(Part):
         """The same with the control's recipe in the place of the student's."""
         own = dict(self.control) if isinstance(self.control, Control) else {}
         return self.model_copy(update={name: part for name, part in own.items() if part is not None})
+
+    def _recipes(self) -> Iterator[tuple[str, "Config | Teacher"]]:
+        """The recipes of student and teachers, each with what its fields are preceded by."""
+        yield "", self
+        for place, teacher in trained_in(self.teacher):
+            yield f"{place}.", teacher
 
     @property
     def _asks_a_learning_teacher(self) -> bool:

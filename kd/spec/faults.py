@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import isclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Tag
 from pydantic_core import ErrorDetails
@@ -125,6 +125,7 @@ def _fields(model: type[BaseModel] | None, loc: Path) -> list[str]:
     for key in loc:
         if isinstance(key, int):  # a member of a list
             found = next(iter(get_args(found)), None)
+            found = get_args(found)[0] if get_origin(found) is Annotated else found
         elif not _is_model(found):
             found = next((member[0] for member in map(get_args, get_args(found)) if Tag(str(key)) in member), None)
         elif str(key) in found.model_fields:  # else it is the tag of `found` itself

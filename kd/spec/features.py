@@ -6,6 +6,8 @@ from kd.models.catalog import MODELS, has_pooled, stages_of
 from kd.spec.objective import READS, Objective, Term
 
 OTHERWISE = "or a method that compares logits alone: kd, dkd, dist, wttm, cross_view"
+FEATURES = {"pooled": "features", "stages": "maps of stages"}
+"""What one model has, by what reads it."""
 WITH_STAGES = ", ".join([arch for arch in MODELS if stages_of(arch)][:6]) + ", …"
 
 
@@ -14,6 +16,13 @@ def misses(objective: Objective, student: str, teacher: str | None) -> Iterator[
     for place, term in objective.places:
         if why := _why_not(term, student, teacher):
             yield f"{place}.method", f"{term.method} {why}, {OTHERWISE}"
+
+
+def misses_one_model(objective: Objective, why: str) -> Iterator[tuple[str, str]]:
+    """What a teacher that is not one model has not, whatever the student: (field, why)."""
+    for place, term in objective.places:
+        if what := FEATURES.get(READS.get(term.method, "")):
+            yield f"{place}.method", f"{term.method} compares {what}, and {why}: take one teacher, {OTHERWISE}"
 
 
 def _why_not(term: Term, student: str, teacher: str | None) -> str | None:

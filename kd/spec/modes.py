@@ -9,7 +9,7 @@ from kd.spec.config import Config
 from kd.spec.objective import READS
 from kd.spec.part import ACCEPTED, Part, was_accepted
 from kd.spec.rounds import Rounds, Route
-from kd.spec.teacher import TeacherOfJob
+from kd.spec.teacher import Committee, Teacher, TeacherOfJob
 
 
 class TrainConfig(Config):
@@ -68,6 +68,16 @@ class GuideConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _a_committee_guides_as_it_is(self) -> Self:
+        if self.rounds.teacher != "fixed" and isinstance(self.teacher, Committee):
+            raise PydanticCustomError(
+                "committee",
+                "rounds.teacher '{kind}' needs a single teacher: a committee guides as it is, which is 'fixed'",
+                {"kind": self.rounds.teacher},
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_route_is_a_training(self) -> Self:
         if self.rounds.teacher == "route" and isinstance(self.teacher, TeacherOfJob):
             raise PydanticCustomError(
@@ -80,7 +90,7 @@ class GuideConfig(Config):
     def _there_are_so_many_anchors(self, info: ValidationInfo) -> Self:
         wanted = self.rounds.route.anchors
         default = Route.model_fields["anchors"].get_default()
-        if self.rounds.teacher != "route" or wanted == default or isinstance(self.teacher, TeacherOfJob):
+        if self.rounds.teacher != "route" or wanted == default or not isinstance(self.teacher, Teacher):
             return self
         if wanted >= self.teacher.epochs and not was_accepted(info):
             raise PydanticCustomError(

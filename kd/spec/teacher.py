@@ -1,8 +1,10 @@
-"""Where the teacher comes from."""
+"""Where the teacher comes from: it is trained here, another job has it, or it is a committee of such."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from kd.spec.names import Arch, JobId
 from kd.spec.part import Part
@@ -17,6 +19,21 @@ from kd.spec.recipe import (
     Optimizer,
     Schedule,
 )
+
+MOST_MEMBERS = 8
+
+Role = Literal[
+    "teacher",
+    "student",
+    "teacher.1",
+    "teacher.2",
+    "teacher.3",
+    "teacher.4",
+    "teacher.5",
+    "teacher.6",
+    "teacher.7",
+    "teacher.8",
+]
 
 
 class Teacher(Part):
@@ -37,17 +54,70 @@ class TeacherOfJob(Part):
     """A teacher that is not trained in this run: another job on the same data set has it."""
 
     job: JobId = Field(description="the job that trained it")
-    role: Literal["teacher", "student"] = Field(
-        default="teacher", description="which of its models; of its students the best one"
+    role: Role = Field(
+        default="teacher",
+        description="which of its models: of its students the best one; of its committee a member, teacher.1, say",
     )
 
 
 def _kind_of_teacher(given: Any) -> str:
-    # What is neither gets its complaint as the usual kind.
-    of_job = "job" in given if isinstance(given, dict) else isinstance(given, TeacherOfJob)
-    return "of a job" if of_job else "trained here"
+    # What is none of them gets its complaint as the usual kind.
+    for kind, mark, field in (("of a job", TeacherOfJob, "job"), ("a committee", Committee, "committee")):
+        if field in given if isinstance(given, dict) else isinstance(given, mark):
+            return kind
+    return "trained here"
+
+
+Member = Annotated[
+    Annotated[Teacher, Tag("trained here")] | Annotated[TeacherOfJob, Tag("of a job")], Discriminator(_kind_of_teacher)
+]
+
+
+def _of_several(members: tuple[Teacher | TeacherOfJob, ...]) -> tuple[Teacher | TeacherOfJob, ...]:
+    if not 2 <= len(members) <= MOST_MEMBERS:
+        raise PydanticCustomError(
+            "committee",
+            "a committee has 2 to {most} members, not {given}; of a single one give its fields as the teacher's",
+            {"most": MOST_MEMBERS, "given": len(members)},
+        )
+    of_jobs = [member for member in members if isinstance(member, TeacherOfJob)]
+    for place, member in enumerate(of_jobs):
+        if member in of_jobs[:place]:
+            raise PydanticCustomError(
+                "committee",
+                "the {role} of {job} is named twice; a committee gains by members that differ",
+                {"role": member.role, "job": member.job},
+            )
+    return members
+
+
+class Committee(Part):
+    """Several teachers at once: the student learns from the mean of their probabilities."""
+
+    committee: Annotated[tuple[Member, ...], AfterValidator(_of_several)] = Field(
+        strict=False,  # JSON has lists, no tuples
+        description="2 to 8 teachers, each trained here or another job's; those that are trained differ in their seeds",
+    )
 
 
 AnyTeacher = Annotated[
-    Annotated[Teacher, Tag("trained here")] | Annotated[TeacherOfJob, Tag("of a job")], Discriminator(_kind_of_teacher)
+    Annotated[Teacher, Tag("trained here")]
+    | Annotated[TeacherOfJob, Tag("of a job")]
+    | Annotated[Committee, Tag("a committee")],
+    Discriminator(_kind_of_teacher),
 ]
+
+
+def teachers_in(teacher: Teacher | TeacherOfJob | Committee) -> dict[str, Teacher | TeacherOfJob]:
+    """Those whose models teach, by their roles: `teacher`, or a committee's `teacher.1`, `teacher.2` and so on."""
+    if isinstance(teacher, Committee):
+        return {f"teacher.{number}": member for number, member in enumerate(teacher.committee, 1)}
+    return {"teacher": teacher}
+
+
+def trained_in(teacher: Teacher | TeacherOfJob | Committee) -> Iterator[tuple[str, Teacher]]:
+    """Those that are trained here, each with its place in the spec: `teacher`, or `teacher.committee.0`, say."""
+    members = teachers_in(teacher).values()
+    for place, member in enumerate(members):
+        if isinstance(member, Teacher):
+            yield (f"teacher.committee.{place}" if isinstance(teacher, Committee) else "teacher"), member

@@ -1,7 +1,10 @@
 """The teacher ready to label: in eval mode, gradients off."""
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
+from kd.evaluation.mean import mean_logits
 from kd.evaluation.predict import predict
 from kd.models.folding import for_inference
 from kd.models.weights import State
@@ -16,3 +19,8 @@ def freeze(run: Run, weights: State) -> nn.Module:
 def validation_logits(run: Run, teacher: nn.Module) -> Tensor:
     """What the teacher says of the validation split; float32 [N, C] on the CPU."""
     return predict(teacher, run.validation.viewer, run.autocast_dtype, team=run.team)
+
+
+def mean_validation_logits(members: Iterable[tuple[Run, State]]) -> Tensor:
+    """The same of a committee: of one member at a time, so that no two are in memory together."""
+    return mean_logits([validation_logits(run, freeze(run, weights)) for run, weights in members])

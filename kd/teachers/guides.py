@@ -9,6 +9,7 @@ from torch import nn
 from kd.events import Event, Noted
 from kd.spec import GuideConfig
 from kd.teachers.frozen import freeze
+from kd.teachers.obtain import members_of
 from kd.training.logbook import Logbook
 from kd.training.position import Moment, Scores
 from kd.training.run import Run
@@ -29,6 +30,10 @@ class Guide:
         """Get ready for round `number` of `rounds`, counted from 0; then `model` teaches it."""
         return iter(())
 
+    def models(self) -> Iterator[nn.Module]:
+        """Whose labels a round's are: the mean of what these say, who come one after the other into memory."""
+        yield self.model
+
     def state(self) -> dict[str, Any]:
         """What a resumed run must know to be guided in the same way."""
         return {}
@@ -39,6 +44,19 @@ class Guide:
 
     def _take(self, moment: Moment, name: str) -> None:
         self.model, self.name, self.top1 = freeze(self.run, moment.weights), name, moment.top1
+
+
+class Together(Guide):
+    """A committee, each member at its best, in every round."""
+
+    name = "committee"
+
+    def __init__(self, run: Run, log: Logbook):
+        self.members, self.top1 = members_of(run, log), log.outcome("teacher").best.top1
+
+    def models(self) -> Iterator[nn.Module]:
+        for member, weights in self.members:
+            yield freeze(member, weights)
 
 
 class Route(Guide):

@@ -1,4 +1,7 @@
-"""Get a teacher: train it to its best on the validation split, or take another job's; measure it before it teaches."""
+"""Get a teacher: train it to its best on the validation split, or take another job's; measure it before it teaches.
+
+The members of a committee are got one after the other, each as if it were the only teacher.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,13 +9,13 @@ from pathlib import Path
 from kd import outputs
 from kd.errors import TeacherUnfit
 from kd.evaluation.chance import weakness
-from kd.evaluation.scores import is_finite
+from kd.evaluation.scores import is_finite, score
 from kd.events import Evaluated, Event, Noted, PhaseStarted, Wrote
-from kd.models.weights import copy_of, load_model, save_weights
+from kd.models.weights import State, copy_of, digest_of, load_model, save_weights
 from kd.objectives.objective import Objective
 from kd.spec import GuideConfig, Teacher, TeacherOfJob, TrainConfig
 from kd.teachers.fitness import misfit
-from kd.teachers.frozen import freeze
+from kd.teachers.frozen import freeze, mean_validation_logits
 from kd.training import loop
 from kd.training.logbook import Logbook
 from kd.training.position import Moment, Outcome
@@ -25,27 +28,63 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
 
     What came of it ends up in the logbook.
     """
-    wanted = run.config.teacher
-    if "teacher" not in log.position.finished:
+    if run.members:
+        yield from gather(run, log)
+        return
+    wanted, role = run.config.teacher, run.teacher_role
+    if role not in log.position.finished:
         if isinstance(wanted, Teacher):
             model, anchors = run.build(wanted.arch, "teacher"), anchors_wanted(run.config)
             objective = Objective(None, run.class_weights_C)
-            yield from loop.fit(
-                run, log, "teacher", model, wanted, objective, patience=wanted.patience, anchors=anchors
-            )
+            yield from loop.fit(run, log, role, model, wanted, objective, patience=wanted.patience, anchors=anchors)
         else:
+            assert isinstance(wanted, TeacherOfJob), "a committee has members"
             yield from bring(run, log, wanted)
 
     # Also after a resume: the run may have been stopped before it came to this.
-    best = log.outcome("teacher").best
+    best = log.outcome(role).best
     if weak := weakness(best.scores, run.dataset.validation.labels, len(run.dataset.classes)):
         yield Noted(
             code="weak_teacher",
-            message=f"On the validation split the teacher {weak}. Its labels will teach little: try a smaller learning "
-            "rate or more epochs.",
+            message=f"On the validation split {named(role)} {weak}. Its labels will teach little: try a smaller "
+            "learning rate or more epochs.",
         )
     if run.team.leads:
-        yield Wrote(file=save_weights(best.weights, run.facts(run.teacher_arch), run.out, Path(outputs.TEACHER)))
+        yield Wrote(
+            file=save_weights(best.weights, run.facts(run.teacher_arch), run.out, Path(outputs.weights_of(role)))
+        )
+
+
+def gather(run: Run, log: Logbook) -> Iterator[Event]:
+    """The members of a committee, and what they are worth together.
+
+    The committee's own outcome has no weights: those are its members'.
+    """
+    seen: dict[str, str] = {}
+    for member in run.members:
+        yield from obtain_teacher(member, log)
+        weights, role = log.outcome(member.teacher_role).best.weights, member.teacher_role
+        if (twin := seen.setdefault(digest_of(member.teacher_arch, weights), role)) != role:
+            raise TeacherUnfit(
+                f"it is {twin} once more, weight for weight, and a committee's members must differ", role
+            )
+    if "teacher" in log.position.finished:
+        return
+    log.enter("teacher")
+    logits_NC = mean_validation_logits(members_of(run, log))
+    scores = score(logits_NC, run.dataset.validation.labels)
+    yield Evaluated(phase="teacher", step=log.position.step, epoch=0, split="validation", metrics=scores)
+    yield from log.finish(Outcome(best=Moment(0, {}, scores), last={}, epochs=0))
+
+
+def members_of(run: Run, log: Logbook) -> list[tuple[Run, State]]:
+    """A committee's members, each with its best weights."""
+    return [(member, log.outcome(member.teacher_role).best.weights) for member in run.members]
+
+
+def named(role: str) -> str:
+    """`the teacher`, or `the committee's teacher.2`."""
+    return "the teacher" if role == "teacher" else f"the committee's {role}"
 
 
 def bring(run: Run, log: Logbook, wanted: TeacherOfJob) -> Iterator[Event]:
@@ -53,12 +92,13 @@ def bring(run: Run, log: Logbook, wanted: TeacherOfJob) -> Iterator[Event]:
     assert run.teacher_file is not None, "run() asks for it"
     model, facts = load_model(run.teacher_file)
     if why := misfit(facts, run):
-        raise TeacherUnfit(why)
-    log.enter("teacher")
-    yield PhaseStarted(phase="teacher", facts={"arch": facts.arch, "images": len(run.validation)})
+        raise TeacherUnfit(why, run.teacher_role)
+    log.enter(run.teacher_role)
+    yield PhaseStarted(phase=run.teacher_role, facts={"arch": facts.arch, "images": len(run.validation)})
     yield Noted(
         code="teacher_brought",
-        message=f"The teacher is the {wanted.role} of {wanted.job}, a {facts.arch}: none is trained here.",
+        message=f"{named(run.teacher_role).capitalize()} is the {wanted.role} of {wanted.job}, a {facts.arch}: none is "
+        "trained here.",
     )
 
     # Its job may have cut off a smaller validation split: then it has learnt some of these images, and this flatters
@@ -66,8 +106,8 @@ def bring(run: Run, log: Logbook, wanted: TeacherOfJob) -> Iterator[Event]:
     weights = copy_of(model)
     scores = validate(run, freeze(run, weights))
     if not is_finite(scores):
-        raise TeacherUnfit("what it says of the validation images are no finite numbers")
-    yield Evaluated(phase="teacher", step=log.position.step, epoch=0, split="validation", metrics=scores)
+        raise TeacherUnfit("what it says of the validation images are no finite numbers", run.teacher_role)
+    yield Evaluated(phase=run.teacher_role, step=log.position.step, epoch=0, split="validation", metrics=scores)
     yield from log.finish(Outcome(best=Moment(0, weights, scores), last=weights, epochs=0))
 
 

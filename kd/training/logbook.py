@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kd import outputs
-from kd.events import Phase, Saved, Step
+from kd.events import Phase, Saved, Step, is_of_teacher
 from kd.models.weights import Facts, State, save_weights
 from kd.parallel.team import Team
 from kd.training import resume
@@ -51,8 +51,8 @@ class Logbook:
         if number == position.repetition:
             return
         position.repetition = number
-        position.finished = tuple(phase for phase in position.finished if phase in ("teacher", "labelling"))
-        position.outcomes = {phase: outcome for phase, outcome in position.outcomes.items() if phase == "teacher"}
+        position.finished = tuple(phase for phase in position.finished if phase == "labelling" or is_of_teacher(phase))
+        position.outcomes = {phase: outcome for phase, outcome in position.outcomes.items() if is_of_teacher(phase)}
 
     def is_best_student(self, scores: Scores) -> bool:
         """Whether a student of these scores is better than those of all earlier repetitions."""

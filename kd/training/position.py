@@ -84,6 +84,7 @@ class Position:
     phase: str = ""
     dataset: str = ""  # its digest
     teacher_arch: str = ""
+    member_archs: tuple[str, ...] = ()  # of a committee
     finished: tuple[str, ...] = ()  # phases, in their order
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # of those that trained a model
     current: Training | None = None

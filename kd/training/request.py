@@ -68,7 +68,7 @@ def extend(position: Position, before: Request, request: Request) -> None:
     for phase in ("student", "control", "label_smoothing"):
         if phase in position.outcomes:
             position.reopened[phase] = position.outcomes.pop(phase)
-    position.finished = tuple(phase for phase in position.finished if phase in ("teacher", "labelling"))
+    position.finished = tuple(phase for phase in position.finished if phase.startswith(("teacher", "labelling")))
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

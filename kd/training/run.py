@@ -1,7 +1,8 @@
 """What every phase of a run has at hand: the spec, the data on the device, the folders, who takes part."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from kd.models.weights import Facts, State, load_state
 from kd.objectives.objective import Objective as StudentObjective
 from kd.parallel.team import Team
 from kd.randomness import derive, seed_torch
-from kd.spec import Augmentation, GuideConfig, Objective, Teacher, TrainConfig
+from kd.spec import Augmentation, Committee, GuideConfig, Objective, Teacher, TeacherOfJob, TrainConfig, teachers_in
 from kd.views import pixels
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer
@@ -56,13 +57,16 @@ class Run:
     validation: Shown
     class_weights_C: Tensor | None = None  # what an image counts in the labels' part of a loss; on the device
     teacher_file: Path | None = None  # of a teacher that is brought along
+    teacher_role: Phase = "teacher"  # of a committee's member its own
+    members: tuple["Run", ...] = ()  # of a committee: each as if it were this run's only teacher
     label_cache_bytes: int | None = None  # None: label tables may take what they need
     resident_bytes: int | None = None  # None: images may take half of the memory that is free
     team: Team = Team()  # noqa: RUF009  # immutable
 
     def viewer_of(self, phase: Phase) -> Viewer:
         """The training images as a phase's model sees them."""
-        own = {"teacher": self.teacher_plan, "control": self.control_plan, "label_smoothing": self.control_plan}
+        own: dict[str, ViewPlan] = {self.teacher_role: self.teacher_plan}
+        own |= {"control": self.control_plan, "label_smoothing": self.control_plan}
         return self.train.viewer.with_plan(own[phase]) if phase in own else self.train.viewer
 
     def test(self) -> Shown:
@@ -104,6 +108,7 @@ class Run:
         if reads:
             on_student = not reads.isdisjoint({"heads", "stages"})
             student = self.measure(config.student.arch, pooled="pooled" in reads, stages=on_student)
+        if reads - {"heads"}:  # of the teacher those need nothing, which may be no single model
             teacher = self.measure(self.teacher_arch, pooled="pooled" in reads, stages="stages" in reads)
         seed_torch(derive(config.seed, "weights", "objective"))
         return StudentObjective(
@@ -155,23 +160,22 @@ def prepare(
     labels: Path,
     teacher_arch: str,
     teacher_file: Path | None = None,
+    members: Sequence[tuple[str, Path | None]] = (),
     label_cache_bytes: int | None = None,
     resident_bytes: int | None = None,
     team: Team = Team(),  # immutable
 ) -> Run:
-    """A run with its training and validation images put where they will be read."""
+    """A run with its training and validation images put where they will be read. `members` are the architectures of a
+    committee, with the weights files of those that are brought along."""
     plan = plan_of(config.augmentation, paired=config.objective.paired)
-    trained = config.teacher if isinstance(config.teacher, Teacher) else None
-    # Unless it is told otherwise the teacher learns from whole images: crops and flips.
-    wanted = trained.augmentation if trained is not None else None
-    teacher_plan = plan.plain() if wanted is None else plan_of(wanted)
+    teacher_plans = {role: teacher_plan_of(one, plan) for role, one in teachers_in(config.teacher).items()}
     control_plan = plan_of(config.of_control().augmentation, paired=config.objective.paired)
     # Padded once, for whoever pads most.
-    padding = max(plan.crop_padding, teacher_plan.crop_padding, control_plan.crop_padding)
+    padding = max(one.crop_padding for one in (plan, control_plan, *teacher_plans.values()))
     train, validation = (
         _show(dataset, split, plan, padding, device, resident_bytes) for split in (dataset.train, dataset.validation)
     )
-    return Run(
+    run = Run(
         config=config,
         dataset=dataset,
         device=device,
@@ -180,7 +184,7 @@ def prepare(
         labels=labels,
         teacher_arch=teacher_arch,
         plan=plan,
-        teacher_plan=teacher_plan,
+        teacher_plan=teacher_plans.get("teacher", plan),
         control_plan=control_plan,
         train=train,
         validation=validation,
@@ -190,6 +194,35 @@ def prepare(
         resident_bytes=resident_bytes,
         team=team,
     )
+    if not isinstance(config.teacher, Committee):
+        return run
+    each = zip(teachers_in(config.teacher).items(), members, strict=True)
+    return replace(
+        run,
+        members=tuple(
+            replace(
+                run,
+                config=config.model_copy(update={"teacher": one, "seed": seed_of_member(config.seed, number)}),
+                teacher_arch=arch,
+                teacher_plan=teacher_plans[role],
+                teacher_file=file,
+                teacher_role=role,
+            )
+            for number, ((role, one), (arch, file)) in enumerate(each, 1)
+        ),
+    )
+
+
+def seed_of_member(seed: int, number: int) -> int:
+    """Of a committee whose members have one recipe each is another model all the same. The first has the run's own
+    seed: it is the teacher that a run without a committee would train, and shares that one's labels."""
+    return seed if number == 1 else derive(seed, "member", number)
+
+
+def teacher_plan_of(teacher: Teacher | TeacherOfJob, plan: ViewPlan) -> ViewPlan:
+    """The views from which a teacher learns: unless it is told otherwise whole images, crops and flips."""
+    wanted = teacher.augmentation if isinstance(teacher, Teacher) else None
+    return plan.plain() if wanted is None else plan_of(wanted)
 
 
 def weigh_classes(objective: Objective, dataset: Dataset, device: torch.device) -> Tensor | None:

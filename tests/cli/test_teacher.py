@@ -88,8 +88,8 @@ def test_a_result_shows_whose_teacher_it_was(capsys):
     outcome = Outcome(
         {"teacher.test.top1": 0.95, "student.test.top1": 0.9},
         {"teacher": 0.3, "student": 61},
-        results.archs(config, narration.teacher_brought),
-        teacher_brought=results.is_brought(config),
+        results.archs(config, narration.brought),
+        brought=results.brought(config),
     )
     results.show(outcome, Console(width=100))
 

@@ -347,7 +347,7 @@ def test_a_brought_teacher_that_answers_with_nan_is_unfit(whole, data, tmp_path)
     spec = parse({"mode": "train", "config": {**TINY, "teacher": {"job": "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"}}})
 
     with pytest.raises(errors.TeacherUnfit, match="no finite numbers"):
-        list(run(spec, tmp_path, data_folder=data, teacher_file=tmp_path / "spoilt.safetensors"))
+        list(run(spec, tmp_path, data_folder=data, teacher_files=[(tmp_path / "spoilt.safetensors", None)]))
 
 
 def test_a_test_image_at_which_a_model_answers_with_nan_stops_the_report(whole, data, tmp_path, monkeypatch):

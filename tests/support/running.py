@@ -40,11 +40,11 @@ def _go(spec: str, folder: Path, resume: Path | None, data: Path, labels: Path, 
     import torch
 
     torch.set_num_threads(1)  # the same bits, whatever else goes on
-    from kd.labels import labelling
+    from kd.labels import progress
     from kd.run import run
     from kd.spec import parse
 
-    labelling.CHUNK_SECONDS = 0.01
+    progress.CHUNK_SECONDS = 0.01
     with open(folder / "said", "a") as said:
         for event in run(parse(spec), folder, resume, data_folder=data, label_folder=labels):
             said.write(event.model_dump_json() + "\n")

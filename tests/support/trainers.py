@@ -72,9 +72,9 @@ if "worker.trainer" in sys.orig_argv:
     write_to_disk, open_descriptor = os.fsync, os.fdopen
     os.fsync, os.fdopen = fsync, fdopen
     if seconds := os.environ.get("LABELS_ARE_KEPT_EVERY_SECONDS"):
-        from kd.labels import labelling
+        from kd.labels import progress
 
-        labelling.CHUNK_SECONDS = float(seconds)
+        progress.CHUNK_SECONDS = float(seconds)
     if seconds := os.environ.get("PROGRESS_IS_SAID_EVERY_SECONDS"):
         from kd import liveness
 

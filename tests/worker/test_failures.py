@@ -220,6 +220,25 @@ def test_what_fails_by_the_control_s_own_recipe_has_that_mended(phase):
 
 
 @pytest.mark.parametrize(
+    ("code", "changed"),
+    [("out_of_memory", {"batch_size": 32}), ("diverged", {"optimizer": {"lr": 0.005, "clip_norm": 1.0}})],
+)
+def test_a_patch_for_a_member_of_a_committee_leaves_the_others_as_they_are(code, changed):
+    given = {"mode": "train", "config": {"teacher": {"committee": [{"arch": "cnn_small"}, {}]}}}
+    spec = parse(given).model_dump(mode="json")
+
+    patch = remedies.suggest(Code(code), spec, "teacher.2")
+
+    before, after = (each["config"]["teacher"]["committee"] for each in (spec, patch))
+    assert after[0] == before[0]
+    assert (
+        parse({"mode": "train", "config": patch["config"]}).config.teacher.committee[1]
+        == parse({"mode": "train", "config": {"teacher": {"committee": [{}, changed]}}}).config.teacher.committee[1]
+    )
+    assert remedies.suggest(Code.DIVERGED, spec, "labelling") is None, "nobody knows whose labels they were"
+
+
+@pytest.mark.parametrize(
     ("phase", "memory_gb", "patch"),
     [
         ("student", 0.25, {"config": {"resources": {"memory_gb": 1.0}}}),  # less than torch takes at rest

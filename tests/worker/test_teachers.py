@@ -172,6 +172,22 @@ def test_a_claim_brings_the_teacher_and_after_the_first_attempt_the_jobs_own_cop
         session.execute(delete(Job).where(Job.id == teacher))
     again = claim(job_id)
 
-    assert first.teacher.path == f"jobs/{teacher}/attempt-1/teacher.safetensors"
-    assert again.teacher == Stored(own.path, own.sha256)
-    assert claim(plain).teacher is None
+    assert first.teachers["teacher"].path == f"jobs/{teacher}/attempt-1/teacher.safetensors"
+    assert again.teachers["teacher"] == Stored(own.path, own.sha256)
+    assert claim(plain).teachers == {}
+
+
+@ON_ONE_DATABASE
+def test_a_committee_of_a_lent_teacher_and_one_that_is_trained_in_the_job(worker, submit, wait_for, tiny, db):
+    first = wait_for(submit(tiny(epochs=1, control=False)))
+    members = [{"arch": "cnn_small", "epochs": 1}, {"job": first.id}]
+
+    job = wait_for(submit(tiny(teacher={"committee": members}, epochs=1, control=False)))
+
+    assert job.state == State.SUCCEEDED, job.error
+    assert job.result["metrics"]["teacher.2.test.top1"] == first.result["metrics"]["teacher.test.top1"]
+    with db.read() as session:
+        names = {file.name for file in find.artifacts(session, job.id)}
+    assert names == {
+        "teacher.1.safetensors", "teacher.2.safetensors", "report.json", "report.html", "model-card.md",
+    }  # fmt: skip

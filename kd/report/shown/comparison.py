@@ -40,10 +40,12 @@ COSTS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 
 
 def roles(report: Report) -> list[str]:
-    """Who was measured on the test split: teacher, student and control first, as far as they are there."""
+    """Who was measured on the test split: teacher, student and control first, as far as they are there; the members of
+    a committee after them."""
     suffix = ".test.top1"
     named = [name.removesuffix(suffix) for name in report.get("metrics", {}) if name.endswith(suffix)]
-    return [role for role in in_order(named) if "." not in role and accuracy(report, role) is not None]
+    last = {role for role in named if role.endswith(".last")}  # the same after the last epoch
+    return [role for role in in_order(named) if role not in last and accuracy(report, role) is not None]
 
 
 def rows(report: Report) -> list[Row]:

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from kd.events import is_of_teacher
 from kd.report.pictures import numbers
 from kd.report.pictures.looks import in_order, in_words, looks
 from kd.report.pictures.svg import plain
@@ -120,7 +121,7 @@ def seeds(report: Report) -> list[tuple[str, ...]]:
     told = several(report)
     if not told:
         return []
-    learners = [role for role in comparison.roles(report) if role != "teacher"]
+    learners = [role for role in comparison.roles(report) if not is_of_teacher(role)]
     return [
         ("seed", *map(in_words, learners), "gain, points"),
         *(

@@ -56,6 +56,18 @@ def test_who_has_another_teacher_in_the_space_has_one_leader_for_each(sweep: Any
     assert not any(one["trains_teacher"] for one in alone["members"]), "each trains its own, for nobody else"
 
 
+def test_a_committee_is_trained_once_and_lent_member_by_member(sweep: Any, client: TestClient) -> None:
+    made = sweep(config={"teacher": {"committee": [{}, {"arch": "cnn_small"}]}})
+
+    assert [one["trains_teacher"] for one in made["members"]] == [True, False, False]
+    leader, other = (one["job_id"] for one in made["members"][:2])
+    taken = client.get(f"/jobs/{other}").json()
+    assert taken["spec"]["config"]["teacher"] == {
+        "committee": [{"job": leader, "role": "teacher.1"}, {"job": leader, "role": "teacher.2"}]
+    }
+    assert taken["waiting"]["after"] == leader
+
+
 def test_members_whose_leader_ends_without_a_teacher_end_and_the_next_one_leads(
     sweep: Any, worker: Any, pass_time: Any, look: Any
 ) -> None:

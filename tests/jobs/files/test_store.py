@@ -127,16 +127,16 @@ def test_only_an_id_that_we_made_becomes_a_folder(tmp_path, job_id):
 def test_a_file_that_is_held_outlives_its_own_job(data):
     mine = layout.attempt_folder(data, OTHER, 1)
 
-    held = store.link_teacher(data, FILE, mine)
-    again = store.link_teacher(data, FILE, mine)
+    held = store.link_teacher(data, FILE, mine, "teacher")
+    again = store.link_teacher(data, FILE, mine, "teacher")
     store.delete(data, [FILE])
 
     assert held == again != data / FILE
     assert held.read_bytes() == b"weights"
     with pytest.raises(FileGone):
-        store.link_teacher(data, FILE, layout.attempt_folder(data, OTHER, 2))
-    store.unlink_teacher(mine)
-    store.unlink_teacher(mine)
+        store.link_teacher(data, FILE, layout.attempt_folder(data, OTHER, 2), "teacher")
+    store.unlink_teachers(mine)
+    store.unlink_teachers(mine)
     assert not list(mine.iterdir())
 
 
@@ -146,7 +146,7 @@ def test_without_links_a_file_is_read_where_it_is(data, monkeypatch):
 
     monkeypatch.setattr(os, "link", link)
 
-    assert store.link_teacher(data, FILE, layout.attempt_folder(data, OTHER, 1)) == data / FILE
+    assert store.link_teacher(data, FILE, layout.attempt_folder(data, OTHER, 1), "teacher") == data / FILE
 
 
 def test_on_a_disk_that_takes_nothing_a_file_is_read_where_it_is(data, monkeypatch):
@@ -155,7 +155,7 @@ def test_on_a_disk_that_takes_nothing_a_file_is_read_where_it_is(data, monkeypat
 
     monkeypatch.setattr(pathlib.Path, "mkdir", mkdir)
 
-    assert store.link_teacher(data, FILE, layout.attempt_folder(data, OTHER, 1)) == data / FILE
+    assert store.link_teacher(data, FILE, layout.attempt_folder(data, OTHER, 1), "teacher") == data / FILE
 
 
 def test_every_attempt_has_a_folder_of_its_own(tmp_path):

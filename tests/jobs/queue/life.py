@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jobs.database.engine import Sessions
 from jobs.envelope import Envelope, Limits
-from jobs.errors import InUse, JobNotFound, LeaseLost, NotAllowed, NoTeacher, NoTeacherYet
+from jobs.errors import InUse, JobNotFound, LeaseLost, NotAllowed, SpecRefused
 from jobs.files.retention import RESUMES_KEPT, NewFile
 from jobs.log import purge
 from jobs.log.events import events_after
@@ -72,17 +72,14 @@ class Life(RuleBasedStateMachine):
         self.now += timedelta(milliseconds=1)
         spec = parse({"mode": "train", "config": {"teacher": {"job": lender}}})
         limits = Limits(max_queue_seconds=None if patient else QUEUE_SECONDS)
-        known, waits_for = self.known.get(lender), None
+        known = self.known.get(lender)
         try:
             with self.db.begin() as session:
-                try:
-                    lending.check(session, spec)
-                except NoTeacherYet as error:
-                    waits_for = error.job_id
+                waits_for = lending.check(session, spec)
                 job_id = submit.add_job(
                     session, spec, envelope=Envelope(limits=limits), waits_for=waits_for, now=self.now
                 ).id
-        except NoTeacher:
+        except SpecRefused:
             assert known is None or (known.state in FINAL and not known.has_teacher), "refused without reason"
             return multiple()
         assert (waits_for is not None) == (not known.has_teacher)

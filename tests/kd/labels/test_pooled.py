@@ -111,7 +111,7 @@ def test_a_feature_beyond_half_precision_is_refused_in_words_and_taken_in_rounds
     state[f"{last}.weight"] = state[f"{last}.weight"] / 1e6
     save_weights(state, facts, tmp_path, Path("loud.safetensors"))
     config = {**TINY, "teacher": {"job": JOB}, "objective": {"method": "sp"}}
-    brought = {"teacher_file": tmp_path / "loud.safetensors"}
+    brought = {"teacher_files": [(tmp_path / "loud.safetensors", None)]}
 
     with pytest.raises(FeatureTooLarge, match=r"beyond 65,504. Mode 'guide' keeps none"):
         go({**config, "views": 2}, tmp_path / "train", data, tmp_path / "labels", **brought)
@@ -136,4 +136,4 @@ def test_a_brought_teacher_without_such_a_feature_is_refused(data, tmp_path):
     config = {**TINY, "teacher": {"job": JOB}, "objective": {"method": "rkd"}}
 
     with pytest.raises(SpecUnfit, match=r"objective.method rkd compares .* of the teacher, torchvision/squeezenet1_1"):
-        go(config, tmp_path, data, tmp_path / "labels", teacher_file=tmp_path / "odd.safetensors")
+        go(config, tmp_path, data, tmp_path / "labels", teacher_files=[(tmp_path / "odd.safetensors", None)])

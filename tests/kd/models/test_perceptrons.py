@@ -115,7 +115,7 @@ def test_a_teacher_of_a_stated_size_is_lent_to_another_run(taught, tmp_path):
     _, out, data, _ = taught
     borrowed = parse({"mode": "train", "config": TINY | {"teacher": {"job": "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"}}})
 
-    events = list(run(borrowed, tmp_path, data_folder=data, teacher_file=out / "teacher.safetensors"))
+    events = list(run(borrowed, tmp_path, data_folder=data, teacher_files=[(out / "teacher.safetensors", None)]))
 
     assert isinstance(events[-1], Finished)
     assert read_facts(tmp_path / "teacher.safetensors").arch == "mlp_48x2_dropout50"

@@ -47,7 +47,7 @@ def teacher_file(first) -> Path:
 def second(first, teacher_file, data, tmp_path_factory):
     """A run on the same data that takes that teacher."""
     out = tmp_path_factory.mktemp("second")
-    return out, list(run(BROUGHT, out, data_folder=data, teacher_file=teacher_file))
+    return out, list(run(BROUGHT, out, data_folder=data, teacher_files=[(teacher_file, None)]))
 
 
 def student_of(out: Path, events: list) -> dict[str, torch.Tensor]:
@@ -98,7 +98,7 @@ def test_a_student_teaches_the_next_one(first, data, tmp_path):
     best = [event.student for event in events if isinstance(event, Saved) and event.best][-1]
     spec = parse({"mode": "train", "config": {**TINY, "teacher": {"job": JOB, "role": "student"}, "control": False}})
 
-    finished = list(run(spec, tmp_path, data_folder=data, teacher_file=out / best.path))[-1]
+    finished = list(run(spec, tmp_path, data_folder=data, teacher_files=[(out / best.path, None)]))[-1]
 
     assert isinstance(finished, Finished)
     assert finished.metrics["teacher.test.top1"] == events[-1].metrics["student.test.top1"]
@@ -111,7 +111,7 @@ def test_it_guides_too(guide, first, teacher_file, data, tmp_path):
     rounds = {"epochs": 1, "views": 1, "teacher": guide}
     spec = parse({"mode": "guide", "config": {**config, "teacher": {"job": JOB}, "rounds": rounds, "control": False}})
 
-    events = list(run(spec, tmp_path, data_folder=data, teacher_file=teacher_file))
+    events = list(run(spec, tmp_path, data_folder=data, teacher_files=[(teacher_file, None)]))
 
     rounds = [event for event in events if isinstance(event, RoundEnded)]
     assert len(rounds) == 2
@@ -124,7 +124,9 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_student(phase, second, teach
     out, events = second
     stopped = next(event for event in events if isinstance(event, Saved) and event.phase == phase)
 
-    resumed = list(run(BROUGHT, tmp_path, out / stopped.resume.path, data_folder=data, teacher_file=teacher_file))
+    resumed = list(
+        run(BROUGHT, tmp_path, out / stopped.resume.path, data_folder=data, teacher_files=[(teacher_file, None)])
+    )
 
     assert "teacher_brought" not in notes(resumed)
     mine, others = (
@@ -158,7 +160,7 @@ def test_a_teacher_of_something_else_is_refused_in_words(change, why, teacher_fi
     file = weights_of(facts, tmp_path)
 
     with pytest.raises(TeacherUnfit) as refused:
-        list(run(BROUGHT, tmp_path, data_folder=data, teacher_file=file))
+        list(run(BROUGHT, tmp_path, data_folder=data, teacher_files=[(file, None)]))
 
     assert why in str(refused.value)
 
@@ -182,7 +184,7 @@ def test_a_file_that_holds_no_teacher_is_refused(content, data, tmp_path):
         file.write_bytes(content)
 
     with pytest.raises(BadWeights, match=r"^teacher.safetensors does not hold the weights of a model: "):
-        list(run(BROUGHT, tmp_path, data_folder=data, teacher_file=file))
+        list(run(BROUGHT, tmp_path, data_folder=data, teacher_files=[(file, None)]))
 
 
 # -- the spec ---------------------------------------------------------------------------------------------
