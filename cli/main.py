@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import change, fetch, ls, pack, run, serve, show, submit, sweep, watch, workers
+from cli.commands import change, fetch, labels, ls, pack, run, serve, show, submit, sweep, watch, workers
 from cli.errors import trouble_of
 from cli.shown.console import console
 
@@ -71,6 +71,7 @@ app.command()(workers.undrain)
 app.add_typer(sweep.app, name="sweep")
 app.command()(run.run)
 app.command()(pack.pack)
+app.add_typer(labels.app, name="labels")
 
 if __name__ == "__main__":
     app()

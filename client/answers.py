@@ -79,17 +79,18 @@ class Student(Part):
 
 
 class Teacher(Part):
-    """One that is trained, the job that trained it, or a committee of such."""
+    """One that is trained, the job that trained it, a committee of such, or a table of labels."""
 
     arch: str | None = None
     job: str | None = None
     role: str | None = None
     committee: list["Teacher"] | None = None
+    labels: str | None = None
 
     @model_validator(mode="after")
     def _is_known(self) -> "Teacher":
-        if self.committee is None and (self.arch if self.job is None else self.role) is None:
-            raise PydanticCustomError("teacher", "should have an arch, or a job and a role, or a committee")
+        if self.committee is None and self.labels is None and (self.arch if self.job is None else self.role) is None:
+            raise PydanticCustomError("teacher", "should have an arch, or a job and a role, or a committee, or labels")
         return self
 
 
@@ -247,6 +248,24 @@ class Artifact(Part):
     name: str
     size: Size
     sha256: Sha256
+
+
+class LabelTable(Part):
+    id: str
+    status: str
+    size: Size
+    dataset: str | None
+    teacher_arch: str | None = None
+    origin: str | None = None
+    remarks: list[str] = []
+    used_at: Moment
+
+
+class Dataset(Part):
+    name: str
+    images: Size
+    classes: Size
+    digest: str | None
 
 
 class Worker(Part):

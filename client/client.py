@@ -16,9 +16,10 @@ from typing import Any, Self
 
 from client import answers, curves, download, events, long_poll, sweeps
 from client.answers import Json
-from client.encoding import checkpoint_path, envelope, filters, job_path, label_table_path, plain, worker_path
+from client.encoding import checkpoint_path, envelope, filters, job_path, plain, worker_path
 from client.errors import ClientError
 from client.http import Http
+from client.labels import Labels
 from kd.spec import Config, GuideSpec, TrainSpec
 
 
@@ -31,7 +32,7 @@ class Unchanged(Enum):
 UNCHANGED = Unchanged.UNCHANGED
 
 
-class Client:
+class Client(Labels):
     """A Stillhouse server. Every method is one request unless it says otherwise; failures are `ClientError`s."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", timeout: float = 30.0):
@@ -268,19 +269,6 @@ class Client:
         """Teacher, student and control side by side, with all that was found. As a page it is the artifact
         `report.html`, as a model card `model-card.md`."""
         return self._http.request_json("GET", f"{job_path(job_id)}/report")
-
-    # -- label tables --------------------------------------------------------------------------------------------
-
-    def label_tables(self) -> Iterator[Json]:
-        """What teachers said of whole data sets, shared between jobs; the table used last first."""
-        return self._http.pages("/label-tables", {"limit": 100})
-
-    def label_table(self, table_id: str) -> Json:
-        return self._http.request_json("GET", label_table_path(table_id))
-
-    def delete_label_table(self, table_id: str) -> None:
-        """Make room for others. A job that needs the table again makes it again."""
-        self._http.request("DELETE", label_table_path(table_id))
 
     # -- workers -------------------------------------------------------------------------------------------------
 

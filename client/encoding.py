@@ -1,6 +1,8 @@
 """What a call is in HTTP: its path, its body, its query; and numbers that JSON lacks, back from an answer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -66,6 +68,18 @@ def filters(
     """The query that says which jobs; `everything` consents to what has no filter and means every job."""
     found = {"status": status, "mode": mode, "label": label, "q": q, "created_after": created_after}
     return found | {"all": "true"} if everything else found
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A file's content, a part at a time; once more, should the server send us elsewhere."""
+
+    file: Path
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self.file.open("rb") as content:
+            while block := content.read(1 << 20):
+                yield block
 
 
 def floats(content: Any) -> Any:

@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -79,17 +79,18 @@ class Http:
         path: str,
         *,
         body: object = None,
+        content: Iterable[bytes] | None = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> Answer:
-        """The whole answer, read to its end."""
+        """The whole answer, read to its end. `content` is a body that is no JSON."""
         given = {name: value for name, value in (params or {}).items() if value is not None}
         timeout = self.timeout_seconds if timeout_seconds is None else timeout_seconds
         with (
             self._name_transport_errors(),
             self._http.stream(
-                method, path, json=body, params=given, headers=dict(headers or {}), timeout=timeout
+                method, path, json=body, content=content, params=given, headers=dict(headers or {}), timeout=timeout
             ) as answer,
         ):
             return self._check(self._whole(answer, timeout))

@@ -110,6 +110,16 @@ class InUse(JobError):
         super().__init__(f"Job {job_id} lends its teacher to {', '.join(borrowers)}; delete it when they have ended.")
 
 
+class TableLent(JobError):
+    """Pushed labels from which jobs, which have not ended, learn."""
+
+    def __init__(self, table_id: str, borrowers: Collection[str]):
+        super().__init__(
+            f"Label table {table_id} teaches {', '.join(borrowers)}, and nobody here can make it again; delete it when "
+            "they have ended."
+        )
+
+
 class KeyReused(JobError):
     """An idempotency key that came with another request before."""
 

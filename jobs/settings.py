@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, le=1_000_000_000)
     """The largest request body."""
 
+    max_labels_bytes: int = Field(default=200_000_000, ge=1_000, le=100_000_000_000)
+    """The largest file of labels that may be pushed. Larger for a large data set: 10 MB take the server about a
+    second."""
+
     label_cache_bytes: int = Field(default=DEFAULT_BYTES, ge=0)
     """What all label tables together may take on disk; 0 is no limit. Larger where teachers are costly to ask twice."""
 

@@ -102,7 +102,7 @@ class Upkeep:
             try:
                 for job_id in pruning.prune(self._database, sweep_id):
                     log.info("job_pruned", sweep=sweep_id, job=job_id)
-                for job_id in advance.advance(self._database, sweep_id):
+                for job_id in advance.advance(self._database, self._settings.data_dir, sweep_id):
                     self._notifier.job_queued(job_id)
             except Exception as error:  # one that cannot go on holds up no other
                 log.warning("sweep_failed", sweep=sweep_id, error=str(error), recurs=True)

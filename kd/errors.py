@@ -145,6 +145,13 @@ class TeacherUnfit(KdError):
         super().__init__(f"The teacher that was brought along{which} does not fit: {why}.")
 
 
+class LabelsUnfit(KdError):
+    """The labels that were to teach are gone, or are of something else."""
+
+    def __init__(self, table: str, why: str):
+        super().__init__(f"The label table {table} cannot teach here: {why}.")
+
+
 class TeamFailed(KdError):
     """One of a run's processes ended before the run did."""
 

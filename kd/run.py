@@ -22,6 +22,7 @@ from kd.parallel import launch
 from kd.parallel.team import join
 from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TeacherOfJob, TrainSpec, teachers_in
 from kd.spec.features import misses
+from kd.spec.teacher import OneOfThem
 from kd.train import train
 from kd.training.batches import count_batches
 from kd.training.logbook import Logbook
@@ -167,7 +168,7 @@ def check_pixels(name: str, folder: Path) -> None:
 
 
 def match_files(
-    teacher: Teacher | TeacherOfJob | Committee, files: Sequence[tuple[Path | str, str | None]]
+    teacher: OneOfThem, files: Sequence[tuple[Path | str, str | None]]
 ) -> dict[str, tuple[Path, str | None]]:
     """The weights file of each teacher that comes from another job, by its role. Raises `TeacherMissing`."""
     of_jobs = [role for role, one in teachers_in(teacher).items() if isinstance(one, TeacherOfJob)]
@@ -193,7 +194,7 @@ def plan_work(run: Run, log: Logbook) -> None:
     channels, height, width = dataset.shape
     pixels, images = channels * height * width, len(dataset.train.labels)
     teachers = {one.teacher_role: one for one in run.members or (run,)}
-    macs = {role: count_macs(one.teacher_arch, dataset) for role, one in teachers.items()}
+    macs = {role: count_macs(one.teacher_arch, dataset) for role, one in teachers.items() if one.teacher_arch}
     of_teachers, of_student = sum(macs.values()), count_macs(config.student.arch, dataset)
     expect = log.progress.expect
     for role, recipe in teachers_trained(run).items():

@@ -9,12 +9,13 @@ from torch import Tensor
 from kd.events import Event
 from kd.labels import labelling
 from kd.labels.averaging import obtain_mean_table
+from kd.labels.brought import Brought, read_labels, take_labels
 from kd.labels.progress import Share
 from kd.labels.table import Table
 from kd.models.weights import State, digest_of
 from kd.objectives.objective import Answer
 from kd.report.evaluate import conclude, measure
-from kd.spec import TrainConfig
+from kd.spec import TeacherLabels, TrainConfig
 from kd.teachers.frozen import freeze, mean_validation_logits, validation_logits
 from kd.teachers.obtain import members_of, obtain_teacher
 from kd.training import loop
@@ -32,26 +33,40 @@ def train(run: Run, log: Logbook) -> Iterator[Event]:
     config, position = run.config, log.position
     assert isinstance(config, TrainConfig)
 
-    labelling.check_size(run, run.views_to_label)  # before hours go into a teacher
-    yield from obtain_teacher(run, log)
+    brought = None
+    if isinstance(config.teacher, TeacherLabels):
+        brought = read_labels(run, config.teacher.labels)
+    else:
+        labelling.check_size(run, run.views_to_label)  # before hours go into a teacher
+        yield from obtain_teacher(run, log)
 
     guidance: TableLabels | None = None
     for one in each_seed(run, log):
         if "student" not in position.finished:
             if guidance is None:  # the same for all seeds
-                said_NVC, validation_NC = yield from obtain_labels(run, log)
-                if "labelling" not in position.finished:
-                    yield from log.finish()
-                table_NVC = labelling.place(said_NVC, run.device)
-                guidance = TableLabels(table_NVC, validation_NC, run.device, at_once=run.plan.at_once)
+                guidance = yield from obtain_guidance(run, log, brought)
             student = one.build(config.student.arch, "student")
             learning = loop.fit(
                 one, log, "student", student, one.config, one.objective(), guidance=guidance, patience=config.patience
             )
             yield from numbered(log, learning)
         yield from numbered(log, train_baselines(one, log))
-        yield from numbered(log, measure(one, log))
+        yield from numbered(log, measure(one, log, said=None if brought is None else brought.test))
     yield from conclude(run, log)
+
+
+def obtain_guidance(run: Run, log: Logbook, brought: Brought | None) -> Generator[Event, None, "TableLabels"]:
+    """The labels where the student's batches will read them: made here, or elsewhere."""
+    validation_NC: Tensor | None
+    if brought is None:
+        said_NVC, validation_NC = yield from obtain_labels(run, log)
+    else:
+        yield from take_labels(run, log, brought)
+        said_NVC, validation_NC = brought.table, brought.validation
+    if "labelling" not in log.position.finished:
+        yield from log.finish()
+    kind, table_NVC = TableLabels if brought is None else BroughtLabels, labelling.place(said_NVC, run.device)
+    return kind(table_NVC, validation_NC, run.device, classes=len(run.dataset.classes), at_once=run.plan.at_once)
 
 
 def obtain_labels(run: Run, log: Logbook) -> Generator[Event, None, tuple[Table, Tensor]]:
@@ -79,13 +94,36 @@ class TableLabels(Guidance):
     """Soft labels from a table: epoch e shows view e modulo V, the very view that was labelled; of views that are shown
     in pairs, pair e modulo V / 2."""
 
-    def __init__(self, table_NVC: Tensor, validation_NC: Tensor, device: torch.device, *, at_once: int = 1):
+    def __init__(
+        self,
+        table_NVC: Tensor,
+        validation_NC: Tensor | None,
+        device: torch.device,
+        *,
+        classes: int,
+        at_once: int = 1,
+    ):
         self.table_NVC = table_NVC  # on the device, or in the host's memory if it is large
-        self.validation_NC, self.device, self.at_once = validation_NC, device, at_once
+        self.validation_NC, self.device, self.classes, self.at_once = validation_NC, device, classes, at_once
 
     def view(self, epoch: int) -> int:
         return epoch % (self.table_NVC.shape[1] // self.at_once)
 
+    def column(self, epoch: int) -> int:
+        """Where in the table an epoch's labels are."""
+        return self.view(epoch)
+
     def answer(self, image_B: Tensor, epoch: int) -> Answer:
-        label_BC = look_up(self.table_NVC, image_B, self.view(epoch), self.at_once)
-        return Answer.of_label(label_BC.to(self.device, torch.float32, non_blocking=True), self.validation_NC.shape[1])
+        label_BC = look_up(self.table_NVC, image_B, self.column(epoch), self.at_once)
+        return Answer.of_label(label_BC.to(self.device, torch.float32, non_blocking=True), self.classes)
+
+
+class BroughtLabels(TableLabels):
+    """Labels of images as they are: one for each, whatever view of it is shown. As in the control that is a fresh one
+    every epoch, of which there is one unless the spec asks for an augmentation."""
+
+    def view(self, epoch: int) -> int:
+        return epoch
+
+    def column(self, epoch: int) -> int:
+        return 0

@@ -16,6 +16,7 @@ from kd.errors import (
     Diverged,
     KdError,
     LabelsHeld,
+    LabelsUnfit,
     ModelMissing,
     TeacherMissing,
     TeacherUnfit,
@@ -140,9 +141,10 @@ KNOWN: tuple[tuple[Callable[[BaseException], bool], Code, str, bool], ...] = (
     ),
     (
         # The only weights file that a run is given is its teacher's.
-        lambda error: isinstance(error, BadWeights | TeacherMissing | TeacherUnfit),
+        lambda error: isinstance(error, BadWeights | LabelsUnfit | TeacherMissing | TeacherUnfit),
         Code.BAD_TEACHER,
-        "Name a job on the same data set that still has its files in config.teacher, or train a teacher here.",
+        "Name a job on the same data set that still has its files, or labels of these images, in config.teacher; or "
+        "train a teacher here.",
         False,
     ),
     (

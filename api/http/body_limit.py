@@ -1,5 +1,7 @@
 """No body larger than the settings allow is ever read, whether it says its size or not."""
 
+from collections.abc import Mapping
+
 import anyio
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -15,14 +17,17 @@ DRAIN_BYTES = 64 * 2**20
 
 
 class BodyLimit:
-    def __init__(self, app: ASGIApp, max_bytes: int):
-        self.app, self.max_bytes = app, max_bytes
+    """`larger` are the bounds of requests, by method and path, that bring files."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[tuple[str, str], int] = {}):
+        self.app, self.max_bytes, self.larger = app, max_bytes, larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        if _content_length(scope) > self.max_bytes:
-            return await self._refuse(scope, receive, send)
+        most = self.larger.get((scope["method"], scope["path"]), self.max_bytes)
+        if _content_length(scope) > most:
+            return await self._refuse(scope, receive, send, most)
         received, more, started = 0, True, False
 
         async def bounded_receive() -> Message:
@@ -30,8 +35,8 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             more = message.get("more_body", False)
-            if received > self.max_bytes and not started:
-                raise BodyTooLarge(self.max_bytes)
+            if received > most and not started:
+                raise BodyTooLarge(most)
             return message
 
         async def watched_send(message: Message) -> None:
@@ -42,9 +47,9 @@ class BodyLimit:
         try:
             await self.app(scope, bounded_receive, watched_send)
         except BodyTooLarge:
-            await self._refuse(scope, receive, send, more=more)
+            await self._refuse(scope, receive, send, most, more=more)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, *, more: bool = True) -> None:
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, most: int, *, more: bool = True) -> None:
         async def send_and_drain(message: Message) -> None:
             if message["type"] == "http.response.body" and more:
                 await send({**message, "more_body": True})
@@ -52,7 +57,7 @@ class BodyLimit:
                 message = {"type": "http.response.body"}
             await send(message)
 
-        answer = await problems.answer(Request(scope), BodyTooLarge(self.max_bytes))
+        answer = await problems.answer(Request(scope), BodyTooLarge(most))
         answer.headers["Connection"] = "close"
         await answer(scope, receive, send_and_drain)
 

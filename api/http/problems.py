@@ -20,7 +20,7 @@ from api.http.head import method_of
 from jobs import errors as jobs_errors
 from jobs.database import writes
 from jobs.webhooks import subscriptions
-from kd.labels import cache
+from kd.labels import cache, pushed
 from kd.spec import faults
 from kd.spec.faults import Fault, Place
 
@@ -46,9 +46,9 @@ class NotJson(ApiError):
 
 
 class WrongContentType(ApiError):
-    def __init__(self, given: str | None):
+    def __init__(self, given: str | None, *, wanted: str = "application/json", form: str = "JSON"):
         was = f"not {faults.quoted(given)}" if given else "and say so"
-        super().__init__(f"Send the body as JSON, {was}: Content-Type: application/json.")
+        super().__init__(f"Send the body as {form}, {was}: Content-Type: {wanted}.")
 
 
 class CrossSite(ApiError):
@@ -132,6 +132,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     jobs_errors.NotAllowed: (409, "not_allowed"),
     subscriptions.WebhookDisabled: (409, "webhook_disabled"),
     subscriptions.TooManyWebhooks: (409, "too_many_webhooks"),
+    jobs_errors.TableLent: (409, "label_table_in_use"),
     cache.TableBusy: (409, "label_table_busy"),
     cache.TableUnfinished: (409, "label_table_unfinished"),
     jobs_errors.FileGone: (410, "file_gone", "The file is no longer there; a newer checkpoint may have replaced it."),
@@ -154,6 +155,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     TooManyStreams: (503, "too_many_streams"),
     jobs_errors.DatabaseReadOnly: (503, "database_read_only"),
     jobs_errors.NoRoom: (507, "no_room"),
+    pushed.PushedFull: (507, "no_room"),
     jobs_errors.DatabaseFull: (507, "no_room"),
     InternalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),
     OperationalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),

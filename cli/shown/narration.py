@@ -117,7 +117,7 @@ def summary(name: str, phase: Phase) -> str | None:
     if phase.best is None:
         return None
     if not phase.epochs:
-        how = "brought along" if "arch" in facts else "all members together"
-        return f"{numbers.per_cent(phase.best)} on validation, {how}"
+        how = ", brought along" if "arch" in facts else ""
+        return f"{numbers.per_cent(phase.best)} on validation{how}"
     epochs = "1 epoch" if phase.epochs == 1 else f"{phase.epochs} epochs"
     return f"{numbers.per_cent(phase.best)} on validation, the best of {epochs}"

@@ -25,7 +25,10 @@ class Outcome:
 
 
 def teachers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Whose models teach in a resolved config, by their roles: `teacher`, or `teacher.1` and so on of a committee."""
+    """Whose models teach in a resolved config, by their roles: `teacher`, or `teacher.1` and so on of a committee; of
+    labels that were brought nobody's."""
+    if config["teacher"].get("labels"):
+        return {}
     members = config["teacher"].get("committee") or ()
     return {f"teacher.{number}": member for number, member in enumerate(members, 1)} or {"teacher": config["teacher"]}
 
@@ -39,6 +42,8 @@ def archs(config: Mapping[str, Any], known: Mapping[str, str] = {}) -> dict[str,
         for role, teacher in teachers(config).items()
     }
     together = {"teacher": f"committee of {len(teaching)}"} if len(teaching) > 1 else {}
+    if not teaching:
+        together = {"teacher": f"labels {config['teacher']['labels'][:8]}"}
     student = config["student"]["arch"]
     return {**teaching, **together, "student": student, "control": student, "label_smoothing": student}
 

@@ -25,7 +25,7 @@ from jobs.log.events import NewEvent
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.tables import Job, Loan
-from jobs.teachers import lending
+from jobs.teachers import labels, lending
 from jobs.workers.needs import needs_of
 from kd.data import packed_facts
 from kd.errors import DataError
@@ -88,7 +88,7 @@ def submit(
         quota.check(session, settings)
         submission = draft(session)
     check_data(submission.spec.config, settings.data_dir)  # a slow disk holds up no writer
-    add_it = partial(_add, db, submission, confirm, idempotency)
+    add_it = partial(_add, db, settings, submission, confirm, idempotency)
     try:
         return add_it(), True
     except IntegrityError:  # somebody with the same key was faster
@@ -132,6 +132,7 @@ def check_data(config: Config, data_dir: Path) -> None:
 
 def _add(
     db: Sessions,
+    settings: Settings,
     submission: Submission,
     confirm: Callable[[Session], None] | None,
     idempotency: Idempotency | None,
@@ -139,12 +140,13 @@ def _add(
     with db.begin() as session:
         if confirm is not None:
             confirm(session)
-        return add(session, submission, idempotency)
+        return add(session, submission, settings.data_dir, idempotency)
 
 
-def add(session: Session, submission: Submission, idempotency: Idempotency | None = None) -> Job:
+def add(session: Session, submission: Submission, data_dir: Path, idempotency: Idempotency | None = None) -> Job:
     """The row of a new job, which waits for its teacher if another job is still to have it. Raises `SpecRefused`."""
     waits_for = lending.check(session, submission.spec)
+    labels.check(session, submission.spec, data_dir)
     return add_job(
         session,
         submission.spec,

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from pydantic import ValidationError
 from sqlalchemy import func, select, update
@@ -49,7 +50,7 @@ def running(session: Session) -> list[str]:
     return list(session.execute(select(Sweep.id).where(Sweep.state == SweepState.RUNNING).order_by(Sweep.id)).scalars())
 
 
-def advance(db: Sessions, sweep_id: str) -> list[str]:
+def advance(db: Sessions, data_dir: Path, sweep_id: str) -> list[str]:
     """Make the members for which there is room. Returns the ids of their jobs."""
     made: list[str] = []
     while True:
@@ -61,7 +62,7 @@ def advance(db: Sessions, sweep_id: str) -> list[str]:
         if intent is None:
             return made
         with db.begin() as session:
-            done = carry_out(session, sweep_id, intent)
+            done = carry_out(session, data_dir, sweep_id, intent)
         if done is None:  # another process was faster, and will go on
             return made
         made += done
@@ -95,7 +96,9 @@ def next_points(plan: Plan, found: Sequence[Standing], room: int) -> list[Point]
     return [sampling.propose(plan, found, first)]  # the one after it is asked for with this one in view
 
 
-def carry_out(session: Session, sweep_id: str, intent: Intent, now: datetime | None = None) -> list[str] | None:
+def carry_out(
+    session: Session, data_dir: Path, sweep_id: str, intent: Intent, now: datetime | None = None
+) -> list[str] | None:
     """Do it, if the sweep goes on and has the members that were read. Returns the ids of new jobs; None: it has not."""
     sweep = session.execute(
         select(Sweep)
@@ -119,17 +122,19 @@ def carry_out(session: Session, sweep_id: str, intent: Intent, now: datetime | N
         jobs = select(Member.job_id).where(Member.sweep_id == sweep_id)
         never_began = (Job.id.in_(jobs), Job.state == State.QUEUED, Job.started_at.is_(None))
         requests.cancel_all(session, never_began, now, ending=ending)
-    return make(session, sweep, enumerate(intent.points, intent.members + 1))
+    return make(session, data_dir, sweep, enumerate(intent.points, intent.members + 1))
 
 
-def make(session: Session, sweep: Sweep, points: Iterable[tuple[int, Point]], *, refuse: bool = False) -> list[str]:
+def make(
+    session: Session, data_dir: Path, sweep: Sweep, points: Iterable[tuple[int, Point]], *, refuse: bool = False
+) -> list[str]:
     """Add these members. Of a point that makes no spec the member says so instead (with `refuse`: raises). Returns the
     ids of the new jobs."""
     plan, made = Plan.model_validate(sweep.plan), []
     for number, point in points:
         member = Member(sweep_id=sweep.id, number=number, point=point, leads=False, judged_epoch=0)
         try:
-            member.job_id = _add_job(session, plan, member)
+            member.job_id = _add_job(session, data_dir, plan, member)
             made.append(member.job_id)
         except (ValidationError, SpecRefused) as error:
             if refuse:
@@ -140,7 +145,7 @@ def make(session: Session, sweep: Sweep, points: Iterable[tuple[int, Point]], *,
     return made
 
 
-def _add_job(session: Session, plan: Plan, member: Member) -> str:
+def _add_job(session: Session, data_dir: Path, plan: Plan, member: Member) -> str:
     """The member's job, under the teacher of another one where there is one. Raises `SpecRefused`."""
     envelope = plan.envelope(member.sweep_id, member.number)
     spec = members.spec_at(plan, member.point)
@@ -149,9 +154,9 @@ def _add_job(session: Session, plan: Plan, member: Member) -> str:
     if leader is not None:
         given = members.assemble(plan, member.point, leader)
         with contextlib.suppress(SpecRefused):  # it has ended without its teacher, or is gone: then this one leads
-            return add(session, Submission(parse(given), given, envelope)).id
+            return add(session, Submission(parse(given), given, envelope), data_dir).id
     member.leads = key is not None
-    return add(session, Submission(spec, members.assemble(plan, member.point), envelope)).id
+    return add(session, Submission(spec, members.assemble(plan, member.point), envelope), data_dir).id
 
 
 def _leader(session: Session, sweep_id: str, key: str) -> str | None:

@@ -35,7 +35,7 @@ def submit(
     try:
         with db.begin() as session:
             sweep = _add(session, plan, idempotency)
-            advance.make(session, sweep, enumerate(points, 1), refuse=True)
+            advance.make(session, settings.data_dir, sweep, enumerate(points, 1), refuse=True)
         return sweep, True
     except IntegrityError:  # somebody with the same key was faster
         before = find_replay(db, idempotency)

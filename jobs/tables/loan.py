@@ -8,7 +8,7 @@ from jobs.tables.base import Base
 
 class Loan(Base):
     """One of several things that a job borrows, which stay while it has not ended: the jobs that lend its committee of
-    teachers. (The job that lends a single teacher is `Job.teacher_job_id`.)"""
+    teachers, or the label table that is its teacher. (The job that lends a single teacher is `Job.teacher_job_id`.)"""
 
     __tablename__ = "loans"
     __table_args__ = (Index("loans_by_what_they_lend", "lends"),)

@@ -21,7 +21,7 @@ from jobs.job import get_job, keep_job
 from jobs.states import FINAL, State
 from jobs.tables import File, Job, Loan
 from kd.outputs import weights_of
-from kd.spec import Committee, GuideSpec, TeacherOfJob, TrainSpec, teachers_in
+from kd.spec import Committee, GuideSpec, TeacherLabels, TeacherOfJob, TrainSpec, teachers_in
 from kd.spec.faults import Fault
 from kd.spec.features import misses
 
@@ -75,7 +75,10 @@ def check_again(session: Session, teachers: Iterable[TeacherOfJob]) -> None:
 
 
 def loans_of(spec: TrainSpec | GuideSpec) -> set[str]:
-    """What a job borrows, besides one teacher: the ids of the jobs that lend its committee."""
+    """What a job borrows, besides one teacher: the ids of the jobs that lend its committee, or of the labels that
+    somebody has pushed."""
+    if isinstance(spec.config.teacher, TeacherLabels):
+        return {spec.config.teacher.labels}
     if not isinstance(spec.config.teacher, Committee):
         return set()
     return {teacher.job for teacher in borrowed_by(spec).values()}
@@ -91,7 +94,7 @@ def lends(job: type[Job]) -> ColumnElement[bool]:
 
 
 def borrowers(session: Session, lender: str, *, limit: int) -> list[str]:
-    """Jobs that have not ended and borrow from this one."""
+    """Jobs that have not ended and borrow from this job, or this label table."""
     of_one = select(Job.id).where(Job.teacher_job_id == lender, Job.state.not_in(FINAL))
     of_several = select(Job.id).join(Loan, Loan.job_id == Job.id).where(Loan.lends == lender, Job.state.not_in(FINAL))
     return list(session.execute(of_one.union(of_several).order_by("id").limit(limit)).scalars())

@@ -25,6 +25,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    source_digest: str | None = None  # of a packed one: what `facts.json` says, however it is split
     own_validation: bool = False  # who made it said which images are for validation
 
     @property
@@ -79,6 +80,7 @@ def _load_packed(name: str, folder: Path, validation_fraction: float) -> Dataset
         train,
         validation,
         test,
+        source_digest=facts.digest,
         own_validation=facts.validation > 0,
     )
 

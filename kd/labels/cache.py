@@ -10,23 +10,19 @@ Only the standard library: the API lists, serves and deletes tables without load
 import os
 import re
 import stat
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
 
 from kd.errors import KdError
+from kd.labels.locks import LOCK, is_held, try_lock
 from kd.labels.manifest import Manifest, read_manifest
 
-if sys.platform != "win32":
-    import fcntl
-
-ARRAY, PARAMETERS, MANIFEST, DRAFT, COUNT, LOCK = ".npy", ".views.npy", ".json", ".draft", ".count", ".lock"
+ARRAY, PARAMETERS, MANIFEST, DRAFT, COUNT = ".npy", ".views.npy", ".json", ".draft", ".count"
 
 DEFAULT_BYTES = 50_000_000_000
 # For so long a draft is left to whoever may go on with it.
@@ -71,12 +67,12 @@ class TableUnfinished(KdError):
 class LabelCacheFull(KdError):
     """A table that would not fit even if it were the only one."""
 
-    def __init__(self, needed_bytes: int, limit_bytes: int):
+    def __init__(self, needed_bytes: int, limit_bytes: int, pushed_bytes: int = 0):
+        pushed = f", of which those that were pushed have {pushed_bytes:,}" if pushed_bytes else ""
         super().__init__(
             f"The label table of this run takes {needed_bytes:,} bytes, but all of them together may take "
-            f"{limit_bytes:,}. Use fewer config.views, or raise STILLHOUSE_LABEL_CACHE_BYTES (0: no limit)."
+            f"{limit_bytes:,}{pushed}. Use fewer config.views, or raise STILLHOUSE_LABEL_CACHE_BYTES (0: no limit)."
         )
-        self.needed_bytes, self.limit_bytes = needed_bytes, limit_bytes
 
 
 @dataclass(frozen=True)
@@ -93,6 +89,11 @@ class Entry:
     @property
     def bytes(self) -> int:
         return sum(self.sizes.values())
+
+    @property
+    def is_pushed(self) -> bool:
+        """Whether somebody brought these labels, whom nobody here can ask again."""
+        return self.manifest is not None and self.manifest.origin == "pushed"
 
     @property
     def array(self) -> str:
@@ -138,21 +139,27 @@ def table_bytes(shape: tuple[int, int, int], columns: int) -> int:
     return images * views * (2 * numbers + 4 * columns)
 
 
-def check_size(needed_bytes: int, limit_bytes: int | None) -> None:
+def pushed_bytes(folder: Path) -> int:
+    """What the tables take that nobody here can make again, and that so never go by themselves."""
+    return sum(found.bytes for found in entries(folder) if found.is_pushed)
+
+
+def check_size(folder: Path, needed_bytes: int, limit_bytes: int | None) -> None:
     """Raise `LabelCacheFull` for a table that can never fit. A limit of 0 or None is no limit."""
-    if limit_bytes and needed_bytes > limit_bytes:
-        raise LabelCacheFull(needed_bytes, limit_bytes)
+    if limit_bytes and needed_bytes > limit_bytes - (pushed := pushed_bytes(folder)):
+        raise LabelCacheFull(needed_bytes, limit_bytes, pushed)
 
 
 def make_room(folder: Path, table_id: str, needed_bytes: int, limit_bytes: int | None) -> list[Entry]:
     """Evict what was used least lately, until this table, which takes so much in all, fits under the limit.
 
     Answers with what was evicted. What is being written stays, and so do drafts that were written lately: while those
-    are there the cache may be larger than its limit. Raises `LabelCacheFull` for a table that can never fit.
+    are there the cache may be larger than its limit. What somebody has pushed stays until somebody deletes it. Raises
+    `LabelCacheFull` for a table that can never fit.
     """
     if not limit_bytes:
         return []
-    check_size(needed_bytes, limit_bytes)
+    check_size(folder, needed_bytes, limit_bytes)
     others = [found for found in entries(folder) if found.id != table_id]
     total, evicted = needed_bytes + sum(other.bytes for other in others), []
     for other in reversed(others):
@@ -221,47 +228,10 @@ def _delete(folder: Path, table_id: str, names: Iterable[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-@contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
-    """Whether we hold the lock of the table at this path, until the end of the block. It goes when its holder dies."""
-    while True:
-        with open(path.with_suffix(LOCK), "a") as lock:
-            mine = _hold(lock)
-            # Who held it before us may have deleted the file after we opened it; then the lock is another file.
-            if mine and not _is_there(lock):
-                continue
-            yield mine
-            return
-
-
-def _is_held(path: Path) -> bool:
-    """Whether somebody holds this lock. Those who ask do not get into each other's way."""
-    try:
-        with open(path, "rb") as lock:
-            return not _hold(lock, shared=True)
-    except FileNotFoundError:
-        return False
-
-
-def _hold(lock: IO[Any], *, shared: bool = False) -> bool:
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
-def _is_there(lock: IO[Any]) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name))
-    return False
-
-
 def _may_go(entry: Entry) -> bool:
     if entry.state is TableState.ABANDONED:
         return time.time() - entry.used_at.timestamp() > DRAFT_SECONDS
-    return entry.state is TableState.COMPLETE
+    return entry.state is TableState.COMPLETE and not entry.is_pushed
 
 
 def _files(folder: Path) -> dict[str, dict[str, os.stat_result]]:
@@ -288,7 +258,7 @@ def _entry(folder: Path, table_id: str, files: Mapping[str, os.stat_result]) -> 
         manifest = read_manifest(folder / (table_id + MANIFEST))
         used = files[table_id + MANIFEST].st_mtime
     if manifest is None:
-        state = TableState.BEING_WRITTEN if _is_held(folder / (table_id + LOCK)) else TableState.ABANDONED
+        state = TableState.BEING_WRITTEN if is_held(folder / (table_id + LOCK)) else TableState.ABANDONED
     return Entry(
         id=table_id,
         state=state,

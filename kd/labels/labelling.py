@@ -132,7 +132,7 @@ def find_wider(run: Run, identity: Identity) -> Identity | None:
 def check_size(run: Run, views: int) -> None:
     """Raise `LabelCacheFull` when the cache can never hold a run's table."""
     shape = (len(run.train), views, len(run.dataset.classes) + run.pooled)
-    cache.check_size(cache.table_bytes(shape, len(columns_of(run))), run.label_cache_bytes)
+    cache.check_size(run.labels, cache.table_bytes(shape, len(columns_of(run))), run.label_cache_bytes)
 
 
 def secure_table(

@@ -48,6 +48,10 @@ class ViewParameters(BaseModel):
 class Manifest(Identity):
     """What a complete table says of itself."""
 
+    origin: Literal["teacher", "pushed"] = "teacher"
+    """Whose labels these are: a teacher's that labelled here, or somebody's who made them elsewhere."""
+    remarks: tuple[str, ...] = ()
+    """What looked strange in those that were pushed."""
     teacher_arch: str | None = None
     dataset_name: str | None = None
     shape: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(

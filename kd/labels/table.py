@@ -24,6 +24,7 @@ from kd.data import npy
 from kd.disk import atomic, sha256_in, sha256_of, sync_folder
 from kd.labels import cache
 from kd.labels.cache import COUNT, DRAFT, MANIFEST, PARAMETERS
+from kd.labels.locks import try_lock
 from kd.labels.manifest import Manifest, ViewParameters, read_manifest
 
 Table = NDArray[np.float16]
@@ -68,7 +69,7 @@ def read(path: Path) -> Table | None:
 def try_to_write(path: Path) -> Iterator[bool]:
     """Whether this is the only writer of the table, until the end of the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with cache.try_lock(path) as alone:
+    with try_lock(path) as alone:
         yield alone
 
 

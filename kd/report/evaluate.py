@@ -23,9 +23,13 @@ from kd.training.logbook import Logbook
 from kd.training.position import Measured, Outcome
 from kd.training.run import Run, Shown
 
+LABELS = "labels"
+"""The architecture of a teacher that is no model here."""
 
-def measure(run: Run, log: Logbook) -> Iterator[Event]:
-    """The models of a seed on the test split, unless that is done; with the first one's also the teacher.
+
+def measure(run: Run, log: Logbook, *, said: Tensor | None = None) -> Iterator[Event]:
+    """The models of a seed on the test split, unless that is done; with the first one's also the teacher. `said` are
+    the logits of a teacher that is no model here, if it knows the test split.
 
     Nothing is chosen by what is found. It is part of the position: a run that goes on from there measures nothing
     twice, and needs the models no longer.
@@ -44,13 +48,18 @@ def measure(run: Run, log: Logbook) -> Iterator[Event]:
     is_first = not position.measured
     archs = {role: arch for role, arch in archs_of(run).items() if role in position.outcomes}
     archs = {role: arch for role, arch in archs.items() if is_first or not is_of_teacher(role)}
+    if said is not None and is_first:
+        archs = {"teacher": LABELS, **archs}
     members, together_NC = [member.teacher_role for member in run.members], None
     log.begin_counting()
     for number, (role, arch) in enumerate(archs.items(), 1):
-        outcome = position.outcomes[role]
+        outcome = position.outcomes.get(role)
         if role == "teacher" and together_NC is not None:
             logits_NC = mean.divide(together_NC, len(members))
-            found = judge_together(run, outcome, logits_NC) | add_up(metrics, members)
+            found = judge_said(run, outcome, logits_NC) | add_up(metrics, members)
+        elif outcome is None:
+            assert said is not None, "all others have an outcome"
+            logits_NC, found = said, judge_said(run, None, said)
         else:
             logits_NC, found = judge(run, role, arch, outcome, test, with_costs=is_first)
         predicted[role] = logits_NC.argmax(dim=1).int()
@@ -62,18 +71,20 @@ def measure(run: Run, log: Logbook) -> Iterator[Event]:
         yield Evaluated(
             phase="evaluating",
             step=position.step,
-            epoch=outcome.best.epoch,
+            epoch=0 if outcome is None else outcome.best.epoch,
             split="test",
             metrics={f"{role}.{which}": metrics[f"{role}.test.{which}"] for which in ("top1", "nll", "ece")},
         )
         yield log.step("evaluating", number / len(archs), 2 * len(labels_N), {})
 
-    teacher_N = predicted["teacher"] if is_first else position.measured[0].predicted["teacher"]
-    for role in [role for role in archs if not is_of_teacher(role)]:
-        metrics[f"{role}.test.agreement"] = (predicted[role] == teacher_N).double().mean().item()
+    teacher_N = (predicted if is_first else position.measured[0].predicted).get("teacher")
+    if teacher_N is not None:
+        for role in [role for role in archs if not is_of_teacher(role)]:
+            metrics[f"{role}.test.agreement"] = predicted[role].eq(teacher_N).double().mean().item()
     if log.is_best_student(position.outcomes["student"].best.scores):
-        if not is_first:  # of logits there are images times classes, so nobody has kept the teacher's
-            logits = {"teacher": ask_teacher(run, log, test)} | logits
+        # Of logits there are images times classes, so nobody has kept the teacher's of the first seed.
+        if not is_first and (teacher_NC := ask_teacher(run, log, test, said)) is not None:
+            logits = {"teacher": teacher_NC} | logits
         position.evidence = evidence(run, position.outcomes, logits)
     position.measured += (Measured(run.config.seed, metrics, predicted),)
     if len(position.measured) == run.config.seeds:
@@ -139,7 +150,7 @@ def archs_of(run: Run) -> dict[str, str]:
     student, members = run.config.student.arch, {member.teacher_role: member.teacher_arch for member in run.members}
     return {
         **members,
-        "teacher": run.teacher_arch,
+        "teacher": run.teacher_arch or LABELS,
         "student": student,
         "control": student,
         "label_smoothing": student,
@@ -170,8 +181,10 @@ def judge(
     return said[role], metrics
 
 
-def ask_teacher(run: Run, log: Logbook, test: Shown) -> Tensor:
-    """What the teacher says of the test split: logits, float32 [N, C]."""
+def ask_teacher(run: Run, log: Logbook, test: Shown, said: Tensor | None) -> Tensor | None:
+    """What the teacher says of the test split: logits, float32 [N, C]; None where it does not know it."""
+    if said is not None or "teacher" not in log.position.outcomes:
+        return said
 
     def ask(one: Run) -> Tensor:
         model = run.build(one.teacher_arch, "teacher", log.outcome(one.teacher_role).best.weights)
@@ -180,9 +193,11 @@ def ask_teacher(run: Run, log: Logbook, test: Shown) -> Tensor:
     return mean.mean_logits([ask(member) for member in run.members]) if run.members else ask(run)
 
 
-def judge_together(run: Run, outcome: Outcome, logits_NC: Tensor) -> dict[str, float]:
-    """What is said of a committee, of which these are the logits."""
-    metrics = {f"teacher.validation.{which}": value for which, value in outcome.best.scores.items()}
+def judge_said(run: Run, outcome: Outcome | None, logits_NC: Tensor) -> dict[str, float]:
+    """What is said of a teacher that is no single model here, of which these are the logits: a committee, which has an
+    outcome, or labels."""
+    validation = {} if outcome is None else outcome.best.scores
+    metrics = {f"teacher.validation.{which}": value for which, value in validation.items()}
     scores = scores_of(logits_NC, run.dataset.test.labels)
     return metrics | {f"teacher.test.{which}": value for which, value in scores.items()}
 

@@ -31,7 +31,7 @@ from kd.spec.recipe import (
     least_images,
 )
 from kd.spec.resources import Resources
-from kd.spec.teacher import AnyTeacher, Committee, Teacher, trained_in
+from kd.spec.teacher import AnyTeacher, Committee, Teacher, TeacherLabels, trained_in
 
 # Images whose triples rkd compares at once: their number to the power of three, times 8 bytes, times about six.
 TRIPLES = 256
@@ -103,6 +103,8 @@ class Config(Part):
         suits = {"crop_padding": facts.crop_padding, "flip": facts.flip}
         if packed_facts.is_packed(str(given.get("dataset"))):
             suits = {"crop_padding": 0, "flip": False}  # nobody said how large its images are, nor what they show
+        if isinstance(teacher := given.get("teacher"), dict) and "labels" in teacher:
+            suits = {"crop_padding": 0, "flip": False}  # they were made of images as they are, and not of views
         if asks_for_pairs(given.get("objective")):
             suits["strong"] = STRONG_OPERATIONS
         given = {**given, "augmentation": suits | given.get("augmentation", {})}
@@ -238,6 +240,8 @@ class Config(Part):
         found = misses(self.objective, self.student.arch, arch)
         if isinstance(self.teacher, Committee):
             found = chain(misses_one_model(self.objective, "a committee is no one model and has none"), found)
+        if isinstance(self.teacher, TeacherLabels):
+            found = chain(misses_one_model(self.objective, "labels that were pushed have none"), found)
         for field, why in found:
             raise PydanticCustomError("features", "{field} {why}", {"field": field, "why": why})
         return self

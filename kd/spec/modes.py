@@ -9,7 +9,7 @@ from kd.spec.config import Config
 from kd.spec.objective import READS
 from kd.spec.part import ACCEPTED, Part, was_accepted
 from kd.spec.rounds import Rounds, Route
-from kd.spec.teacher import Committee, Teacher, TeacherOfJob
+from kd.spec.teacher import Committee, Teacher, TeacherLabels, TeacherOfJob
 
 
 class TrainConfig(Config):
@@ -17,6 +17,32 @@ class TrainConfig(Config):
         default=4,
         description="distinct views labelled per image, as far as there are so many; 'all' is every crop and flip",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labels_have_one_view(cls, given: Any) -> Any:
+        teacher = given.get("teacher") if isinstance(given, dict) else None
+        return {"views": 1, **given} if isinstance(teacher, dict) and "labels" in teacher else given
+
+    @model_validator(mode="after")
+    def _labels_are_of_whole_images(self) -> Self:
+        if not isinstance(self.teacher, TeacherLabels):
+            return self
+        if self.views != 1:
+            raise PydanticCustomError("views", "views must be 1 with teacher.labels, which are of images as they are")
+        if self.objective.paired:
+            raise PydanticCustomError(
+                "labels",
+                "objective.method cross_view compares what a teacher says of two views of an image, and labels that "
+                "were pushed are of one: take another method",
+            )
+        if mixed := [name for name in ("mixup", "cutmix") if getattr(self.augmentation, name)]:
+            raise PydanticCustomError(
+                "labels",
+                "augmentation.{mixed} blends two images, and labels that were pushed are of whole ones: leave it out",
+                {"mixed": mixed[0]},
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_table_holds_no_maps(self) -> Self:
@@ -64,6 +90,14 @@ class GuideConfig(Config):
             raise PydanticCustomError(
                 "cotrain",
                 "objective.temperature must be one number with rounds.teacher 'cotrain', which is pulled by it as well",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_guides(self) -> Self:
+        if isinstance(self.teacher, TeacherLabels):
+            raise PydanticCustomError(
+                "labels", "teacher.labels cannot guide: in 'guide' a teacher labels fresh views; use mode 'train'"
             )
         return self
 

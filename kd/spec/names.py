@@ -41,8 +41,18 @@ def _id_of_a_job(text: str) -> str:
     return text
 
 
+TABLE_ID = r"^[0-9a-f]{32}$"
+
+
+def _id_of_a_table(text: str) -> str:
+    if not re.fullmatch(TABLE_ID, text):
+        raise PydanticCustomError("table_id", "is no id of a label table; they are 32 hexadecimal digits")
+    return text
+
+
 DatasetName = Annotated[str, Field(max_length=200), AfterValidator(_known_dataset)]
 Arch = Annotated[str, Field(max_length=200), AfterValidator(_known_model)]
 
 # The pattern is for readers of the schema; the validator says in words what is wrong.
+TableId = Annotated[str, Field(max_length=32, json_schema_extra={"pattern": TABLE_ID}), AfterValidator(_id_of_a_table)]
 JobId = Annotated[str, Field(max_length=30, json_schema_extra={"pattern": JOB_ID}), AfterValidator(_id_of_a_job)]

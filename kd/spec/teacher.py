@@ -1,4 +1,4 @@
-"""Where the teacher comes from: it is trained here, another job has it, or it is a committee of such."""
+"""Where the teacher comes from: trained here, another job's, a committee of such, or labels made elsewhere."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from kd.spec.names import Arch, JobId
+from kd.spec.names import Arch, JobId, TableId
 from kd.spec.part import Part
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
@@ -62,14 +62,22 @@ class TeacherOfJob(Part):
 
 def _kind_of_teacher(given: Any) -> str:
     # What is none of them gets its complaint as the usual kind.
-    for kind, mark, field in (("of a job", TeacherOfJob, "job"), ("a committee", Committee, "committee")):
+    for kind, mark, field in (
+        ("of a job", TeacherOfJob, "job"),
+        ("a committee", Committee, "committee"),
+        ("of labels", TeacherLabels, "labels"),
+    ):
         if field in given if isinstance(given, dict) else isinstance(given, mark):
             return kind
     return "trained here"
 
 
+def _kind_of_member(given: Any) -> str:
+    return "of a job" if _kind_of_teacher(given) == "of a job" else "trained here"
+
+
 Member = Annotated[
-    Annotated[Teacher, Tag("trained here")] | Annotated[TeacherOfJob, Tag("of a job")], Discriminator(_kind_of_teacher)
+    Annotated[Teacher, Tag("trained here")] | Annotated[TeacherOfJob, Tag("of a job")], Discriminator(_kind_of_member)
 ]
 
 
@@ -100,22 +108,34 @@ class Committee(Part):
     )
 
 
+class TeacherLabels(Part):
+    """No teacher, but what one has said of the images as they are: a table that somebody has pushed."""
+
+    labels: TableId = Field(description="the label table")
+
+
 AnyTeacher = Annotated[
     Annotated[Teacher, Tag("trained here")]
     | Annotated[TeacherOfJob, Tag("of a job")]
-    | Annotated[Committee, Tag("a committee")],
+    | Annotated[Committee, Tag("a committee")]
+    | Annotated[TeacherLabels, Tag("of labels")],
     Discriminator(_kind_of_teacher),
 ]
 
 
-def teachers_in(teacher: Teacher | TeacherOfJob | Committee) -> dict[str, Teacher | TeacherOfJob]:
-    """Those whose models teach, by their roles: `teacher`, or a committee's `teacher.1`, `teacher.2` and so on."""
+OneOfThem = Teacher | TeacherOfJob | Committee | TeacherLabels
+
+
+def teachers_in(teacher: OneOfThem) -> dict[str, Teacher | TeacherOfJob]:
+    """Those whose models teach, by their roles: `teacher`, or a committee's `teacher.1` and so on; of labels nobody."""
+    if isinstance(teacher, TeacherLabels):
+        return {}
     if isinstance(teacher, Committee):
         return {f"teacher.{number}": member for number, member in enumerate(teacher.committee, 1)}
     return {"teacher": teacher}
 
 
-def trained_in(teacher: Teacher | TeacherOfJob | Committee) -> Iterator[tuple[str, Teacher]]:
+def trained_in(teacher: OneOfThem) -> Iterator[tuple[str, Teacher]]:
     """Those that are trained here, each with its place in the spec: `teacher`, or `teacher.committee.0`, say."""
     members = teachers_in(teacher).values()
     for place, member in enumerate(members):

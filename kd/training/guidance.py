@@ -19,8 +19,8 @@ class Guidance(ABC):
     One that has its labels from the start needs `view` and `answer`; one that makes them on the way, the rest too.
     """
 
-    validation_NC: Tensor
-    """The present teacher's logits of the validation split, to compare with."""
+    validation_NC: Tensor | None
+    """The present teacher's logits of the validation split, to compare with; None if nobody knows them."""
 
     @abstractmethod
     def view(self, epoch: int) -> int:

@@ -16,7 +16,7 @@ def validate(run: Run, model: nn.Module, guidance: Guidance | None = None) -> Sc
     labels_N = run.dataset.validation.labels
     logits_NC = predict(for_inference(model), run.validation.viewer, run.autocast_dtype, team=run.team)
     scores = score(logits_NC, labels_N)
-    if guidance is not None:
+    if guidance is not None and guidance.validation_NC is not None:
         scores["agreement"] = agreement(logits_NC, guidance.validation_NC)
         scores["kl"] = logits.distance("kd", logits_NC, guidance.validation_NC, labels_N, temperatures=(1,)).item()
     return scores

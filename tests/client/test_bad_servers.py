@@ -42,6 +42,8 @@ CALLS: dict[str, Callable[[Client, Path], Any]] = {
     "report": lambda client, _: client.report("j"),
     "label_tables": lambda client, _: list(client.label_tables()),
     "label_table": lambda client, _: client.label_table("t"),
+    "push_labels": lambda client, _: client.push_labels(__file__, "digits", content="logits"),
+    "datasets": lambda client, _: list(client.datasets()),
     "workers": lambda client, _: list(client.workers()),
     "worker": lambda client, _: client.worker("w"),
     "drain": lambda client, _: client.drain("w"),

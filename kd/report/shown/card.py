@@ -81,7 +81,7 @@ def what_it_is(report: Report) -> str:
     teacher = comparison.arch(report, "teacher")
     taught = (
         f"distilled from a teacher, {written(teacher)}"
-        if teacher
+        if teacher and not comparison.is_labels(report)
         else "distilled from labels that a teacher made elsewhere"
     )
     shape = data.get("shape")

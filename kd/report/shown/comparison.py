@@ -100,6 +100,11 @@ def arch(report: Report, role: str) -> str | None:
     return None if given is None else str(given)
 
 
+def is_labels(report: Report) -> bool:
+    """Whether no model teaches, but labels that somebody brought."""
+    return "labels" in report["config"].get("teacher", {})
+
+
 def times(report: Report, which: str) -> float | None:
     """How many times what the student costs the teacher does; None where either is not known."""
     teacher, student = cost(report, "teacher", which), cost(report, "student", which)

@@ -53,6 +53,8 @@ def teacher(given: Any) -> str:
         return f"the {given.get('role', 'teacher')} of {given['job']}"
     if "committee" in given:
         return f"a committee: {'; '.join(map(teacher, given['committee']))}"
+    if "labels" in given:
+        return f"the label table {given['labels']}, made elsewhere"
     return json.dumps(given, ensure_ascii=False)
 
 

@@ -36,20 +36,22 @@ def members(db: Sessions, sweep_id: str) -> list[tuple[int, str]]:
     return made
 
 
-def test_those_who_advance_a_sweep_at_the_same_moment_make_each_member_once(db: Sessions, begin: Any) -> None:
+def test_those_who_advance_a_sweep_at_the_same_moment_make_each_member_once(
+    db: Sessions, begin: Any, tmp_path: Path
+) -> None:
     sweep_id = begin()
     together, made = threading.Barrier(4), list[str]()
 
     def go_on() -> None:
         together.wait()
-        made.extend(advance.advance(db, sweep_id))
+        made.extend(advance.advance(db, tmp_path, sweep_id))
 
     threads = [threading.Thread(target=go_on) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    made.extend(advance.advance(db, sweep_id))
+    made.extend(advance.advance(db, tmp_path, sweep_id))
 
     now = members(db, sweep_id)
     assert [number for number, _ in now] == list(range(1, 31))
@@ -57,7 +59,7 @@ def test_those_who_advance_a_sweep_at_the_same_moment_make_each_member_once(db: 
 
 
 def test_who_dies_in_the_middle_leaves_nothing_and_the_next_one_makes_it(
-    db: Sessions, begin: Any, monkeypatch: pytest.MonkeyPatch
+    db: Sessions, begin: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sweep_id, real, calls = begin(), advance.add, []
 
@@ -69,28 +71,30 @@ def test_who_dies_in_the_middle_leaves_nothing_and_the_next_one_makes_it(
 
     monkeypatch.setattr(advance, "add", die_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        advance.advance(db, sweep_id)
+        advance.advance(db, tmp_path, sweep_id)
     left = len(members(db, sweep_id))
 
-    advance.advance(db, sweep_id)
+    advance.advance(db, tmp_path, sweep_id)
 
     assert left == advance.TOGETHER
     assert [number for number, _ in members(db, sweep_id)] == list(range(1, 31))
 
 
 @pytest.mark.parametrize("meanwhile", [requests.pause, requests.cancel, None])
-def test_what_was_read_before_somebody_else_acted_is_not_carried_out(db: Sessions, begin: Any, meanwhile: Any) -> None:
+def test_what_was_read_before_somebody_else_acted_is_not_carried_out(
+    db: Sessions, begin: Any, meanwhile: Any, tmp_path: Path
+) -> None:
     sweep_id = begin(budget={"max_parallel": 25})
     read = advance.Intent(members=20, points=[{"config.seed": 20}])
     if meanwhile is None:
-        advance.advance(db, sweep_id)  # makes the five for which there is room
+        advance.advance(db, tmp_path, sweep_id)  # makes the five for which there is room
     else:
         with db.begin() as session:
             meanwhile(session, sweep_id)
     before = members(db, sweep_id)
 
     with db.begin() as session:
-        done = advance.carry_out(session, sweep_id, read)
+        done = advance.carry_out(session, tmp_path, sweep_id, read)
 
     assert done is None
     assert members(db, sweep_id) == before

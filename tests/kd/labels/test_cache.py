@@ -180,7 +180,7 @@ def test_a_table_that_can_never_fit_is_refused_before_anything_is_evicted(tmp_pa
 def test_without_a_limit_nothing_is_evicted(tmp_path, limit_bytes):
     write(tmp_path, 1)
 
-    cache.check_size(10**18, limit_bytes)
+    cache.check_size(tmp_path, 10**18, limit_bytes)
     assert cache.make_room(tmp_path, id_of(2), 10**18, limit_bytes) == []
     assert ids(tmp_path) == [1]
 

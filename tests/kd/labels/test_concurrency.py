@@ -15,7 +15,7 @@ def in_processes(script: str, *arguments: object) -> None:
 def test_a_lock_has_one_holder_even_if_holders_delete_its_file(tmp_path):
     in_processes(
         """
-from kd.labels import cache
+from kd.labels import cache, locks
 
 folder = Path(sys.argv[1])
 
@@ -26,7 +26,7 @@ def turns():
 
 def play():
     while turns() < 400:
-        with cache.try_lock(folder / "x.npy") as mine:
+        with locks.try_lock(folder / "x.npy") as mine:
             if mine:
                 os.mkdir(folder / "inside")  # fails if somebody else is inside
                 with open(folder / "held", "a") as held:
@@ -52,7 +52,7 @@ def test_processes_that_write_read_evict_and_delete_at_once_never_see_a_wrong_ta
     in_processes(
         """
 import numpy as np
-from kd.labels import cache
+from kd.labels import cache, locks
 from kd.labels import table as tables
 from kd.labels.cache import NoSuchTable, TableBusy
 
