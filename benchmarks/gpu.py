@@ -94,7 +94,7 @@ def student_phase(pair: Pair, epochs: int, images: int = IMAGES):
     config = pair.config.model_copy(update={"epochs": epochs, "checkpoint_seconds": 10.0})
     count, classes = len(run.train), pair.classes
     table = torch.randn(count, 4, classes, device=pair.device).half()
-    guidance = TableLabels(table, torch.randn(len(run.validation), classes), pair.device)
+    guidance = TableLabels(table, torch.randn(len(run.validation), classes), pair.device, classes=classes)
     model, objective = run.build(config.student.arch, "student"), Objective(config.objective)
     return loop.fit(run, log, "student", model, config, objective, guidance=guidance)
 

@@ -163,7 +163,7 @@ class Bench:
             run = self._prepare(self._config(in_pairs=in_pairs))
             teacher = freeze(run, self.weights)
             steps = labelling.obtain_table(run, self._log(run), teacher, self.weights, run.views_to_label)
-            self._labelled[in_pairs] = run, yield_from(steps)
+            self._labelled[in_pairs] = run, labelling.place(yield_from(steps), run.device)
         return self._labelled[in_pairs]
 
     def train(self, objective: dict[str, Any] | None, rate: float, *, in_pairs: bool) -> dict[str, float]:
@@ -177,7 +177,13 @@ class Bench:
             events = loop.fit(run, log, "control", model, config, Objective())
         else:
             wanted = Objective(config.objective, epochs=config.epochs)
-            guidance = TableLabels(table_NVC, self.validation_NC, run.device, at_once=run.plan.at_once)
+            guidance = TableLabels(
+                table_NVC,
+                self.validation_NC,
+                run.device,
+                classes=len(self.dataset.classes),
+                at_once=run.plan.at_once,
+            )
             events = loop.fit(run, log, "student", model, config, wanted, guidance=guidance)
         try:
             for _ in events:

@@ -91,7 +91,8 @@ class Pair:
         count, classes = len(run.train), self.classes
         table = torch.randn(count, 1, classes, device=self.device).half()
         validation = torch.randn(len(run.validation), classes)
-        guidance, objective = TableLabels(table, validation, self.device), Objective(self.config.objective)
+        guidance = TableLabels(table, validation, self.device, classes=classes)
+        objective = Objective(self.config.objective)
         model = run.build(self.config.student.arch, "student")
         steps_end = began = time.perf_counter()
         with timed(self.device) as seconds:

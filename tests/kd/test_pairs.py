@@ -138,7 +138,7 @@ def test_a_table_holds_what_the_teacher_says_of_the_weak_and_the_strong_views_in
 
 def test_of_a_pair_a_table_says_the_logits_and_the_features_of_both_views():
     table_NVC = torch.arange(3 * 4 * 5.0).view(3, 4, 5)  # two classes, and a feature of three numbers
-    labels = TableLabels(table_NVC, torch.zeros(1, 2), torch.device("cpu"), at_once=2)
+    labels = TableLabels(table_NVC, torch.zeros(1, 2), torch.device("cpu"), classes=2, at_once=2)
 
     said = labels.answer(torch.tensor([2, 0]), epoch=3)
 

@@ -211,7 +211,8 @@ def test_a_seed_of_several_is_what_it_would_be_alone(whole, data, tmp_path):
     """Under the same teacher, which is brought along."""
     spec, out, _ = whole
     brought = {"teacher": {"job": "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"}}
-    options = {"data_folder": data, "label_folder": tmp_path / "labels", "teacher_file": out / "teacher.safetensors"}
+    files = [(out / "teacher.safetensors", None)]
+    options = {"data_folder": data, "label_folder": tmp_path / "labels", "teacher_files": files}
 
     both = list(run(spec_of(spec.mode, **brought), tmp_path / "both", **options))
     alone = list(run(spec_of(spec.mode, **brought, seeds=1, seed=1), tmp_path / "alone", **options))
