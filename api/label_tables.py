@@ -150,7 +150,11 @@ class Push(Query):
     dataset: Annotated[DatasetName, Field(description="whose images these are labels of")]
     content: Annotated[pushed.Kind, Field(description="what the numbers are")]
     dataset_digest: Annotated[
-        str | None, Field(description="the `digest` in GET /datasets; of a packed data set it must be given")
+        str | None,
+        Field(
+            description="the `digest` in GET /datasets; of a packed data set it must be given",
+            json_schema_extra={"pattern": "^[0-9a-f]{64}$"},
+        ),
     ] = None
 
 

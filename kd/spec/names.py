@@ -50,9 +50,13 @@ def _id_of_a_table(text: str) -> str:
     return text
 
 
-DatasetName = Annotated[str, Field(max_length=200), AfterValidator(_known_dataset)]
+_DATASET = f"^({'|'.join(DATASETS)}|{packed_facts.NAME.pattern})$"
+
+# The patterns are for readers of the schema; the validators say in words what is wrong.
+DatasetName = Annotated[
+    str, Field(max_length=200, json_schema_extra={"pattern": _DATASET}), AfterValidator(_known_dataset)
+]
 Arch = Annotated[str, Field(max_length=200), AfterValidator(_known_model)]
 
-# The pattern is for readers of the schema; the validator says in words what is wrong.
 TableId = Annotated[str, Field(max_length=32, json_schema_extra={"pattern": TABLE_ID}), AfterValidator(_id_of_a_table)]
 JobId = Annotated[str, Field(max_length=30, json_schema_extra={"pattern": JOB_ID}), AfterValidator(_id_of_a_job)]
