@@ -28,6 +28,8 @@ from kd.views.pixels import place
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = {
     "dataset": "digits",
     "teacher": {"arch": "cnn_small", "epochs": 9, "patience": 9},
@@ -35,14 +37,6 @@ TINY = {
     "epochs": 6,
     "control": False,
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ from kd.views.pixels import place
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = {
     "dataset": "digits",
     "teacher": {"arch": "cnn_small", "epochs": 2},
@@ -42,14 +44,6 @@ SPECS = {
 
 def spec_of(mode: str, **changes) -> object:
     return parse(json.dumps({"mode": mode, "config": SPECS[mode]["config"] | changes}))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=["train", "guide"])

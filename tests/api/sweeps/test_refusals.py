@@ -1,6 +1,5 @@
 """What is wrong with a sweep is said at POST, with the place and the combination, before there is a job."""
 
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -23,10 +22,9 @@ NOBODY = "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"
         ({"space": {LR: {"grid": [0.1, -1]}}}, f"/space/{LR}", "at config.optimizer.lr -1: should be greater than 0"),
         ({"space": {"config.optimiser.lr": {"grid": [0.1]}}}, "/space/config.optimiser.lr", "there is no such field"),
         ({"space": {LR: {"uniform": [0.1, 1e9]}}, "budget": {"max_jobs": 3}}, f"/space/{LR}", "at config.optimizer.lr"),
-        pytest.param(
+        (
             {"space": {LR: {"uniform": [0.1, 1e9]}}, "sampler": "tpe", "budget": {"max_jobs": 3}},
             f"/space/{LR}", "at config.optimizer.lr 1e+09",
-            marks=pytest.mark.skipif(find_spec("optuna") is None, reason="tpe needs Optuna"),
         ),
         ({"space": {LR: {"grid": [0.1, 0.1]}}}, f"/space/{LR}", "has a value twice"),
         ({"space": {LR: {"uniform": [0.1, 1]}}}, "/budget/max_jobs", "is missing: sampler random has no end"),

@@ -126,9 +126,6 @@ def test_the_best_is_chosen_by_validation_and_the_front_by_accuracy_size_and_lat
 def test_what_is_drawn_is_the_same_for_the_same_seed(
     sweep: Any, finish: Any, pass_time: Any, sampler: str, look: Any
 ) -> None:
-    if sampler == "tpe":
-        pytest.importorskip("optuna")
-
     def points(seed: int) -> list[dict[str, Any]]:
         made = sweep(space=DRAWN, sampler=sampler, seed=seed, budget={"max_jobs": 4, "max_parallel": 2})
         for number in range(4):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from kd.data.dataset import load_dataset
 from kd.errors import LabelsUnfit
@@ -17,21 +16,10 @@ from kd.labels.pushed import Images
 from kd.run import run
 from kd.spec import parse
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = {"dataset": "digits", "epochs": 2, "batch_size": 128, "checkpoint_seconds": 0}
 OF = Images("digits", 1_797, 10, (1_797,))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="module")

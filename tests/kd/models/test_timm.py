@@ -1,7 +1,6 @@
 """timm's architectures: listed without timm, fed with small images, refused in words where timm is not installed."""
 
 from importlib.metadata import PackageNotFoundError
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -43,9 +42,6 @@ TWENTY = [
 ]
 
 
-needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="the extra zoo is not installed")
-
-
 # -- the catalogue ---------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +56,6 @@ def test_the_catalogue_is_whole_and_each_of_its_lines_is_read():
         assert len(facts.mean) == len(facts.std) == 3
 
 
-@needs_timm
 def test_the_catalogue_lists_what_timm_has_and_says_of_the_others_why_not():
     timm = timm_of("timm/*")
     listed, left_out = set(timm_catalog.names()), timm_catalog.names_left_out()
@@ -73,7 +68,6 @@ def test_the_catalogue_lists_what_timm_has_and_says_of_the_others_why_not():
         assert listed <= set(timm.list_models())
 
 
-@needs_timm
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
 def test_what_the_catalogue_says_of_a_network_is_so(name):
     facts, arch = timm_catalog.facts_of(name), f"timm/{name}"
@@ -108,14 +102,12 @@ def test_images_are_enlarged_until_four_by_four_places_are_left_at_the_end(name,
     assert size_for(timm_catalog.facts_of(name), shape) == size
 
 
-@needs_timm
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
 def test_a_network_of_timm_lives_through_a_job(name, shape, tmp_path):
     assert_it_lives_through_a_job(f"timm/{name}", shape, tmp_path)
 
 
-@needs_timm
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TWENTY)
 def test_twenty_networks_of_timm_train_a_step_and_label(name, tmp_path):
@@ -156,7 +148,6 @@ def test_a_run_without_timm_ends_before_anything_is_trained(without_timm, role, 
         next(told)
 
 
-@needs_timm
 def test_a_network_that_another_version_of_timm_lacks_is_refused_with_that_version(monkeypatch):
     monkeypatch.setattr(timm_of("timm/*"), "is_model", lambda name: False)
 

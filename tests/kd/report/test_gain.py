@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from torch import Tensor
 
 from kd.report import gain, student_t
@@ -29,7 +30,6 @@ def test_quantiles_are_those_of_the_tables(freedom, wanted):
 @settings(max_examples=60, deadline=None)
 @given(freedom=st.floats(1, 1e8), confidence=st.floats(0.5, 0.999))
 def test_quantiles_are_those_of_scipy(freedom, confidence):
-    stats = pytest.importorskip("scipy.stats")
 
     assert student_t.quantile(confidence, freedom) == pytest.approx(
         stats.t.ppf((1 + confidence) / 2, freedom), rel=1e-6
@@ -71,7 +71,6 @@ def test_of_many_images_the_interval_is_student_s_paired_over_seeds():
     assert found.std == pytest.approx(of_seeds_S.std().item())
     assert found.standard_error == pytest.approx(error, rel=1e-3)
     assert found.high - found.mean == pytest.approx(2.776 * error, rel=2e-3)
-    stats = pytest.importorskip("scipy.stats")
     theirs = stats.ttest_rel(of_seeds_S.numpy(), [0.0] * 5).confidence_interval(0.95)
     assert (found.low, found.high) == (pytest.approx(theirs.low, rel=2e-3), pytest.approx(theirs.high, rel=2e-3))
 

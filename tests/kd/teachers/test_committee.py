@@ -17,6 +17,8 @@ from kd.run import run
 from kd.spec import GuideSpec, TrainSpec, parse
 from kd.spec.faults import find
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 JOB, OTHER = "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW", "job_01JZ3V6M8Q4T2B7XK9D5FHNCRX"
 TINY = {"dataset": "digits", "epochs": 2, "batch_size": 128, "checkpoint_seconds": 0, "views": 2}
 SMALL = {"arch": "cnn_small", "epochs": 2}
@@ -27,19 +29,6 @@ def train(*members: dict, **config) -> dict:
 
 
 TWINS = train(SMALL, SMALL)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="module")

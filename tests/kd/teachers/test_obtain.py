@@ -12,23 +12,12 @@ from kd.models.weights import Facts, load_model, read_facts, save_weights
 from kd.run import run
 from kd.spec import parse
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 JOB = "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"
 TINY = {"dataset": "digits", "epochs": 2, "batch_size": 128, "checkpoint_seconds": 0, "views": 2}
 TRAINED = parse({"mode": "train", "config": {**TINY, "teacher": {"arch": "cnn_small", "epochs": 3}}})
 BROUGHT = parse({"mode": "train", "config": {**TINY, "teacher": {"job": JOB}}})
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="module")
