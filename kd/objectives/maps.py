@@ -1,7 +1,7 @@
 """Distances between the maps that end a student's stages and those of a teacher's.
 
-Of two maps the larger one is pooled to the size of the smaller. Everything is computed with autocast off. The teacher
-is never trained here.
+Of two maps the larger one is pooled to the size of the smaller; those of `reviewkd` are of one size already. Everything
+is computed with autocast off. The teacher is never trained here.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,9 @@ Maps = tuple[Tensor, ...]
 # What the literature weighs them by, so that a `soft_weight` around 1 is right for every method.
 FITNET_WEIGHT, AT_WEIGHT = 100, 1_000
 
+CONTEXTS = (4, 2, 1)
+"""The sides of the maps that `reviewkd` pools to."""
+
 
 def fitnet(student: Maps, teacher: Maps, *, stage: int) -> Tensor:
     """FitNets' hint (Romero et al., 2015): the mean square of what a regressor, trained with the student, makes of its
@@ -36,7 +39,13 @@ def at(student: Maps, teacher: Maps) -> Tensor:
     return AT_WEIGHT * torch.stack(far).sum()
 
 
-METHODS: dict[str, Callable[..., Tensor]] = {"fitnet": fitnet, "at": at}
+def reviewkd(student: Maps, teacher: Maps) -> Tensor:
+    """Knowledge review (Chen et al., 2021): the hierarchical context loss between what fusion modules, trained with the
+    student, make of its maps and the teacher's, of the same shapes; the sum over stages. Its customary weight is 1."""
+    return torch.stack([_hierarchical(*pair) for pair in zip(student, teacher, strict=True)]).sum()
+
+
+METHODS: dict[str, Callable[..., Tensor]] = {"fitnet": fitnet, "at": at, "reviewkd": reviewkd}
 """What a spec may name: `(student, teacher, …)`, the maps of their stages, to a loss."""
 
 
@@ -51,6 +60,19 @@ def _attention(map_BCHW: Tensor) -> Tensor:
     # Over the largest value, whose square could overflow; the length that is taken out afterwards does not show it.
     largest_B111 = map_BCHW.detach().abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
     return F.normalize((map_BCHW / largest_B111).square().mean(1).flatten(1), dim=1)
+
+
+def _hierarchical(one_BCHW: Tensor, other_BCHW: Tensor) -> Tensor:
+    """The mean square of their difference, and of that pooled to each smaller context, which counts half of the one
+    before; over the sum of these weights."""
+    # Pooling is linear: the difference of two pooled maps is their difference pooled.
+    difference_BCHW = one_BCHW - other_BCHW
+    height, width = difference_BCHW.shape[2:]
+    sizes = [(min(side, height), min(side, width)) for side in CONTEXTS if side < max(height, width)]
+    levels = [difference_BCHW, *(F.adaptive_avg_pool2d(difference_BCHW, size) for size in sizes)]
+    weights = [0.5**number for number in range(len(levels))]
+    far = [weight * level.square().mean() for weight, level in zip(weights, levels, strict=True)]
+    return torch.stack(far).sum() / sum(weights)
 
 
 def _of_one_size(one_BCHW: Tensor, other_BCHW: Tensor) -> tuple[Tensor, Tensor]:

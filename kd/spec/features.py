@@ -45,7 +45,7 @@ def _why_not(term: Term, student: str, teacher: str | None) -> str | None:
 def _why_no_pair(term: Term, student: str, teacher: str) -> str | None:
     """Why the stages of the two cannot be compared one by one."""
     theirs = stages_of(student), stages_of(teacher)
-    if term.method == "at" and theirs[0] != theirs[1]:
+    if term.method in ("at", "reviewkd") and theirs[0] != theirs[1]:
         return (
             f"compares stage by stage, and {student} has {theirs[0]} of them, {teacher} has {theirs[1]}: take two with "
             "as many, or fitnet, which compares one"

@@ -14,7 +14,7 @@ ClassWeights = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(strict=False, min_length=1, max_length=100_000)
 ]
 
-Method = Literal["kd", "dkd", "dist", "wttm", "cross_view", "ofa", "rkd", "sp", "srd", "fitnet", "at"]
+Method = Literal["kd", "dkd", "dist", "wttm", "cross_view", "ofa", "rkd", "sp", "srd", "fitnet", "at", "reviewkd"]
 
 
 class Term(Part):
@@ -22,7 +22,8 @@ class Term(Part):
     `cross_view`, of two views."""
 
     method: Method = Field(
-        default="kd", description="see docs/objectives.md for each of them; fitnet and at are for mode guide only"
+        default="kd",
+        description="see docs/objectives.md for each of them; fitnet, at and reviewkd are for mode guide only",
     )
     temperature: AnyTemperature = Field(default=4, description="a number, several whose mean counts, or a ramp")
     standardize: bool = Field(
@@ -90,6 +91,7 @@ READS: dict[str, Literal["heads", "pooled", "stages"]] = {
     "srd": "pooled",
     "fitnet": "stages",
     "at": "stages",
+    "reviewkd": "stages",
 }
 """What a method compares that logits are not, or not alone: heads on the student's stages, the feature that the
 classifier reads, the maps of the stages of both."""

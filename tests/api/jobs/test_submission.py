@@ -209,6 +209,14 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
         "/config",
         "objective.also.0.method fitnet compares maps of stages, which are too large for a label table: use mode",
     ),
+    (
+        {
+            "mode": "train",
+            "config": {"teacher": {"arch": "cnn"}, "student": {"arch": "cnn"}, "objective": {"method": "reviewkd"}},
+        },
+        "/config",
+        "objective.method reviewkd compares maps of stages, which are too large for a label table: use mode 'guide'",
+    ),
     *(
         (
             {
@@ -231,6 +239,18 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
                 "cnn_small",
                 {"method": "at"},
                 "cnn_small has 2 of them, cnn has 3: take two with as many, or fitnet",
+            ),
+            (
+                "cnn",
+                "mlp",
+                {"method": "reviewkd"},
+                "reviewkd compares maps of stages, and the student, mlp, has none: take another",
+            ),
+            (
+                "vgg8",
+                "resnet20",
+                {"method": "reviewkd"},
+                "reviewkd compares stage by stage, and resnet20 has 3 of them, vgg8 has 4: take two with as many",
             ),
             ("cnn", "cnn_small", {"method": "fitnet", "stage": 3}, "compares stage 3, and cnn_small has 2 of them"),
         )

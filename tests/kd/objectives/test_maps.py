@@ -6,13 +6,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd import spec
-from kd.models.features import Features, Measures, Points
+from kd.models.features import Features, Measures, Points, measure
 from kd.objectives.maps import METHODS, Maps, compare_maps
-from kd.objectives.objective import Answer, Objective
+from kd.objectives.objective import Answer, Objective, Parts
+from kd.objectives.trained import Fusion
 
 BATCH, LABELS = 4, torch.arange(4)
 SIZES = ((3, 8, 8), (5, 4, 4), (6, 2, 2))
-OWN = {"fitnet": {"stage": 2}, "at": {}}
+OWN = {"fitnet": {"stage": 2}, "at": {}, "reviewkd": {}}
+
+Sizes = tuple[tuple[int, int, int], ...]
 
 every_loss = pytest.mark.parametrize("name", list(METHODS))
 
@@ -54,7 +57,28 @@ def test_fitnet_is_the_mean_square_at_the_stage_that_is_meant():
     assert value.item() == pytest.approx(100 * (student[1] - teacher[1]).square().mean().item())
 
 
-@every_loss
+@pytest.mark.parametrize(
+    ("size", "value"),
+    [
+        # One pixel of 16 is one of 4 in a map of half the side: its square weighs a quarter of what it did.
+        ((8, 8), (4 + 1 / 2 + 1 / 16 + 1 / 128) / (1 + 1 / 2 + 1 / 4 + 1 / 8)),
+        ((4, 4), (16 + 4 / 2 + 1 / 4) / (1 + 1 / 2 + 1 / 4)),
+        ((2, 2), (64 + 16 / 2) / (1 + 1 / 2)),
+        ((1, 1), 256),
+        # To 4×2, and 2×2, and 1×1: a side that is short already stays.
+        ((8, 2), (16 + 8 / 2 + 4 / 4 + 1 / 8) / (1 + 1 / 2 + 1 / 4 + 1 / 8)),
+    ],
+)
+def test_reviewkd_counts_half_as_much_in_each_larger_context(size, value):
+    teacher_BCHW = torch.ones(1, 1, *size)
+    student_BCHW = teacher_BCHW.clone()
+    student_BCHW[0, 0, -1, 0] += 16
+
+    assert far("reviewkd", (student_BCHW,), (teacher_BCHW,)).item() == pytest.approx(value)
+    assert far("reviewkd", (student_BCHW,) * 3, (teacher_BCHW,) * 3).item() == pytest.approx(3 * value)
+
+
+@pytest.mark.parametrize("name", ["fitnet", "at"])
 def test_of_two_maps_the_larger_one_is_pooled(name):
     student = maps(0)
     twice = tuple(F.interpolate(map_BCHW, scale_factor=2) for map_BCHW in student)
@@ -135,3 +159,94 @@ def test_the_regressor_makes_the_teacher_s_width_of_the_student_s_map_and_learns
 
     assert found[-1] < found[0] * 0.9
     assert all(map_BCHW.grad is None for map_BCHW in teacher)
+
+
+def review(student: Sizes, teacher: Sizes) -> Objective:
+    torch.manual_seed(0)
+    wanted = spec.Objective(method="reviewkd", hard_weight=0.0, soft_weight=1.0)
+    return Objective(wanted, student=measured(student), teacher=measured(teacher))
+
+
+def said(objective: Objective, student: Maps, teacher: Maps) -> Parts:
+    logits_BC = torch.zeros(BATCH, 6)
+    return objective(logits_BC, LABELS, Answer(logits_BC, stages=teacher), features=Features(stages=student))
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        ((4, 8, 8), (9, 4, 4), (12, 2, 2)),
+        ((4, 16, 16), (9, 7, 7), (12, 4, 4)),
+        ((4, 4, 2), (9, 3, 3), (12, 1, 1)),
+    ],
+    ids=["as large", "larger", "smaller"],
+)
+def test_a_review_makes_maps_of_the_teacher_s_widths_and_sizes_each_of_its_own_stage_and_all_deeper_ones(teacher):
+    (module,) = review(SIZES, teacher).double().parts
+    student = tuple(map_BCHW.requires_grad_() for map_BCHW in maps(0))
+
+    made = module(student)
+
+    assert [map_BCHW.shape for map_BCHW in made] == [(BATCH, *size) for size in teacher]
+    for stage, map_BCHW in enumerate(made):
+        reads = torch.autograd.grad(map_BCHW.square().sum(), student, retain_graph=True, allow_unused=True)
+        assert [grad is not None and grad.any().item() for grad in reads] == [other >= stage for other in range(3)]
+
+
+def test_a_fused_map_weighs_its_own_stage_and_the_deeper_one_at_each_place():
+    torch.manual_seed(0)
+    fusion = Fusion(3, 5, (7, 8, 8), deepest=False).double()
+    map_BCHW, deeper_BMHW = maps(0)[0], maps(1, sizes=((5, 4, 4),))[0]
+
+    _, fused_BMHW = fusion(map_BCHW, deeper_BMHW)
+
+    own_BMHW, above_BMHW = fusion.narrow(map_BCHW), F.interpolate(deeper_BMHW, scale_factor=2)
+    attention = fusion.attention[0]
+    for i, y, x in ((0, 0, 0), (1, 3, 6), (3, 7, 7)):
+        own_M, above_M = own_BMHW[i, :, y, x], above_BMHW[i, :, y, x]
+        score_2 = attention.weight[:, :, 0, 0] @ torch.cat([own_M, above_M]) + attention.bias
+        share_2 = 1 / (1 + (-score_2).exp())
+        torch.testing.assert_close(fused_BMHW[i, :, y, x], share_2[0] * own_M + share_2[1] * above_M)
+
+
+def test_a_review_learns_and_its_teacher_does_not():
+    sizes = ((4, 8, 8), (9, 2, 2), (12, 2, 2))
+    objective = review(SIZES, sizes).double()
+    student, teacher = maps(0), tuple(map_BCHW.requires_grad_() for map_BCHW in maps(1, sizes=sizes))
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.01)
+
+    found = []
+    for _ in range(30):
+        parts = said(objective, student, teacher)
+        optimizer.zero_grad()
+        parts.total.backward()
+        optimizer.step()
+        found.append(parts.soft.item())
+
+    assert found[-1] < found[0] * 0.9
+    assert all(parameter.grad.any() for parameter in objective.parameters())
+    assert all(map_BCHW.grad is None for map_BCHW in teacher)
+
+
+def test_a_review_does_not_depend_on_the_order_of_images():
+    objective, order = review(SIZES, SIZES).double(), torch.tensor([2, 0, 3, 1])
+
+    ordered = said(objective, tuple(each[order] for each in maps(0)), tuple(each[order] for each in maps(1)))
+
+    torch.testing.assert_close(ordered.total, said(objective, maps(0), maps(1)).total)
+
+
+@pytest.mark.parametrize(("student", "teacher"), [("shufflenet_v1", "wrn_16_1"), ("mobilenet_v2_x0_5", "vgg8")])
+@pytest.mark.parametrize("scale", [0, 1e-4, 1e4])
+def test_a_review_is_finite_under_bf16_however_large_the_maps_are(student, teacher, scale):
+    sizes, to = (measure(arch, 6, (3, 32, 32), stages=True).stages for arch in (student, teacher))
+    of_student = tuple(map_BCHW.bfloat16().requires_grad_() for map_BCHW in maps(0, scale=scale, sizes=sizes))
+    of_teacher = tuple(map_BCHW.bfloat16() for map_BCHW in maps(1, scale=scale, sizes=to))
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        parts = said(review(sizes, to), of_student, of_teacher)
+    parts.total.backward()
+
+    assert parts.total.isfinite()
+    assert parts.total.dtype == torch.float32
+    assert all(map_BCHW.grad.isfinite().all() for map_BCHW in of_student)

@@ -47,6 +47,15 @@ SPECS = {
             "objective": {"also": [{"method": "fitnet", "stage": 1}, {"method": "srd"}]},
         },
     },
+    "reviewkd": {
+        "mode": "guide",
+        "config": {
+            **TINY,
+            "student": {"arch": "cnn_small"},
+            "rounds": {"epochs": 3, "views": 1},
+            "objective": {"also": [{"method": "reviewkd", "weight": {"start": 0, "end": 1, "epochs": 2}}]},
+        },
+    },
 }
 
 every = pytest.mark.parametrize("name", list(SPECS))
