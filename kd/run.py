@@ -18,10 +18,12 @@ from kd.machine.precision import FORMATS, find_precision
 from kd.models import weights
 from kd.models.build import outline
 from kd.models.catalog import why_unknown
+from kd.objectives.trained import make_part
 from kd.parallel import launch
 from kd.parallel.team import join
 from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TeacherOfJob, TrainSpec, teachers_in
 from kd.spec.features import misses
+from kd.spec.objective import READS
 from kd.spec.teacher import OneOfThem
 from kd.train import train
 from kd.training.batches import count_batches
@@ -205,7 +207,7 @@ def plan_work(run: Run, log: Logbook) -> None:
     trained = ["student"] + ["control"] * bool(config.control)
     trained += ["label_smoothing"] * (config.baselines.label_smoothing is not None)
     # A teacher at the student's side costs a forward, the third of what a training step does.
-    beside = of_teachers // 3 if "stages" in config.objective.reads else 0
+    beside = count_macs_trained(run) + (of_teachers // 3 if "stages" in config.objective.reads else 0)
     shown = images * config.epochs * run.plan.at_once
     for phase in trained:
         each = of_student + (beside if phase == "student" else 0)
@@ -252,3 +254,17 @@ def count_macs(arch: str, dataset: Dataset) -> int:
         return cost.macs(outline(arch, len(dataset.classes), dataset.shape), dataset.shape)
     except (ValueError, RuntimeError, AssertionError) as error:
         raise ModelUnfit(arch, dataset.shape, first_line(error)) from error
+
+
+def count_macs_trained(run: Run) -> int:
+    """What the objective trains beside the student costs for one image: it may be many times what the student does."""
+    student, teacher = run.measures()
+    if student is None:
+        return 0
+    total = 0
+    with torch.device("meta"):
+        stages, pooled_1D = tuple(torch.empty(1, *size) for size in student.stages), torch.empty(1, student.pooled)
+        for term, _ in run.config.objective.terms:
+            reads_pooled = READS.get(term.method) == "pooled"
+            total += cost.macs_given(make_part(term, student, teacher), pooled_1D if reads_pooled else stages)
+    return total

@@ -22,6 +22,11 @@ def weight_bytes(model: nn.Module) -> int:
 
 def macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     """Multiply-accumulates of convolutions, linear layers and attention for one image; nothing is computed."""
+    return macs_given(model, torch.empty(1, *shape, device="meta"))
+
+
+def macs_given(model: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> int:
+    """The same for a module that takes other things than images, its one argument; on the meta device."""
     # On the meta device tensors have shapes but no content. They are parameters because attention, when nothing
     # wants a gradient, runs as one fused kernel that the counter does not know.
     state: dict[str, Tensor] = {
@@ -29,7 +34,7 @@ def macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     }
     state |= {name: torch.empty_like(tensor, device="meta") for name, tensor in model.named_buffers()}
     with evaluating(model), FlopCounterMode(display=False) as counter:
-        torch.func.functional_call(model, state, torch.empty(1, *shape, device="meta"))
+        torch.func.functional_call(model, state, (inputs,))
     return int(counter.get_total_flops()) // 2
 
 

@@ -102,14 +102,19 @@ class Run:
         """How large the features of an architecture are for these images."""
         return measure(arch, len(self.dataset.classes), self.dataset.shape, pooled=pooled, stages=stages)
 
-    def objective(self) -> StudentObjective:
-        """What the student is told to care about; whatever that trains is as born from the run's seed."""
-        config, reads, student, teacher = self.config, self.config.objective.reads, None, None
+    def measures(self) -> tuple[Measures | None, Measures | None]:
+        """Of the student and of the teacher, as far as the objective reads features of theirs."""
+        reads, student, teacher = self.config.objective.reads, None, None
         if reads:
             on_student = not reads.isdisjoint({"heads", "stages"})
-            student = self.measure(config.student.arch, pooled="pooled" in reads, stages=on_student)
+            student = self.measure(self.config.student.arch, pooled="pooled" in reads, stages=on_student)
         if reads - {"heads"}:  # of the teacher those need nothing, which may be no single model
             teacher = self.measure(self.teacher_arch, pooled="pooled" in reads, stages="stages" in reads)
+        return student, teacher
+
+    def objective(self) -> StudentObjective:
+        """What the student is told to care about; whatever that trains is as born from the run's seed."""
+        config, (student, teacher) = self.config, self.measures()
         seed_torch(derive(config.seed, "weights", "objective"))
         return StudentObjective(
             config.objective, self.class_weights_C, epochs=config.epochs, student=student, teacher=teacher

@@ -5,11 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from kd.data.dataset import load_dataset
+from kd.evaluation import cost
 from kd.events import Saved
 from kd.models.build import build
 from kd.models.weights import load_model
-from kd.run import run
+from kd.run import plan_work, run
 from kd.spec import parse
+from kd.training.logbook import Logbook
+from kd.training.position import Position
+from kd.training.run import prepare
 
 TINY = {
     "dataset": "digits",
@@ -122,6 +127,34 @@ def test_it_is_no_part_of_what_is_exported(name, finished):
     student, facts = load_model(out / [event.student for event in saved if event.student][-1].path)
 
     assert student.state_dict().keys() == build(facts.arch, 10, (1, 8, 8)).state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "teacher", "macs"),
+    [
+        # Maps of 4×4 in 8 and 32 channels; features of 16 and 128 numbers.
+        ("fitnet", "cnn", 16 * 9 * 8 * 32 + 16 * 128),
+        # Maps of 2×2 in 16 channels, and of 4×4 in 8, each 1×1 to a middle of 16 and 3×3 back; the attention of both.
+        ("reviewkd", "cnn_small", 4 * (16 * 16 + 9 * 16 * 16) + 16 * (8 * 16 + 9 * 16 * 8 + 32 * 2)),
+        # A head of 16 by 10 on the second stage; on the first one a convolution of each kind to 2×2 before.
+        ("ofa", "mlp", 16 * 10 + 4 * (9 * 8 + 8 * 16) + 16 * 10),
+    ],
+)
+def test_the_estimate_of_the_time_that_is_left_counts_what_it_costs(name, teacher, macs, data, tmp_path):
+    dataset = load_dataset("digits", data, 0.1)
+    # Beside it the teacher runs once for each of the student's steps, which are three forwards.
+    beside = cost.macs(build(teacher, 10, (1, 8, 8)), (1, 8, 8)) // 3 if SPECS[name]["mode"] == "guide" else 0
+
+    def planned(spec: dict) -> float:
+        options = {"autocast_dtype": None, "out": tmp_path, "labels": tmp_path, "teacher_arch": teacher}
+        one = prepare(parse(spec).config, dataset, torch.device("cpu"), **options)
+        log = Logbook(Position(), request={}, out=tmp_path, student=one.facts("cnn_small"), save_seconds=10)
+        plan_work(one, log)
+        return log.progress.plan["student"]
+
+    without = SPECS[name] | {"config": SPECS[name]["config"] | {"objective": {}}}
+
+    assert planned(SPECS[name]) - planned(without) == len(dataset.train.labels) * 3 * 3 * (macs + beside)
 
 
 def test_a_run_that_is_extended_goes_on_with_it(finished, data, tmp_path):
