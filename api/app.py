@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import datasets, label_tables, openapi, system, workers
+from api import datasets, label_tables, openapi, presets, system, workers
 from api.files import report
 from api.files import routes as files_routes
 from api.http import problems
@@ -52,6 +52,7 @@ ROUTERS = (
     sweeps_routes.router,
     label_tables.router,
     datasets.router,
+    presets.router,
     workers.router,
     webhooks_routes.router,
     system.router,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import change, fetch, labels, ls, pack, run, serve, show, submit, sweep, watch, workers
+from cli.commands import change, fetch, labels, ls, pack, presets, run, serve, show, submit, sweep, watch, workers
 from cli.errors import trouble_of
 from cli.shown.console import console
 
@@ -65,6 +65,7 @@ app.command()(change.cancel)
 app.command()(submit.retry)
 app.command()(change.change)
 app.command()(change.delete)
+app.command()(presets.presets)
 app.command()(workers.workers)
 app.command()(workers.drain)
 app.command()(workers.undrain)

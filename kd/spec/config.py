@@ -11,12 +11,13 @@ from pydantic_core import PydanticCustomError
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
 from kd.models.catalog import family_of
+from kd.spec import presets
 from kd.spec.comparison import AnyControl, Baselines, Control, fill_in
 from kd.spec.cross_view import STRONG_OPERATIONS, are_no_pairs
 from kd.spec.features import misses, misses_one_model
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, asks_for_pairs
-from kd.spec.part import Part, refuse_idle, was_accepted
+from kd.spec.part import Part, refuse_idle, was_accepted, without_default
 from kd.spec.ramps import is_zero
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
@@ -42,21 +43,29 @@ class Student(Part):
     arch: Arch = "mlp"
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    del schema["default"]
-
-
 class Config(Part):
     """What both modes share: data, models and the student's recipe."""
 
+    recipe: presets.Name = Field(
+        default="auto",
+        description="fills in what is left open as it suits the student and the size of the data set: see GET /presets",
+    )
     dataset: DatasetName = "mnist5k"
     validation_fraction: float = Field(
         default=0.1, ge=0.01, le=0.5, description="share of the training images kept for choosing the best epoch"
     )
-    teacher: AnyTeacher = Teacher()
+    teacher: AnyTeacher = Field(default=Teacher(), json_schema_extra=without_default)
     student: Student = Student()
-    objective: Objective = Objective()
-    epochs: Epochs = Field(default=30, description="student epochs; the control gets as many")
+    objective: Objective = Field(
+        default=Objective(),
+        description="what the student is told to care about; defaults to the recipe's",
+        json_schema_extra=without_default,
+    )
+    epochs: Epochs = Field(
+        default=30,
+        description="student epochs; the control gets as many; defaults to the recipe's",
+        json_schema_extra=without_default,
+    )
     patience: int | None = Field(
         default=None,
         ge=1,
@@ -65,13 +74,13 @@ class Config(Part):
     )
     batch_size: BatchSize = 64
     gradient_accumulation: GradientAccumulation = Field(default=1, description=ACCUMULATION_SAYS)
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
+    optimizer: Optimizer = Field(default=Optimizer(), json_schema_extra=without_default)
+    schedule: Schedule = Field(default=Schedule(), json_schema_extra=without_default)
     ema: EmaDecay | None = Field(default=None, description=EMA_SAYS)
     augmentation: Augmentation = Field(
         default=None,  # type: ignore[assignment]  # filled in before validation, from the data set
         description="defaults to what suits the data set",
-        json_schema_extra=_without_default,
+        json_schema_extra=without_default,
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bf16 on a GPU that computes in it, fp16 on an older one, fp32 on a CPU"
@@ -85,7 +94,10 @@ class Config(Part):
         description="train student and control so often, under the same teacher and labels, from seed, seed + 1, …",
     )
     control: AnyControl = Field(
-        default=True, description="also train the same student without a teacher; an object: by a recipe of its own"
+        default=True,
+        description="also train the same student without a teacher; an object: by a recipe of its own; defaults to the "
+        "recipe's",
+        json_schema_extra=without_default,
     )
     baselines: Baselines = Baselines()
     checkpoint_seconds: float = Field(
@@ -94,10 +106,12 @@ class Config(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_what_depends_on_the_rest(cls, given: Any) -> Any:
+    def _fill_in_what_depends_on_the_rest(cls, given: Any, info: ValidationInfo) -> Any:
         # Not a default factory: it would add a complaint of its own whenever another field is wrong.
         if not isinstance(given, dict) or not isinstance(given.get("augmentation", {}), dict):
             return given
+        if not was_accepted(info):  # what was accepted is whole, and stays what it was
+            given = presets.fill_in(given, views="views" in cls.model_fields)
         # An unknown data set is reported by its own field; here anything valid will do.
         facts = DATASETS.get(str(given.get("dataset")), DATASETS["mnist5k"])
         suits = {"crop_padding": facts.crop_padding, "flip": facts.flip}

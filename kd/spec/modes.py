@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from kd.spec.config import Config
 from kd.spec.objective import READS
-from kd.spec.part import ACCEPTED, Part, was_accepted
+from kd.spec.part import ACCEPTED, Part, was_accepted, without_default
 from kd.spec.rounds import Rounds, Route
 from kd.spec.teacher import Committee, Teacher, TeacherLabels, TeacherOfJob
 
@@ -15,7 +15,9 @@ from kd.spec.teacher import Committee, Teacher, TeacherLabels, TeacherOfJob
 class TrainConfig(Config):
     views: Annotated[int, Field(ge=1, le=4_096)] | Literal["all"] = Field(
         default=4,
-        description="distinct views labelled per image, as far as there are so many; 'all' is every crop and flip",
+        description="distinct views labelled per image, as far as there are so many; 'all' is every crop and flip; "
+        "defaults to the recipe's",
+        json_schema_extra=without_default,
     )
 
     @model_validator(mode="before")

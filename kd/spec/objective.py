@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from kd.spec.cross_view import PRESETS, Level
-from kd.spec.part import Part, refuse_idle
+from kd.spec.part import Part, refuse_idle, without_default
 from kd.spec.ramps import AnyTemperature, AnyWeight, Ramp, Weight, WeightRamp, is_zero
 
 ClassWeights = Annotated[
@@ -25,7 +25,11 @@ class Term(Part):
         default="kd",
         description="see docs/objectives.md for each of them; fitnet, at and reviewkd are for mode guide only",
     )
-    temperature: AnyTemperature = Field(default=4, description="a number, several whose mean counts, or a ramp")
+    temperature: AnyTemperature = Field(
+        default=4,
+        description="a number, several whose mean counts, or a ramp; defaults to the recipe's for the method",
+        json_schema_extra=without_default,
+    )
     standardize: bool = Field(
         default=False, description="each image's logits, the student's and the teacher's, by their own mean and spread"
     )
@@ -125,8 +129,12 @@ class Objective(Term):
     preset: Literal["crld", "mlkd"] | None = Field(
         default=None, description="cross_view only: a published objective, which sets all fields that are not set here"
     )
-    hard_weight: AnyWeight = 0.1
-    soft_weight: AnyWeight = 0.9
+    hard_weight: AnyWeight = Field(
+        default=0.1, description="defaults to the recipe's for the method", json_schema_extra=without_default
+    )
+    soft_weight: AnyWeight = Field(
+        default=0.9, description="defaults to the recipe's for the method", json_schema_extra=without_default
+    )
     also: Annotated[tuple[AnotherTerm, ...], Field(strict=False, max_length=8)] = Field(
         default=(), description="more distances, each with a weight of its own"
     )

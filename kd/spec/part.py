@@ -1,7 +1,14 @@
 """What every piece of a spec has in common."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
+
+
+def without_default(schema: dict[str, Any]) -> None:
+    """For the schema of a field whose default depends on the rest of the spec: any that it told would be wrong."""
+    del schema["default"]
 
 
 class Part(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from kd.spec.part import Part, refuse_idle, was_accepted
+from kd.spec.part import Part, refuse_idle, was_accepted, without_default
 
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -30,7 +30,13 @@ def least_images(gpus: int, pieces: int) -> int:
 
 class Optimizer(Part):
     name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = Field(default=0.05, gt=0, le=10)
+    lr: float = Field(
+        default=0.05,
+        gt=0,
+        le=10,
+        description="the rate at its peak; defaults to the recipe's",
+        json_schema_extra=without_default,
+    )
     weight_decay: float = Field(default=5e-4, ge=0, le=1)
     momentum: float = Field(default=0.9, ge=0, lt=1, description="SGD only")
     nesterov: bool = Field(default=False, description="SGD only")

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from kd.spec.names import Arch, JobId, TableId
-from kd.spec.part import Part
+from kd.spec.part import Part, without_default
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
     EMA_SAYS,
@@ -40,13 +40,23 @@ class Teacher(Part):
     """A teacher trained in this run, with a recipe of its own."""
 
     arch: Arch = "cnn"
-    epochs: Epochs = Field(default=12, description="at most; training stops early on a plateau")
-    patience: int = Field(default=4, ge=1, le=10_000, description="epochs without a better validation accuracy")
+    epochs: Epochs = Field(
+        default=12,
+        description="at most; training stops early on a plateau; defaults to the recipe's",
+        json_schema_extra=without_default,
+    )
+    patience: int = Field(
+        default=4,
+        ge=1,
+        le=10_000,
+        description="epochs without a better validation accuracy; defaults to the recipe's, or to 4 beside epochs",
+        json_schema_extra=without_default,
+    )
     augmentation: Augmentation | None = Field(default=None, description="default: crops and flips as the student's")
     batch_size: BatchSize = 64
     gradient_accumulation: GradientAccumulation = Field(default=1, description=ACCUMULATION_SAYS)
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
+    optimizer: Optimizer = Field(default=Optimizer(), json_schema_extra=without_default)
+    schedule: Schedule = Field(default=Schedule(), json_schema_extra=without_default)
     ema: EmaDecay | None = Field(default=None, description=EMA_SAYS)
 
 

@@ -105,8 +105,8 @@ def test_the_report_has_means_over_the_seeds_and_each_seed_s_own_numbers(whole):
 
     assert [one["seed"] for one in report["seeds"]] == [0, 1]
     for role in ROLES:
-        top1 = [one["metrics"][f"{role}.test.top1"] for one in report["seeds"]]
-        assert top1[0] != top1[1], "another seed is another student"
+        nll, top1 = ([one["metrics"][f"{role}.test.{name}"] for one in report["seeds"]] for name in ("nll", "top1"))
+        assert nll[0] != nll[1], "another seed is another student"
         assert metrics[f"{role}.test.top1.mean"] == pytest.approx(statistics.mean(top1))
         assert metrics[f"{role}.test.top1.std"] == pytest.approx(statistics.stdev(top1))
     for role, name in (("control", "gain"), ("label_smoothing", "gain_over_label_smoothing")):

@@ -11,6 +11,9 @@ PREFIX = "timm/"
 # Whether it takes images of any size, must be told their size when it is built, or takes those of one size only.
 Sizing = Literal["any", "told", "fixed"]
 
+# What it normalises over: the batch, wherever it does so; a layer, a group and the like; or nothing.
+Norm = Literal["batch", "layer", "none"]
+
 
 @dataclass(frozen=True)
 class TimmFacts:
@@ -21,6 +24,7 @@ class TimmFacts:
     """
 
     sizing: Sizing
+    norm: Norm
     stride: int  # pixels of the image's side to one of the last map's
     parameters: int
     macs: int
@@ -64,12 +68,15 @@ def surveyed_version() -> str:
 
 
 def read(line: str) -> TimmFacts:
-    name, sizing, stride, parameters, macs, side, mean, std, features, licence = line.split("\t")
+    name, sizing, norm, stride, parameters, macs, side, mean, std, features, licence = line.split("\t")
     if sizing not in ("any", "told", "fixed"):
         raise ValueError(f"{FILE.name}: {name} has a sizing {sizing!r}")
+    if norm not in ("batch", "layer", "none"):
+        raise ValueError(f"{FILE.name}: {name} has a norm {norm!r}")
     points = [point.rpartition(":") for point in features.split(",") if point]
     return TimmFacts(
         sizing=sizing,  # type: ignore[arg-type]  # mypy does not narrow a string
+        norm=norm,  # type: ignore[arg-type]
         stride=int(stride),
         parameters=int(parameters),
         macs=int(macs),
@@ -86,4 +93,4 @@ def write(name: str, facts: TimmFacts) -> str:
     mean, std = (",".join(f"{number:.4g}" for number in numbers) for numbers in (facts.mean, facts.std))
     features = ",".join(f"{module}:{stride}" for module, stride in facts.features)
     numbers = (facts.stride, facts.parameters, facts.macs, facts.side)
-    return "\t".join((name, facts.sizing, *map(str, numbers), mean, std, features, facts.licence or ""))
+    return "\t".join((name, facts.sizing, facts.norm, *map(str, numbers), mean, std, features, facts.licence or ""))

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kd.errors import first_line
 from kd.models.fitted import Fitted
-from kd.models.timm.catalog import COLUMNS, FILE, Sizing, TimmFacts, write
+from kd.models.timm.catalog import COLUMNS, FILE, Norm, Sizing, TimmFacts, write
 from kd.models.timm.networks import create, size_for, timm_of
 
 CLASSES, SHAPE = 10, (3, 32, 32)
@@ -82,6 +82,7 @@ def survey(timm: ModuleType, name: str) -> TimmFacts:
             continue
         facts = TimmFacts(
             sizing=sizing,
+            norm=norm_in(model),
             stride=max(stride for _, stride in features),
             parameters=parameters,
             macs=0,
@@ -114,6 +115,13 @@ def feature_points(model: Any) -> Iterator[tuple[str, int]]:
     points = {point["reduction"]: point["module"] for point in getattr(info, "info", info)}
     for stride in sorted(points):
         yield points[stride], int(stride)
+
+
+def norm_in(model: nn.Module) -> Norm:
+    """What a network normalises over."""
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        return "batch"
+    return "layer" if any("norm" in type(module).__name__.lower() for module in model.modules()) else "none"
 
 
 def count(network: nn.Module | None, timm: ModuleType, name: str, facts: TimmFacts) -> TimmFacts:
