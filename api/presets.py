@@ -44,7 +44,7 @@ def list_presets(job: Annotated[ForJob, InQuery()]) -> Page[Preset]:
     return page([preset(name, job) for name in presets.PRESETS])
 
 
-def preset(name: presets.Name, job: ForJob) -> Preset:
+def preset(name: str, job: ForJob) -> Preset:
     given = {"dataset": job.dataset, "student": {"arch": job.student}, "teacher": {"arch": job.teacher}, "recipe": name}
     filled = presets.fill_in(given, views=job.mode == "train")
     return Preset(

@@ -178,11 +178,13 @@ class Pair:
     def run(self, images: int) -> tuple[Run, Logbook]:
         facts = DATASETS[self.config.dataset]
         tenth = max(1, images // 9)
-        part = {name: Split(self.pixels[:count], self.labels[:count]) for name, count in (("t", images), ("v", tenth))}
+        train, validation = (
+            Split(self.pixels[:count], self.labels[:count], torch.arange(count)) for count in (images, tenth)
+        )
         self.number += 1  # no data set is the one before, so that no label table is
         names = tuple(str(number) for number in range(facts.classes))
         dataset = Dataset(
-            self.config.dataset, names, facts.mean, facts.std, str(self.number), part["t"], part["v"], part["v"]
+            self.config.dataset, names, facts.mean, facts.std, str(self.number), train, validation, validation
         )
         run = prepare_run(
             self.config,

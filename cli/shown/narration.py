@@ -85,8 +85,8 @@ class Narration:
             phase.over = True
             if said := summary(name, phase):
                 repeated = self.repetition is not None and name in PHASES[2:]
-                seed = f", seed {self.repetition} of {self.repetitions}" if repeated else ""
-                yield f"{name:<10} {said}{seed}"
+                which = f", repetition {self.repetition} of {self.repetitions}" if repeated else ""
+                yield f"{name:<10} {said}{which}"
 
 
 def place(phase: str) -> tuple[int, int]:

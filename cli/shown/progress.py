@@ -37,11 +37,11 @@ def progress_display(quiet: bool = False) -> ProgressDisplay:
 
 
 def description(progress: JobProgress, accuracy: float | None) -> str:
-    """`seed 2/5  student 4/15  97.10 %  12,300 images/s`; what is not known yet is left out."""
+    """`repetition 2/5  student 4/15  97.10 %  12,300 images/s`; what is not known yet is left out."""
     phase, epoch, epochs = progress.get("phase"), progress.get("epoch"), progress.get("epochs")
     parts = [f"{phase} {epoch}/{epochs}" if epochs else str(phase or "starting")]
     if progress.get("repetition"):
-        parts.insert(0, f"seed {progress['repetition']}/{progress['repetitions']}")
+        parts.insert(0, f"repetition {progress['repetition']}/{progress['repetitions']}")
     if accuracy is not None:
         parts.append(numbers.per_cent(accuracy))
     if progress.get("images_per_second"):

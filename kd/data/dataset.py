@@ -49,7 +49,7 @@ def load_dataset(name: str, folder: Path, validation_fraction: float) -> Dataset
     split_N = torch.where(torch.arange(len(labels_N)) < source.first_test, parts.TRAIN, parts.TEST)
     cut = cut_splits(name, labels_N, split_N, source.classes, validation_fraction)
     train, validation, test = (
-        Split(images[is_in_N], labels_N[is_in_N], numbers=torch.nonzero(is_in_N).flatten()) for is_in_N in cut
+        Split(images[is_in_N], labels_N[is_in_N], torch.nonzero(is_in_N).flatten()) for is_in_N in cut
     )
     digest = _digest((source.classes, facts.mean, facts.std), (train, validation, test))
     return Dataset(name, source.classes, facts.mean, facts.std, digest, train, validation, test)
@@ -69,7 +69,7 @@ def _load_packed(name: str, folder: Path, validation_fraction: float) -> Dataset
         row_N = torch.nonzero(is_in_N).flatten()
         digest.update(json.dumps(len(row_N)).encode())
         digest.update(row_N.numpy().data)
-        splits.append(Split(images, labels_N[row_N], row_N, row_N))
+        splits.append(Split(images, labels_N[row_N], numbers=row_N, rows=row_N))
     train, validation, test = splits
     return Dataset(
         name,

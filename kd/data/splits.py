@@ -22,8 +22,8 @@ class Split:
 
     source: Tensor  # uint8 [M, C, H, W]; mapped, where it may be larger than memory
     labels: Tensor  # int64 [N]
+    numbers: Tensor  # int64 [N], which of the data set's images these are, in the order it came in
     rows: Tensor | None = None  # int64 [N], which of the source's images; None: all of them
-    numbers: Tensor | None = None  # int64 [N], which of the data set's images these are, in the order it came in
 
     def __len__(self) -> int:
         return len(self.labels)

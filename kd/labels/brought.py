@@ -48,7 +48,6 @@ def read_labels(run: Run, name: str) -> Brought:
     row_of = rows_by_image(run, name, manifest)
     training_N = rows_of(dataset.train, row_of)
     if len(missing := np.flatnonzero(training_N < 0)):
-        assert dataset.train.numbers is not None, "every data set that is loaded has them"
         first = int(dataset.train.numbers[missing[0]])
         raise LabelsUnfit(name, f"it knows nothing of {len(missing):,} of the training images, such as image {first}")
     labels_N1C = said[training_N]
@@ -93,7 +92,6 @@ def rows_by_image(run: Run, name: str, manifest: Manifest) -> NDArray[np.int64]:
 
 
 def rows_of(split: Split, row_of: NDArray[np.int64]) -> NDArray[np.int64]:
-    assert split.numbers is not None, "every data set that is loaded has them"
     row_N: NDArray[np.int64] = row_of[split.numbers.numpy()]
     return row_N
 

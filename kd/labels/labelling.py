@@ -182,7 +182,6 @@ def columns_of(run: Run) -> tuple[str, ...]:
 def view_parameters(run: Run, views: int) -> NDArray[np.int32]:
     """What each view of the table shows, as `columns_of` names it: int32 [N, V, P]."""
     viewer, image_N, number_N = run.train.viewer, torch.arange(len(run.train)), run.dataset.train.numbers
-    assert number_N is not None, "every data set that is loaded has them"
     # Written down although they could be computed: whoever reads the table elsewhere need not have this code.
     parameters_NVP = np.empty((len(image_N), views, len(columns_of(run))), np.int32)
     parameters_NVP[:, :, 0] = number_N[:, None].numpy()

@@ -33,7 +33,7 @@ def most_disputed(
     likeliest = {role: _likeliest(logits_NC[found_K], classes) for role, logits_NC in logits.items()}
     return [
         {
-            "number": int(split.numbers[image]) if split.numbers is not None else image,
+            "number": int(split.numbers[image]),
             "label": classes[int(split.labels[image])],
             "divergence": divergence_N[image].item(),
             "says": {role: said[place] for role, said in likeliest.items()},

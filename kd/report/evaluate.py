@@ -118,7 +118,15 @@ def summarise(run: Run, log: Logbook) -> dict[str, Any]:
     metrics |= {f"peak_memory_bytes.{where}": peak for where, peak in memory.peak_bytes(run.device).items()}
     answer, classes = verdict.decide(gains), len(dataset.classes)
     members = [member.teacher_role for member in run.members]
-    remarks = verdict.remarks(metrics, answer, labels_N=labels_N, classes=classes, best_seed=best.seed, members=members)
+    remarks = verdict.remarks(
+        metrics,
+        answer,
+        labels_N=labels_N,
+        classes=classes,
+        best_seed=best.seed,
+        repetition=1 + best.seed - measured[0].seed,
+        members=members,
+    )
     # The teacher was asked once, with the first seed.
     predicted = {role: said_N for role, said_N in measured[0].predicted.items() if is_of_teacher(role)}
     predicted |= best.predicted

@@ -83,9 +83,11 @@ def remarks(
     labels_N: Tensor,
     classes: int,
     best_seed: int,
+    repetition: int,
     members: Sequence[str] = (),
 ) -> Iterator[Remark]:
-    """The sentences a reader needs beside the numbers, the verdict first. `members` are the roles of a committee."""
+    """The sentences a reader needs beside the numbers, the verdict first. `best_seed` is that of the student to
+    download, which was trained in this `repetition`, counted from 1; `members` are the roles of a committee."""
     if verdict is not None:
         yield Remark("verdict", verdict.message)
     else:
@@ -96,8 +98,8 @@ def remarks(
     if metrics["seeds"] > 1:
         yield Remark(
             "offered",
-            f"The student to download is that of seed {best_seed}, the best of {metrics['seeds']} on the validation "
-            f"split: right on {student['top1']:.1%} of the test images, all of them on "
+            f"The student to download is that of seed {best_seed} (repetition {repetition} of {metrics['seeds']}), the "
+            f"best on the validation split: right on {student['top1']:.1%} of the test images, all of them on "
             f"{metrics['student.test.top1.mean']:.1%} on average. The test split had no say in that.",
         )
     if members:

@@ -57,7 +57,7 @@ def test_so_does_what_is_read_block_by_block(tmp_path):
 
     for read, blocks in (
         (lambda: disk.sha256_of(large), 3),
-        (lambda: pixels.place(Split(images, torch.zeros(3)), 0, torch.device("cpu"), 1 << 40), 3),
+        (lambda: pixels.place(Split(images, torch.zeros(3), torch.arange(3)), 0, torch.device("cpu"), 1 << 40), 3),
     ):
         before = liveness.mark()
         read()

@@ -158,7 +158,8 @@ def test_one_student_is_offered_the_best_of_all_on_the_validation_split(whole):
     taken = report["confusion"]["student"]
     right = sum(row.get(name, 0) for name, row in taken.items())
     assert right / sum(sum(row.values()) for row in taken.values()) == offered["metrics"]["student.test.top1"]
-    assert [note for note in events if isinstance(note, Noted) and f"that of seed {best - 1}" in note.message]
+    (offer,) = [note.message for note in events if isinstance(note, Noted) and note.code == "offered"]
+    assert f"that of seed {offered['seed']} (repetition {best} of 2)," in offer, "by its value, and as events count it"
 
 
 def test_stopped_at_the_end_of_any_phase_and_resumed_the_seeds_come_out_the_same(whole, data, tmp_path):

@@ -19,7 +19,7 @@ def said():
 
 def test_what_is_not_known_yet_is_left_out():
     assert description(HALFWAY, 0.971) == "student 4/15  97.10 %  12,300 images/s"
-    assert description(HALFWAY | {"repetition": 2, "repetitions": 5}, None).startswith("seed 2/5  student 4/15")
+    assert description(HALFWAY | {"repetition": 2, "repetitions": 5}, None).startswith("repetition 2/5  student 4/15")
     assert description({"phase": "labelling"}, None) == "labelling"
     assert description({}, None) == "starting"
 

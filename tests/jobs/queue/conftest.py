@@ -12,7 +12,7 @@ from jobs.database.engine import Sessions, connect
 from jobs.tables import Base
 
 # The machine says what differs, as a test does.
-pytest.register_assert_rewrite("tests.jobs.queue.life", "tests.jobs.queue.model")
+pytest.register_assert_rewrite(*(f"tests.jobs.queue.{name}" for name in ("life", "model", "users", "workers")))
 
 
 @pytest.fixture

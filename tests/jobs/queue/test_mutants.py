@@ -12,8 +12,8 @@ from jobs.queue import fence as the_fence
 from jobs.queue.fence import Claim
 from jobs.states import State
 from jobs.tables import Base, Job
-from tests.jobs.queue.life import TTL
 from tests.jobs.queue.walk import how_often
+from tests.jobs.queue.world import TTL
 from tests.support.databases import SLOW_ON_POSTGRESQL
 
 

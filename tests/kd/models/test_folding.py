@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd.evaluation.predict import SMALLEST_BATCH, batch_size
 from kd.models.build import build
 from kd.models.catalog import CIFAR_RESNETS, MOBILENETS, SHUFFLENETS, SMALL, VGGS, WIDE_RESNETS
 from kd.models.folding import for_inference
+from tests.kd.models.born import born, images
 
 TORCHVISION = [
     f"torchvision/{name}"
@@ -28,29 +28,6 @@ TORCHVISION = [
     )
 ]
 OWN = [*SMALL, *CIFAR_RESNETS, *WIDE_RESNETS, *VGGS, *MOBILENETS, *SHUFFLENETS]
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
-
-
-def born(arch: str, shape: tuple[int, int, int] = (3, 32, 32)) -> nn.Module:
-    """A model as after a training: its normalisations have statistics, weights and biases that matter."""
-    torch.manual_seed(0)
-    model = build(arch, 10, shape)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, 0, 0.2)
-            module.momentum = 1.0  # one batch is enough to know what comes in
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, 0, module.in_features**-0.5)
-    model = model.to(memory_format=torch.channels_last).train()
-    with torch.no_grad():
-        model(torch.randn(8, *shape) + 0.5)
-    return model
-
-
-def images(count: int = 4, shape: tuple[int, int, int] = (3, 32, 32)) -> Tensor:
-    pixels = torch.randn(count, *shape, generator=torch.Generator().manual_seed(2))
-    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def normalisations(model: nn.Module) -> int:
@@ -111,9 +88,9 @@ def test_in_half_precision_the_folded_model_is_as_exact_as_the_plain_one(arch, d
     with torch.autocast("cuda", dtype=dtype):
         plain_BC, folded_BC = model(images(256).cuda()).float(), for_inference(model)(images(256).cuda()).float()
 
-    tolerance = 0.05 if dtype == torch.bfloat16 else 0.01
-    assert apart(folded_BC, exact_BC) < tolerance
-    assert apart(folded_BC, exact_BC) < 2 * apart(plain_BC, exact_BC)
+    # Both round, each elsewhere, and deep models more than shallow ones: how much is the plain one's to say. Where that
+    # one is nearly exact by luck, a rounding of the largest logit is allowed.
+    assert apart(folded_BC, exact_BC) < 2 * apart(plain_BC, exact_BC) + torch.finfo(dtype).eps
 
 
 # -- what is folded ----------------------------------------------------------------------------------------------
@@ -277,26 +254,3 @@ def test_folded_weights_lie_in_memory_as_the_model_s_do():
     for module in ready.modules():
         if isinstance(module, nn.Conv2d):
             assert module.weight.is_contiguous(memory_format=torch.channels_last)
-
-
-# -- batches -----------------------------------------------------------------------------------------------------
-
-
-def test_a_batch_holds_fewer_images_the_larger_they_are():
-    sizes = [batch_size(CPU, (3, side, side)) for side in (8, 28, 32, 64, 224)]
-
-    assert sizes == [1024, 83, 64, 16, SMALLEST_BATCH]
-    assert batch_size(GPU, (3, 32, 32)) == 1024
-
-
-@pytest.mark.parametrize("arch", ["mlp", "cnn", "resnet20", "wrn_16_2"])
-@torch.inference_mode()
-def test_an_image_has_the_same_logits_in_every_batch_and_at_every_place_in_it(arch):
-    model, order = for_inference(born(arch)), torch.randperm(64, generator=torch.Generator().manual_seed(3))
-
-    logits_BC = model(images(64))
-
-    for size in (SMALLEST_BATCH, 17, 23, 32, 63):
-        assert torch.equal(model(images(64)[:size]), logits_BC[:size]), size
-    shuffled = images(64)[order].contiguous(memory_format=torch.channels_last)
-    assert torch.equal(model(shuffled), logits_BC[order])

@@ -58,7 +58,7 @@ def test_the_most_disputed_images_come_first_with_their_own_pixels_and_numbers()
     """Also those of a packed data set, of which a split has rows and numbers of its own."""
     source = torch.arange(8, dtype=torch.uint8)[:, None, None, None].expand(8, 1, 4, 4) * 30
     rows = torch.tensor([6, 1, 4])
-    split = Split(source, torch.tensor([0, 1, 1]), rows, rows + 100)
+    split = Split(source, torch.tensor([0, 1, 1]), rows + 100, rows)
     teacher_NC = torch.tensor([[0.0, 0.0], [9.0, 0.0], [2.0, 0.0]])
     student_NC = torch.tensor([[0.0, 0.0], [0.0, 9.0], [0.0, 2.0]])
 
@@ -72,7 +72,9 @@ def test_the_most_disputed_images_come_first_with_their_own_pixels_and_numbers()
 
 
 def test_without_a_teacher_nothing_is_disputed():
-    assert most_disputed({"student": logits(3, 2)}, Split(torch.zeros(3, 1, 4, 4), torch.zeros(3)), ("a", "b")) == []
+    split = Split(torch.zeros(3, 1, 4, 4), torch.zeros(3), torch.arange(3))
+
+    assert most_disputed({"student": logits(3, 2)}, split, ("a", "b")) == []
 
 
 def picture(uri: str) -> Image.Image:

@@ -6,16 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
 from kd.errors import TeacherMissing, TeacherUnfit
-from kd.evaluation.mean import mean_logits
 from kd.events import Evaluated, Finished, Noted, PhaseStarted, RoundEnded, Saved, Step
 from kd.labels.manifest import read_manifest
 from kd.models.weights import digest_of, load_model
 from kd.run import run
-from kd.spec import GuideSpec, TrainSpec, parse
-from kd.spec.faults import find
+from kd.spec import parse
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,40 +43,6 @@ def tables(data: Path) -> dict[str, np.ndarray]:
     """The label tables, by whose they are."""
     manifests = {path: read_manifest(path) for path in (data / "labels").glob("*.json")}
     return {said.teacher: np.load(path.with_suffix(".npy")) for path, said in manifests.items()}
-
-
-# -- what they say together -------------------------------------------------------------------------------
-
-
-def test_together_they_say_the_mean_of_their_probabilities():
-    torch.manual_seed(0)
-    logits_MNC = torch.randn(3, 50, 7) * 10
-
-    together_NC = mean_logits(list(logits_MNC))
-
-    wanted_NC = logits_MNC.double().softmax(dim=-1).mean(dim=0)
-    assert torch.allclose(together_NC.double().softmax(dim=-1), wanted_NC, atol=1e-7)
-    assert torch.allclose(together_NC.half().double().softmax(dim=-1), wanted_NC, atol=1e-3), "in half precision, too"
-
-
-@pytest.mark.parametrize("gap", [50.0, 1e4, 6.5e4])
-def test_where_one_is_sure_and_the_other_is_sure_of_something_else_each_has_half(gap):
-    one_NC, other_NC = torch.tensor([[gap, -gap, 0.0]]), torch.tensor([[-gap, gap, 0.0]])
-
-    kept_NC = mean_logits([one_NC, other_NC]).half()
-
-    assert kept_NC.isfinite().all()
-    assert torch.allclose(kept_NC.float().softmax(dim=-1), torch.tensor([[0.5, 0.5, 0.0]]), atol=1e-3)
-
-
-def test_a_member_that_is_asked_alone_is_heard_as_it_is():
-    logits_NC = torch.randn(5, 4)
-
-    assert torch.allclose(mean_logits([logits_NC]).softmax(-1), logits_NC.softmax(-1))
-    assert torch.allclose(mean_logits([logits_NC + 3, logits_NC]).softmax(-1), logits_NC.softmax(-1))
-
-
-# -- a run with a committee -------------------------------------------------------------------------------
 
 
 def test_each_member_has_a_phase_of_its_own_and_differs_from_its_twin(whole):
@@ -252,79 +215,3 @@ def test_a_member_that_is_another_once_more_is_refused(whole, data, tmp_path):
 def test_it_is_said_how_many_files_are_wanted(data, tmp_path):
     with pytest.raises(TeacherMissing, match=r"names a teacher of another job, and no files came: teacher_files"):
         list(run(train({"job": JOB}, SMALL), tmp_path, data_folder=data))
-
-
-@pytest.mark.parametrize(
-    ("mode", "config", "pointer", "why"),
-    [
-        (
-            "train",
-            {"teacher": {"committee": [{}]}},
-            "/config/teacher/committee",
-            "a committee has 2 to 8 members, not 1",
-        ),
-        ("train", {"teacher": {"committee": [{}] * 9}}, "/config/teacher/committee", "2 to 8 members, not 9"),
-        (
-            "train",
-            {"teacher": {"committee": [{"job": JOB}, {"job": JOB}]}},
-            "/config/teacher/committee",
-            f"the teacher of {JOB} is named twice",
-        ),
-        (
-            "train",
-            {"teacher": {"committee": [{}, {"archs": "cnn"}]}},
-            "/config/teacher/committee/1/archs",
-            "there is no such field; the nearest are arch",
-        ),
-        (
-            "train",
-            {"teacher": {"committee": [{}, {}], "arch": "cnn"}},
-            "/config/teacher/arch",
-            "there is no such field",
-        ),
-        (
-            "guide",
-            {"teacher": {"committee": [{}, {}]}, "rounds": {"teacher": "route"}},
-            "/config",
-            "rounds.teacher 'route' needs a single teacher",
-        ),
-        (
-            "guide",
-            {"teacher": {"committee": [{}, {}]}, "rounds": {"teacher": "cotrain"}},
-            "/config",
-            "rounds.teacher 'cotrain' needs a single teacher",
-        ),
-        (
-            "train",
-            {"teacher": {"committee": [{}, {}]}, "objective": {"also": [{"method": "rkd"}]}},
-            "/config",
-            "objective.also.0.method rkd compares features, and a committee is no one model and has none: take one",
-        ),
-        (
-            "guide",
-            {"teacher": {"committee": [{}, {}]}, "student": {"arch": "cnn"}, "objective": {"method": "at"}},
-            "/config",
-            "objective.method at compares maps of stages, and a committee is no one model and has none",
-        ),
-        (
-            "train",
-            {"teacher": {"committee": [{}, {"augmentation": {"crop_padding": 16, "flip": False}}]}},
-            "/config",
-            "teacher.committee.1.augmentation.crop_padding must be at most 14",
-        ),
-    ],
-)
-def test_what_is_no_committee_is_refused_where_it_stands(mode, config, pointer, why):
-    model = {"train": TrainSpec, "guide": GuideSpec}[mode]
-    with pytest.raises(ValidationError) as refused:
-        model.model_validate_json(json.dumps({"mode": mode, "config": config}))
-
-    details = refused.value.errors(include_url=False, include_context=False)
-    faults = {fault.pointer: fault.message for fault in find(details, {"mode": mode, "config": config}, model=model)}
-    assert why in faults[pointer]
-
-
-def test_a_spec_with_a_committee_is_the_same_after_a_round_trip():
-    spec = train(SMALL, {"job": JOB, "role": "teacher.2"})
-
-    assert parse(spec.model_dump_json()) == spec

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def test_images_are_resident_if_they_fit_the_budget_with_their_padding():
-    split = Split(some_images(), torch.zeros(10, dtype=torch.int64), torch.arange(10))
+    split = Split(some_images(), torch.zeros(10, dtype=torch.int64), torch.arange(10), torch.arange(10))
     size = 10 * 3 * (6 + 4) * (5 + 4)
 
     assert isinstance(pixels.place(split, 2, CPU, size), Resident)
@@ -27,7 +27,7 @@ def test_images_are_resident_if_they_fit_the_budget_with_their_padding():
 
 
 def test_more_padding_than_half_of_an_image_is_refused_in_words():
-    split = Split(some_images(), torch.zeros(50, dtype=torch.int64))
+    split = Split(some_images(), torch.zeros(50, dtype=torch.int64), torch.arange(50))
 
     with pytest.raises(KdError, match=r"crop_padding is 3, but the images are 6×5 pixels: it must be at most 2"):
         pixels.place(split, 3, CPU)
