@@ -94,11 +94,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     BoundedProtocol.leave_room(open_files.raise_limit())
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = connect(settings.url)
-    if engine.dialect.name == "sqlite":
+    app.state.database = Sessions(engine)
+    if engine.dialect.name == "sqlite" and not migrate.is_current(app.state.database):
         # Nobody else manages the file of a single machine. PostgreSQL's tables change when its operator says so;
         # until then /readyz tells.
         migrate.upgrade(engine)
-    app.state.database = Sessions(engine)
     app.state.notifier = Notifier(settings.broker)
     upkeep = Upkeep(app.state.database, app.state.notifier, settings)
     upkeep.start()

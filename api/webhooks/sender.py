@@ -6,6 +6,7 @@ sends again.
 
 import base64
 import contextlib
+import functools
 import hmac
 import ssl
 import threading
@@ -42,12 +43,18 @@ MANY = 16
 own deliveries, never those of the others."""
 
 
+@functools.cache
+def trusted_here() -> ssl.SSLContext:
+    """Whom this machine trusts. To read all its certificates takes longer than the rest of a server's start."""
+    return httpcore2.default_ssl_context()
+
+
 class WebhookSender:
     """A thread that looks for what is due, and a thread for each delivery on its way."""
 
     def __init__(self, database: Sessions, allowed: Allowed, *, tls: ssl.SSLContext | None = None):
         self._database, self._allowed = database, allowed
-        self._tls = tls or httpcore2.default_ssl_context()
+        self._tls = tls or trusted_here()
         self._stop, self._wake = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._sending: dict[threading.Thread, str] = {}  # -> the webhook
