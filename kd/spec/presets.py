@@ -81,8 +81,11 @@ RATES_OF_CONTROLS: dict[Norm, dict[str, float]] = {"none": {}, "batch": {"sgd": 
 OF_LAYERS: dict[str, Any] = {"name": "adamw", "weight_decay": 0.05, "clip_norm": 1.0}
 WARMUP_EPOCHS = 2.0
 
-OBJECTIVE: dict[str, Any] = {"method": "kd", "also": [{"method": "dist", "weight": 1}]}
-"""Where nothing is said of it: what the teacher believes, and how it orders."""
+# Where nothing is said of the objective: what the teacher believes. Of more classes than a few, or of nobody knows how
+# many, also how it orders them, which little is left of in its answers at T = 2.
+FEW_CLASSES = 20
+OBJECTIVE: dict[str, Any] = {"method": "kd"}
+OF_MANY_CLASSES: dict[str, Any] = {"also": [{"method": "dist", "weight": 1}]}
 TERMS: dict[str, dict[str, Any]] = {
     "kd": {"temperature": 2},
     "dkd": {"temperature": 2, "beta": 2},
@@ -117,13 +120,14 @@ def fill_in(given: dict[str, Any], *, views: bool) -> dict[str, Any]:
     norm = _norm_of(_part(given, "student"), "mlp")
     if preset is None or norm is None:
         return given
-    lengths = preset.lengths(_images_of(str(given.get("dataset", "mnist5k"))))
+    dataset = str(given.get("dataset", "mnist5k"))
+    lengths = preset.lengths(_images_of(dataset))
     filled = {"epochs": lengths.student_epochs} | ({"views": lengths.views} if views else {}) | given
     filled |= _how_it_learns(given, norm, lengths.student_epochs)
     if given.get("control", True) is True and (rate := _rate_of_control(given, norm)):
         filled["control"] = {"optimizer": {"lr": rate}}
     if isinstance(given.get("objective", {}), dict):
-        filled["objective"] = _objective(given.get("objective", {}))
+        filled["objective"] = _objective(given.get("objective", {}), dataset)
     if isinstance(given.get("teacher", {}), dict):
         filled["teacher"] = _teacher(given.get("teacher", {}), lengths)
     return filled
@@ -151,9 +155,11 @@ def _rate_of_control(given: Mapping[str, Any], norm: Norm) -> float | None:
     return RATES_OF_CONTROLS[norm].get(str(optimizer.get("name", "sgd")))
 
 
-def _objective(given: dict[str, Any]) -> dict[str, Any]:
+def _objective(given: dict[str, Any], dataset: str) -> dict[str, Any]:
     if set(given) <= {"class_weights"}:
-        given = OBJECTIVE | given
+        facts = DATASETS.get(dataset)
+        few = facts is not None and facts.classes <= FEW_CLASSES
+        given = OBJECTIVE | ({} if few else OF_MANY_CLASSES) | given
     if "preset" in given or given.get("soft_weight") == 0:
         return given
     method = str(given.get("method", "kd"))

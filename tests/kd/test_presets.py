@@ -129,3 +129,11 @@ def test_what_is_wrong_is_told_by_its_own_field_and_by_no_other(wrong):
         config(wrong)
     (field,) = wrong
     assert told.value.errors()[0]["loc"][:3] == ("train", "config", field)
+
+
+def test_the_order_of_the_classes_counts_beside_what_is_believed_unless_there_are_few():
+    few, many, unknown = (config({"dataset": name}).objective for name in ("mnist5k", "cifar100", "packed/mine"))
+
+    assert few == config({"objective": {"method": "kd"}}).objective
+    assert [term.method for term in many.also] == ["dist"]
+    assert many == unknown
