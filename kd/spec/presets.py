@@ -81,11 +81,15 @@ RATES_OF_CONTROLS: dict[Norm, dict[str, float]] = {"none": {}, "batch": {"sgd": 
 OF_LAYERS: dict[str, Any] = {"name": "adamw", "weight_decay": 0.05, "clip_norm": 1.0}
 WARMUP_EPOCHS = 2.0
 
-# Where nothing is said of the objective: what the teacher believes. Of more classes than a few, or of nobody knows how
-# many, also how it orders them, which little is left of in its answers at T = 2.
-FEW_CLASSES = 20
-OBJECTIVE: dict[str, Any] = {"method": "kd"}
+# Where nothing is said of the objective. Beside what a teacher believes `OF_MANY_CLASSES` asks how it orders them, where
+# there are more than a few, or nobody knows how many.
+OBJECTIVES: dict[Norm, dict[str, Any]] = {
+    "none": {"method": "kd"},
+    "batch": {"method": "dist"},
+    "layer": {"method": "kd"},
+}
 OF_MANY_CLASSES: dict[str, Any] = {"also": [{"method": "dist", "weight": 1}]}
+FEW_CLASSES = 20
 TERMS: dict[str, dict[str, Any]] = {
     "kd": {"temperature": 2},
     "dkd": {"temperature": 2, "beta": 2},
@@ -127,7 +131,7 @@ def fill_in(given: dict[str, Any], *, views: bool) -> dict[str, Any]:
     if given.get("control", True) is True and (rate := _rate_of_control(given, norm)):
         filled["control"] = {"optimizer": {"lr": rate}}
     if isinstance(given.get("objective", {}), dict):
-        filled["objective"] = _objective(given.get("objective", {}), dataset)
+        filled["objective"] = _objective(given.get("objective", {}), norm, dataset)
     if isinstance(given.get("teacher", {}), dict):
         filled["teacher"] = _teacher(given.get("teacher", {}), lengths)
     return filled
@@ -155,11 +159,11 @@ def _rate_of_control(given: Mapping[str, Any], norm: Norm) -> float | None:
     return RATES_OF_CONTROLS[norm].get(str(optimizer.get("name", "sgd")))
 
 
-def _objective(given: dict[str, Any], dataset: str) -> dict[str, Any]:
+def _objective(given: dict[str, Any], norm: Norm, dataset: str) -> dict[str, Any]:
     if set(given) <= {"class_weights"}:
-        facts = DATASETS.get(dataset)
+        own, facts = OBJECTIVES[norm], DATASETS.get(dataset)
         few = facts is not None and facts.classes <= FEW_CLASSES
-        given = OBJECTIVE | ({} if few else OF_MANY_CLASSES) | given
+        given = own | ({} if few or own["method"] == "dist" else OF_MANY_CLASSES) | given
     if "preset" in given or given.get("soft_weight") == 0:
         return given
     method = str(given.get("method", "kd"))

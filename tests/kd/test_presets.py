@@ -137,3 +137,9 @@ def test_the_order_of_the_classes_counts_beside_what_is_believed_unless_there_ar
     assert few == config({"objective": {"method": "kd"}}).objective
     assert [term.method for term in many.also] == ["dist"]
     assert many == unknown
+
+
+def test_with_batch_norm_the_order_is_all_that_is_asked_for():
+    student = {"student": {"arch": "resnet8"}}
+
+    assert config(student).objective == config(student | {"objective": {"method": "dist"}}).objective
