@@ -7,7 +7,7 @@ deliveries of it afterwards.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Row, insert, select
 from sqlalchemy.orm import Session
 
 from jobs.tables import OutboxEntry, Webhook
@@ -21,11 +21,12 @@ def enqueue(session: Session, changes: Sequence[tuple[Any, Sequence[Any]]]) -> N
     listeners = _listeners(session)
     if not listeners:
         return
+    joined = max(listener.joined for listener in listeners)
     entries = [
-        {"job_id": row.id, "seq": seq, "at": row.updated_at}
+        {"job_id": row.id, "seq": seq, "at": row.updated_at, "joined": joined}
         for row, events in changes
         for seq, event in enumerate(events, row.events_seq - len(events) + 1)
-        if any(wants(words, event.type, event.data) for words in listeners)
+        if any(wants(listener.events, event.type, event.data) for listener in listeners)
     ]
     if entries:
         session.execute(insert(OutboxEntry), entries)
@@ -34,11 +35,12 @@ def enqueue(session: Session, changes: Sequence[tuple[Any, Sequence[Any]]]) -> N
 _KNOWN = "webhooks"
 
 
-def _listeners(session: Session) -> Sequence[Sequence[str]]:
-    """What each enabled webhook asks for: one SELECT a transaction, however many jobs it changes."""
+def _listeners(session: Session) -> Sequence[Row[tuple[list[str], int]]]:
+    """What each enabled webhook asks for, and when it joined: one SELECT a transaction, whatever that changes."""
     transaction, found = session.info.get(_KNOWN, (None, ()))
     if transaction is None or transaction is not session.get_transaction():
-        found = session.execute(select(Webhook.events).where(Webhook.disabled_at.is_(None))).scalars().all()
+        enabled = select(Webhook.events, Webhook.joined).where(Webhook.disabled_at.is_(None))
+        found = session.execute(enabled).all()
         session.info[_KNOWN] = (session.get_transaction(), found)
     return found  # type: ignore[no-any-return]
 

@@ -31,8 +31,8 @@ class Webhook(Base):
     """Only jobs with this label: "key" or "key=value"."""
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
-    enabled_at: Mapped[datetime | None]
-    """Since when it hears again; none: since it was made."""
+    joined: Mapped[int] = mapped_column(default=0)
+    """Rises with each that is made, or enabled again. No time could say who was there first: clocks are set back."""
 
 
 class OutboxEntry(Base):
@@ -44,6 +44,8 @@ class OutboxEntry(Base):
     seq: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     """Of the event."""
+    joined: Mapped[int] = mapped_column(default=0)
+    """The highest number of the webhooks that were enabled by then: those above it came later."""
 
     __table_args__ = (Index("outbox_in_turn", "at", "job_id", "seq"), {"sqlite_with_rowid": False})
 

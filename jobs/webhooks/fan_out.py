@@ -6,9 +6,8 @@ lock for most of a minute. (The transactional outbox, https://microservices.io/p
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select, tuple_
+from sqlalchemy import delete, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from jobs import ids
@@ -25,7 +24,7 @@ class _Listener:
     id: str
     words: list[str]
     label: str | None
-    since: datetime
+    joined: int
 
 
 def is_due(session: Session) -> bool:
@@ -40,12 +39,12 @@ def fan_out(session: Session) -> bool:
     """
     listeners = _listeners(session)
     first = (
-        select(OutboxEntry.job_id, OutboxEntry.seq)
+        select(OutboxEntry.job_id, OutboxEntry.seq, OutboxEntry.joined)
         .order_by(OutboxEntry.at, OutboxEntry.job_id, OutboxEntry.seq)
         .limit(max(1, TOGETHER // max(1, len(listeners))))
         .with_for_update(skip_locked=True)
     )
-    taken = [tuple(row) for row in session.execute(first)]
+    taken = {(job_id, seq): joined for job_id, seq, joined in session.execute(first)}
     if not taken:
         return False
     now = clock.read(session)
@@ -53,7 +52,7 @@ def fan_out(session: Session) -> bool:
     said = (
         select(Event.job_id, Event.seq, Event.type, Event.data, Event.at, Job.labels)
         .join(Job, Job.id == Event.job_id)
-        .where(tuple_(Event.job_id, Event.seq).in_(taken))
+        .where(tuple_(Event.job_id, Event.seq).in_(list(taken)))
         .order_by(Event.at, Event.job_id, Event.seq)
     )
     rows = [
@@ -69,21 +68,21 @@ def fan_out(session: Session) -> bool:
         }
         for event in session.execute(said)
         for listener in listeners
-        if listener.since <= event.at
+        if listener.joined <= taken[event.job_id, event.seq]
         and wants(listener.words, event.type, event.data)
         and _has_label(event.labels, listener.label)
     ]
     if rows:
         session.execute(insert(Delivery), rows)
     here = tuple_(OutboxEntry.job_id, OutboxEntry.seq)
-    session.execute(delete(OutboxEntry).where(here.in_(taken)), execution_options={"synchronize_session": False})
+    session.execute(delete(OutboxEntry).where(here.in_(list(taken))), execution_options={"synchronize_session": False})
     return True
 
 
 def _listeners(session: Session) -> list[_Listener]:
     """The enabled webhooks. Locked, so that each stays as it is until we commit: see `subscriptions.disable`."""
     enabled = (
-        select(Webhook.id, Webhook.events, Webhook.label, func.coalesce(Webhook.enabled_at, Webhook.created_at))
+        select(Webhook.id, Webhook.events, Webhook.label, Webhook.joined)
         .where(Webhook.disabled_at.is_(None))
         .order_by(Webhook.id)
         .with_for_update(read=True)

@@ -21,7 +21,7 @@ from jobs.errors import DeliveryNotFound, JobError, WebhookNotFound
 from jobs.log.events import EVENTS
 from jobs.log.outbox import forget_listeners
 from jobs.pages import Page
-from jobs.tables import Delivery, DeliveryState, Webhook
+from jobs.tables import Delivery, DeliveryState, OutboxEntry, Webhook
 
 MOST = 100
 """Every event is held against every webhook."""
@@ -63,6 +63,7 @@ def add(
         events=list(dict.fromkeys(events)),
         label=label,
         created_at=at,
+        joined=_joins(session),
     )
     session.add(webhook)
     try:
@@ -99,17 +100,23 @@ def remove(session: Session, webhook_id: str) -> None:
     forget_listeners(session)
 
 
-def enable(session: Session, webhook_id: str, now: datetime | None = None) -> Webhook:
+def enable(session: Session, webhook_id: str) -> Webhook:
     """Let a disabled webhook hear again, of what happens from now on."""
     get(session, webhook_id)
     session.execute(
         update(Webhook)
         .where(Webhook.id == webhook_id, Webhook.disabled_at.is_not(None))
-        .values(disabled_at=None, enabled_at=clock.now_or(now))
+        .values(disabled_at=None, joined=_joins(session))
         .execution_options(synchronize_session=False)
     )
     forget_listeners(session)
     return get(session, webhook_id)
+
+
+def _joins(session: Session) -> int:
+    """A number above those of all that heard of what waits in the outbox, also of those that are gone."""
+    highest = (session.execute(select(func.max(table.joined))).scalar_one() for table in (Webhook, OutboxEntry))
+    return 1 + max(number or 0 for number in highest)
 
 
 def lock(session: Session, webhook_id: str) -> None:

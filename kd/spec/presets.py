@@ -81,8 +81,8 @@ RATES_OF_CONTROLS: dict[Norm, dict[str, float]] = {"none": {}, "batch": {"sgd": 
 OF_LAYERS: dict[str, Any] = {"name": "adamw", "weight_decay": 0.05, "clip_norm": 1.0}
 WARMUP_EPOCHS = 2.0
 
-# Where nothing is said of the objective. Beside what a teacher believes, `OF_MANY_CLASSES` asks how it orders them, where
-# they are more than a few, or nobody knows how many.
+# Where nothing is said of the objective. `OF_MANY_CLASSES` asks how a teacher orders them, too: where there are more
+# than a few, or nobody knows how many.
 OBJECTIVES: dict[Norm, dict[str, Any]] = {
     "none": {"method": "kd"},
     "batch": {"method": "dist"},

@@ -140,13 +140,24 @@ def test_disabling_waits_for_what_is_being_written(db, add, hook, log, NOON):
     assert (only.state, only.last_error) == (DeliveryState.FAILED, "gone")
 
 
-def test_a_webhook_hears_nothing_of_what_was_before_it(add, hook, log, NOON):
+@pytest.mark.parametrize("clock_is_set_by", [0 * SECOND, -3_600 * SECOND, 3_600 * SECOND])
+def test_a_webhook_hears_nothing_of_what_was_before_it_and_all_that_comes_after(add, hook, log, NOON, clock_is_set_by):
     hook()  # for which the outbox is kept
     add()
-    add(now=NOON + 2 * SECOND)
     late = hook(now=NOON + SECOND)
+    after = add(now=NOON + 2 * SECOND + clock_is_set_by)
 
-    assert [delivery.created_at for delivery in log(late)] == [NOON + 2 * SECOND]
+    assert [delivery.job_id for delivery in log(late)] == [after]
+
+
+def test_one_that_is_made_in_the_place_of_another_hears_nothing_of_what_that_one_heard(db, add, hook, log):
+    hook()
+    gone = hook()
+    add()
+    with db.begin() as session:
+        subscriptions.remove(session, gone)
+
+    assert log(hook()) == []
 
 
 def test_a_transaction_of_many_jobs_writes_a_row_to_each_however_many_listen(db, engine, add, hook, log, NOON):
