@@ -97,6 +97,16 @@ def test_a_mistake_is_a_sentence_and_an_exit_code(kd, arguments, code, says):
     assert result.stdout == ""
 
 
+def test_presets_are_listed_with_what_they_fill_in_for_a_job(kd, client):
+    plain = kd("presets", "--dataset", "digits", "--student", "resnet8").stdout
+    listed = json.loads(kd("presets", "--mode", "guide", "--json").stdout)
+
+    assert [line.split()[0] for line in plain.splitlines()[-3:]] == ["fast", "balanced", "best"]
+    assert [preset["name"] for preset in listed] == ["fast", "balanced", "best"]
+    assert listed == list(client.presets("guide"))
+    assert "the nearest are resnet8" in kd("presets", "--student", "resnet9").stderr
+
+
 def test_ls_shows_the_newest_first_with_ages_and_accuracies(kd, client, worker):
     older = client.submit("train", name="older [red]", labels={"shelf": "ls"})["id"]
     newer = client.submit("guide", labels={"shelf": "ls"})["id"]

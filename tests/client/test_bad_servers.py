@@ -44,6 +44,7 @@ CALLS: dict[str, Callable[[Client, Path], Any]] = {
     "label_table": lambda client, _: client.label_table("t"),
     "push_labels": lambda client, _: client.push_labels(__file__, "digits", content="logits"),
     "datasets": lambda client, _: list(client.datasets()),
+    "presets": lambda client, _: list(client.presets()),
     "workers": lambda client, _: list(client.workers()),
     "worker": lambda client, _: client.worker("w"),
     "drain": lambda client, _: client.drain("w"),
