@@ -198,7 +198,8 @@ def test_a_teacher_that_learns_on_between_rounds_is_not_taken_for_one_in_trainin
     ],
 )
 def test_the_patch_is_for_what_failed(code, phase, patch):
-    spec = parse(GIVEN["plain"]).model_dump(mode="json")
+    own = {"optimizer": {"lr": 0.05}, "views": 4}
+    spec = parse({"mode": "train", "config": own}).model_dump(mode="json")
 
     assert remedies.suggest(Code(code), spec, phase) == patch
 
@@ -207,9 +208,8 @@ def test_the_patch_is_for_what_failed(code, phase, patch):
 def test_what_fails_by_the_control_s_own_recipe_has_that_mended(phase):
     own = {"optimizer": {"lr": 0.5}, "batch_size": 128}
     spec = parse({"mode": "train", "config": {"control": own}}).model_dump(mode="json")
-    inherits = parse({"mode": "train", "config": {"control": {"schedule": {"name": "constant"}}}}).model_dump(
-        mode="json"
-    )
+    constant = {"optimizer": {"lr": 0.05}, "control": {"schedule": {"name": "constant"}}}
+    inherits = parse({"mode": "train", "config": constant}).model_dump(mode="json")
 
     gentler = {"optimizer": {"lr": 0.05, "clip_norm": 1.0}}
     assert remedies.suggest(Code.DIVERGED, spec, phase) == {"config": {"control": gentler}}
