@@ -6,6 +6,7 @@ TINY = {
     "dataset": "digits",
     "teacher": {"arch": "cnn_small", "epochs": 3},
     "epochs": 4,
+    "optimizer": {"lr": 0.05},  # so few epochs want a large one
     "batch_size": 128,
     "checkpoint_seconds": 0,
 }

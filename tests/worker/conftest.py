@@ -57,6 +57,7 @@ def tiny() -> SpecMaker:
             "teacher": {"arch": "cnn_small", "epochs": 2},
             "student": {"arch": "mlp"},
             "epochs": 6,
+            "optimizer": {"lr": 0.05},  # so few epochs want a large one
             "batch_size": 128,
             "checkpoint_seconds": 0.1,
         }

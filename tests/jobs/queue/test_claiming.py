@@ -40,7 +40,7 @@ def test_a_claim_says_who_works_on_what_and_until_when(add, claim, job, events, 
     assert (first.job_id, first.attempt, first.worker) == (job_id, 1, "w1")
     assert (first.resume, first.checkpoint_step) == (None, -1)
     assert first.spec == row.resolved_spec
-    assert first.spec["config"]["objective"]["temperature"] == 4  # defaults and all
+    assert first.spec["config"]["objective"]["temperature"] == 2  # defaults and all
     assert (row.state, row.lease_owner, row.attempt) == (State.RUNNING, "w1", 1)
     assert (row.lease_expires_at, row.started_at, row.updated_at) == (NOON + TTL, NOON, NOON)
     assert events(job_id) == [
