@@ -35,10 +35,10 @@ SPEC = {
     "dataset": DATASET,
     "augmentation": {"crop_padding": 2},
     "objective": {"method": "kd"},
-    "epochs": 60,
+    "epochs": 40,
     "seeds": 6,
 }
-TEACHER = {"arch": "cnn", "epochs": 30}
+TEACHER = {"arch": "cnn", "epochs": 25}
 OUTPUT = Path("demo-output")
 KD = [sys.executable, "-m", "cli.main"]  # the `kd` command, also where it is not on the PATH
 
