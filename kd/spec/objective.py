@@ -34,7 +34,11 @@ class Term(Part):
         default=False, description="each image's logits, the student's and the teacher's, by their own mean and spread"
     )
     alpha: Weight = Field(default=1, description="dkd only: weight of the label's class against all others")
-    beta: Weight = Field(default=8, description="dkd only: weight of the other classes among themselves")
+    beta: Weight = Field(
+        default=8,
+        description="dkd only: weight of the other classes among themselves; defaults to the recipe's",
+        json_schema_extra=without_default,
+    )
     inter: Weight = Field(default=1, description="dist only: weight of each image's relation over the classes")
     intra: Weight = Field(default=1, description="dist only: weight of each class's relation over the batch")
     exponent: float = Field(

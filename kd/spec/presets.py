@@ -88,7 +88,8 @@ OBJECTIVES: dict[Norm, dict[str, Any]] = {
     "batch": {"method": "dist"},
     "layer": {"method": "kd"},
 }
-OF_MANY_CLASSES: dict[str, Any] = {"also": [{"method": "dist", "weight": 1}]}
+_ORDER: dict[str, Any] = {"also": [{"method": "dist", "weight": 1}]}
+OF_MANY_CLASSES: dict[Norm, dict[str, Any]] = {"none": _ORDER, "batch": {}, "layer": _ORDER}
 FEW_CLASSES = 20
 TERMS: dict[str, dict[str, Any]] = {
     "kd": {"temperature": 2},
@@ -121,7 +122,7 @@ def fill_in(given: dict[str, Any], *, views: bool) -> dict[str, Any]:
     """
     name = given.get("recipe", "auto")
     preset = PRESETS.get(AUTO if name == "auto" else str(name))
-    norm = _norm_of(_part(given, "student"), "mlp")
+    norm = _norm_of(given.get("student"), "mlp")
     if preset is None or norm is None:
         return given
     dataset = str(given.get("dataset", "mnist5k"))
@@ -161,9 +162,9 @@ def _rate_of_control(given: Mapping[str, Any], norm: Norm) -> float | None:
 
 def _objective(given: dict[str, Any], norm: Norm, dataset: str) -> dict[str, Any]:
     if set(given) <= {"class_weights"}:
-        own, facts = OBJECTIVES[norm], DATASETS.get(dataset)
+        facts = DATASETS.get(dataset)
         few = facts is not None and facts.classes <= FEW_CLASSES
-        given = own | ({} if few or own["method"] == "dist" else OF_MANY_CLASSES) | given
+        given = OBJECTIVES[norm] | ({} if few else OF_MANY_CLASSES[norm]) | given
     if "preset" in given or given.get("soft_weight") == 0:
         return given
     method = str(given.get("method", "kd"))
@@ -193,8 +194,3 @@ def _images_of(dataset: str) -> int:
 def _norm_of(model: Any, default: str) -> Norm | None:
     arch = model.get("arch", default) if isinstance(model, dict) else default
     return norm_of(arch) if isinstance(arch, str) else None
-
-
-def _part(given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    part = given.get(name, {})
-    return part if isinstance(part, dict) else {}
