@@ -10,7 +10,7 @@ from kd.events import Phase, Saved, Step, is_of_teacher
 from kd.models.weights import Facts, State, save_weights
 from kd.parallel.team import Team
 from kd.training import resume
-from kd.training.position import Outcome, Position, Scores, is_better
+from kd.training.position import Moment, Outcome, Position, Scores, is_better
 from kd.training.progress import Progress
 from kd.training.request import Request
 
@@ -54,9 +54,11 @@ class Logbook:
         position.finished = tuple(phase for phase in position.finished if phase == "labelling" or is_of_teacher(phase))
         position.outcomes = {phase: outcome for phase, outcome in position.outcomes.items() if is_of_teacher(phase)}
 
-    def is_best_student(self, scores: Scores) -> bool:
-        """Whether a student of these scores is better than those of all earlier repetitions."""
-        return all(is_better(scores, measured.student_scores) for measured in self.position.measured)
+    def is_best_student(self, scores: Scores, *, ended: bool = True) -> bool:
+        """Whether a student of these scores is better than those of all earlier repetitions. One that has not `ended`
+        never is: what is kept of it in the end may be worse."""
+        earlier = self.position.measured
+        return (ended or not earlier) and all(is_better(scores, one.student_scores) for one in earlier)
 
     # -- time ----------------------------------------------------------------------------------------------------
 
@@ -140,8 +142,11 @@ class Logbook:
         yield from self.save(epoch)
         self.position.phase = under_way
 
-    def finish(self, outcome: Outcome | None = None, epoch: int = 0) -> Iterator[Saved]:
-        """The phase is over: keep what came of it. It counts as a step, so that its checkpoint is a later one."""
+    def finish(
+        self, outcome: Outcome | None = None, epoch: int = 0, *, student: Moment | None = None
+    ) -> Iterator[Saved]:
+        """The phase is over: keep what came of it, and of a student that was not offered yet the best one. It counts as
+        a step, so that its checkpoint is a later one."""
         position = self.position
         position.finished += (position.phase,)
         if outcome is not None:
@@ -151,7 +156,10 @@ class Logbook:
         self._advance(position.phase, 1)
         if position.phase == "student":  # one that stops early leaves rounds that nobody will label
             self._advance("labelling", 1)
-        return self.save(epoch)
+        if student is None:
+            return self.save(epoch)
+        best = self.is_best_student(student.scores)
+        return self.save(student.epoch, student=student.weights, best=best, metrics=student.scores)
 
     def _advance(self, phase: str, share: float) -> None:
         self.progress.done(phase, share, repetition=self.position.repetition)

@@ -19,12 +19,13 @@ from kd.objectives.objective import Objective
 from kd.randomness import derive, permutation, seed_torch
 from kd.training.anchors import Trail
 from kd.training.batches import count_batches, cut_batches
+from kd.training.choice import Choice
 from kd.training.curve import Curve
 from kd.training.ema import Average
 from kd.training.guidance import Guidance
 from kd.training.logbook import Logbook
 from kd.training.meter import Meter
-from kd.training.position import Moment, Outcome, Scores, Training, is_better
+from kd.training.position import Moment, Outcome, Scores, Training
 from kd.training.recipe import Recipe, learning_rate, make_optimizer
 from kd.training.run import Run
 from kd.training.validation import validate
@@ -46,8 +47,8 @@ def fit(
 ) -> Iterator[Event]:
     """Train to the last epoch, or until `patience` epochs brought no better validation accuracy.
 
-    Leaves the `Outcome` in the logbook, with `anchors` moments on the way to the best one. Raises `Diverged` when the
-    loss or a score is not a finite number.
+    Leaves the `Outcome` in the logbook: the last model, the best by `Choice`, and `anchors` moments on the way to it.
+    Raises `Diverged` when the loss or a score is not a finite number.
     """
     position, team, seed = log.position, run.team, run.config.seed
     viewer = run.viewer_of(phase)
@@ -59,7 +60,8 @@ def fit(
     judged = average.model if average is not None else model  # what is evaluated and kept
     trail, curve = Trail(anchors), Curve()
     # Epoch 0 is what the model was born as, which the first epoch replaces whatever it is.
-    best = Moment(0, copy_of(judged), {"top1": -1.0, "nll": math.inf})
+    born = Moment(0, copy_of(judged), {"top1": -1.0, "nll": math.inf})
+    choice = Choice(born, None, images=len(run.validation))
     epoch, first_batch, stopped = 0, 0, False
     scores: Scores = {}
 
@@ -69,7 +71,8 @@ def fit(
         load_state(model, current.model)
         optimizer.load_state_dict(current.optimizer)
         load_state(objective, current.objective)
-        epoch, first_batch, best, stopped = current.epoch, current.batch, current.best, current.stopped
+        epoch, first_batch, stopped = current.epoch, current.batch, current.stopped
+        choice = Choice(current.best, current.record, images=len(run.validation))
         scores, trail = current.scores, Trail(anchors, stride=current.stride, moments=current.moments)
         curve = Curve(current.curve, current.sums)
         if average is not None and current.average is not None:
@@ -84,7 +87,8 @@ def fit(
         load_state(objective, before.objective)
         if average is not None:
             average.load(before.last)
-        epoch, best, curve = before.epochs, before.best, Curve(before.curve)
+        epoch, curve = before.epochs, Curve(before.curve)
+        choice = Choice(before.best, before.record, images=len(run.validation))
     learner, criterion = team.together(Observed(model, objective.points)), team.together(objective)
     log.enter(phase)
     yield PhaseStarted(
@@ -106,7 +110,8 @@ def fit(
             optimizer=optimizer.state_dict(),
             objective=objective.state_dict(),
             average=average.model.state_dict() if average is not None else None,
-            best=best,
+            best=choice.best,
+            record=choice.record,
             stopped=stopped,
             scores=scores,
             stride=trail.stride,
@@ -203,34 +208,35 @@ def fit(
         if not is_finite(scores):
             raise ScoresDiverged(phase, "validation", epoch, scores)
         yield Evaluated(phase=phase, step=position.step, epoch=epoch, split="validation", metrics=scores)
-        better = is_better(scores, best.scores)
-        if better:
-            best = Moment(epoch, copy_of(judged), scores)
+        is_best = choice.weigh(epoch, judged, scores)
         trail.pass_by(epoch, judged, scores)
         curve.close(epoch, scores)
-        stopped = patience is not None and epoch - best.epoch >= patience
+        stopped = patience is not None and epoch - choice.record.epoch >= patience
         ended = stopped or epoch == recipe.epochs
         if guidance is not None:
             yield from guidance.conclude(epoch, scores, ended=ended)
 
-        # A better student is worth a checkpoint at once: somebody may download it. So is the last one, which is not the
-        # best if the run has begun to learn its images by heart.
-        offer = phase == "student" and (better or ended)
+        # A student that does better than all before is worth a checkpoint at once: somebody may download it. So is the
+        # last one, which is not the best if the run has begun to learn its images by heart.
+        offer = phase == "student" and (choice.is_record(epoch) or ended)
         if offer or (log.is_time_to_save and not ended):
             position.current = where_it_stands(0)
             student = copy_of(judged) if phase == "student" else None
-            best_of_all = better and phase == "student" and log.is_best_student(scores)
+            best_of_all = is_best and phase == "student" and log.is_best_student(scores, ended=ended)
             yield from log.save(epoch, student=student, best=best_of_all, metrics=scores)
 
+    best = choice.best
     outcome = Outcome(
         best=best,
+        record=choice.record,
         last=copy_of(judged),
         epochs=epoch,
         anchors=trail.anchors(before=best.epoch),
         objective=copy_of(objective),
         curve=curve.points,
     )
-    yield from log.finish(outcome, epoch)
+    was_offered = phase != "student" or best.epoch == epoch
+    yield from log.finish(outcome, epoch, student=None if was_offered else best)
 
 
 def read_means(meter: Meter, step: int, rate: float) -> tuple[int, dict[str, float]]:

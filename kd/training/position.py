@@ -30,6 +30,14 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class Record:
+    """The epoch of the highest validation accuracy, which need not be the one that is kept."""
+
+    epoch: int
+    scores: Scores
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What came of a phase that trained a model. `anchors` are moments on the way to the best one, in their order."""
 
@@ -39,6 +47,7 @@ class Outcome:
     anchors: tuple[Moment, ...] = ()
     objective: State = field(default_factory=dict)  # what it has trained, for a run that is to go on for more epochs
     curve: tuple[Point, ...] = ()  # none of those that an earlier version has trained
+    record: Record | None = None  # none where an earlier version has trained, or nobody
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Training:
     scaler: dict[str, Any] = field(default_factory=dict)  # of the gradients; nothing but in fp16
     curve: tuple[Point, ...] = ()
     sums: dict[str, float] = field(default_factory=dict)  # of the curve's epoch under way
+    record: Record | None = None  # none if an earlier version has saved it
 
 
 @dataclass(frozen=True)
@@ -132,8 +142,13 @@ def _moments(given: tuple[dict[str, Any], ...]) -> tuple[Moment, ...]:
 
 
 def _outcome(given: dict[str, Any]) -> Outcome:
-    return Outcome(**given | {"best": Moment(**given["best"]), "anchors": _moments(given["anchors"])})
+    return Outcome(**given | _best_and_record(given) | {"anchors": _moments(given["anchors"])})
 
 
 def _training(given: dict[str, Any]) -> Training:
-    return Training(**given | {"best": Moment(**given["best"]), "moments": _moments(given["moments"])})
+    return Training(**given | _best_and_record(given) | {"moments": _moments(given["moments"])})
+
+
+def _best_and_record(given: dict[str, Any]) -> dict[str, Any]:
+    record = given.get("record")
+    return {"best": Moment(**given["best"]), "record": None if record is None else Record(**record)}

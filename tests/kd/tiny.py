@@ -10,6 +10,7 @@ TINY = {
     "batch_size": 128,
     "checkpoint_seconds": 0,
 }
+VALIDATION_IMAGES = 143  # a tenth of the training images, of each class so many
 SPECS = {
     "train": parse({"mode": "train", "config": {**TINY, "views": 2}}),
     "guide": parse({"mode": "guide", "config": {**TINY, "rounds": {"epochs": 2, "views": 2}}}),

@@ -20,7 +20,8 @@ from kd.run import run
 from kd.spec import parse
 from kd.training import loop
 from kd.training.position import Scores
-from tests.kd.tiny import SPECS, TINY
+from tests.kd.chosen import evaluated, of_the_highest, to_be_kept
+from tests.kd.tiny import SPECS, TINY, VALIDATION_IMAGES
 
 
 def weights(out: Path, events: list) -> dict[str, torch.Tensor]:
@@ -220,11 +221,14 @@ def test_batches_in_pieces_come_to_the_same_student(data, tmp_path):
 def test_student_and_control_have_patience_if_they_are_told_to(data, tmp_path):
     spec = parse({"mode": "train", "config": {**TINY, "checkpoint_seconds": 60, "epochs": 300, "patience": 2}})
 
-    metrics = list(run(spec, tmp_path, data_folder=data))[-1].metrics
+    events = list(run(spec, tmp_path, data_folder=data))
 
+    metrics = events[-1].metrics
     for role in ("student", "control"):
-        assert metrics[f"{role}.epochs"] < 300
-        assert metrics[f"{role}.epochs"] - metrics[f"{role}.best_epoch"] == 2
+        epochs = evaluated(events, role)
+        assert metrics[f"{role}.epochs"] == len(epochs) < 300
+        assert len(epochs) - of_the_highest(epochs).epoch == 2
+        assert metrics[f"{role}.best_epoch"] == to_be_kept(epochs, VALIDATION_IMAGES).epoch
 
 
 def test_without_a_control_the_run_says_that_nothing_was_compared(data, tmp_path):
@@ -243,10 +247,12 @@ def test_early_stopping_keeps_the_best_teacher(data, tmp_path):
 
     events = list(run(spec, tmp_path, data_folder=data))
 
-    scores = [event.metrics for event in events if isinstance(event, Evaluated) and event.phase == "teacher"]
-    assert len(scores) < 60
-    assert events[-1].metrics["teacher.validation.top1"] == max(score["top1"] for score in scores)
-    assert events[-1].metrics["teacher.epochs"] - events[-1].metrics["teacher.best_epoch"] == 2
+    epochs = evaluated(events, "teacher")
+    assert len(epochs) < 60
+    assert len(epochs) - of_the_highest(epochs).epoch == 2
+    kept = to_be_kept(epochs, VALIDATION_IMAGES)
+    assert events[-1].metrics["teacher.validation.top1"] == kept.metrics["top1"]
+    assert events[-1].metrics["teacher.best_epoch"] == kept.epoch
 
 
 def test_a_cuda_device_that_is_not_there_is_said_in_words(tmp_path):
