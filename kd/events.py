@@ -127,8 +127,9 @@ class SavedFile(Fact):
 class Saved(Message):
     """A checkpoint: enough to go on from (`resume`), and a student once there is one.
 
-    `best`: this student has the best validation accuracy so far. `fraction` is the share of the run's arithmetic that
-    is safe with it, in 0..1: a run that is tried again has got further only if that is larger than it ever was.
+    `best`: so far this student is the one to take, by what the validation split says. `fraction` is the share of the
+    run's arithmetic that is safe with it, in 0..1: a run that is tried again has got further only if that is larger
+    than it ever was.
     """
 
     event: Literal["saved"] = "saved"

@@ -22,7 +22,7 @@ class Phase:
 
     facts: dict[str, Any] = field(default_factory=dict)
     epochs: int = 0
-    best: float | None = None  # validation accuracy
+    highest: float | None = None  # validation accuracy
     over: bool = False
 
 
@@ -54,7 +54,7 @@ class Narration:
         ):
             phase = self.phases.setdefault(data["phase"], Phase())
             accuracy = self.accuracy[data["phase"]] = float(top1)
-            phase.epochs, phase.best = data["epoch"], max(accuracy, phase.best or 0.0)
+            phase.epochs, phase.highest = data["epoch"], max(accuracy, phase.highest or 0.0)
         elif kind == "noted" and data["code"] == "verdict":
             self.verdict = data["message"]
         elif kind == "noted":
@@ -114,10 +114,10 @@ def summary(name: str, phase: Phase) -> str | None:
         if "rounds" in facts and "views" in facts:
             return f"{facts['views']} views of each image in each of {facts['rounds']} rounds"
         return f"{facts['views']} views of {facts['images']:,} images" if {"views", "images"} <= set(facts) else None
-    if phase.best is None:
+    if phase.highest is None:
         return None
     if not phase.epochs:
         how = ", brought along" if "arch" in facts else ""
-        return f"{numbers.per_cent(phase.best)} on validation{how}"
+        return f"{numbers.per_cent(phase.highest)} on validation{how}"
     epochs = "1 epoch" if phase.epochs == 1 else f"{phase.epochs} epochs"
-    return f"{numbers.per_cent(phase.best)} on validation, the best of {epochs}"
+    return f"{numbers.per_cent(phase.highest)} on validation, the highest of {epochs}"

@@ -1,4 +1,4 @@
-"""How a model does on the validation split, by which the best epoch is chosen."""
+"""How a model does on the validation split, by which `Choice` finds the best epoch."""
 
 from torch import nn
 

@@ -75,9 +75,9 @@ def test_a_job_is_followed_through_its_phases_to_its_result(client, server, work
     code, said = watching.end()
 
     assert code == 0
-    assert "teacher    90.00 % on validation, the best of 2 epochs" in said
+    assert "teacher    90.00 % on validation, the highest of 2 epochs" in said
     assert "labelling  4 views of 1,295 images" in said
-    assert "student    85.00 % on validation, the best of 1 epoch" in said
+    assert "student    85.00 % on validation, the highest of 1 epoch" in said
     rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line}
     assert rows["teacher"] == ["cnn", "95.00", "%", "135,674", "548", "kB", "1:01"]
     assert rows["student"] == ["mlp", "93.00", "%", "4,810", "19.7", "kB", "0:10"]

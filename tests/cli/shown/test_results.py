@@ -62,8 +62,8 @@ def test_each_seed_is_narrated_and_the_next_one_begins_anew():
     hear("finished")
 
     assert said == [
-        "student    91.00 % on validation, the best of 3 epochs, repetition 1 of 2",
-        "control    80.00 % on validation, the best of 3 epochs, repetition 1 of 2",
-        "student    92.00 % on validation, the best of 3 epochs, repetition 2 of 2",
-        "control    80.00 % on validation, the best of 3 epochs, repetition 2 of 2",
+        "student    91.00 % on validation, the highest of 3 epochs, repetition 1 of 2",
+        "control    80.00 % on validation, the highest of 3 epochs, repetition 1 of 2",
+        "student    92.00 % on validation, the highest of 3 epochs, repetition 2 of 2",
+        "control    80.00 % on validation, the highest of 3 epochs, repetition 2 of 2",
     ]
