@@ -6,10 +6,13 @@ from fastapi import APIRouter
 from fastapi import Query as InQuery
 from pydantic import BaseModel, Field
 
+from api.dependencies import Settings
 from api.http.pages import Page, page
 from api.http.queries import Query
+from jobs.files import layout
 from kd.spec import presets
 from kd.spec.names import Arch, DatasetName
+from kd.spec.presets import Size
 
 
 class Preset(BaseModel):
@@ -39,19 +42,20 @@ router = APIRouter(prefix="/presets", tags=["system"])
 
 
 @router.get("")
-def list_presets(job: Annotated[ForJob, InQuery()]) -> Page[Preset]:
+def list_presets(job: Annotated[ForJob, InQuery()], settings: Settings) -> Page[Preset]:
     """What `recipe` may be, and what each fills in: it depends on the student, and on the size of the data set."""
-    return page([preset(name, job) for name in presets.PRESETS])
+    size = presets.size_of(job.dataset, settings.data_dir / layout.DATASETS)
+    return page([preset(name, job, size) for name in presets.PRESETS])
 
 
-def preset(name: str, job: ForJob) -> Preset:
+def preset(name: str, job: ForJob, size: Size) -> Preset:
     given = {"dataset": job.dataset, "student": {"arch": job.student}, "teacher": {"arch": job.teacher}, "recipe": name}
-    filled = presets.fill_in(given, views=job.mode == "train")
+    filled = presets.fill_in(given, size, views=job.mode == "train")
     return Preset(
         object="preset",
         name=name,
         description=presets.PRESETS[name].description,
         is_auto=name == presets.AUTO,
-        cost=presets.cost(name, job.dataset),
+        cost=presets.cost(name, size),
         config=filled,
     )

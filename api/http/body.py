@@ -43,10 +43,11 @@ def parse(body: bytes) -> Any:
     return value
 
 
-def understand(model: type[Model], given: Any) -> Model:
-    """What was parsed as this model, or a refusal that names every problem and its place."""
+def understand(model: type[Model], given: Any, context: dict[str, Any] | None = None) -> Model:
+    """What was parsed as this model, or a refusal that names every problem and its place. Validators are told the
+    `context`."""
     try:
-        return model.model_validate(given)
+        return model.model_validate(given, context=context)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         raise Invalid(faults.find(details, given, model=model)) from None

@@ -1,14 +1,17 @@
 """What requests about jobs bring: a mode and its config (`kd.spec`) in an envelope, or changes of them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import Field
 
+from api.dependencies import Settings
 from api.http import body
 from api.http.problems import Invalid
 from jobs.envelope import Change, Envelope
+from jobs.files import layout
 from jobs.queue.submit import Submission
 from kd import spec
 from kd.spec import faults
@@ -56,23 +59,24 @@ class Again:
     retry: Retry
 
 
-def understand(given: Any) -> Submission:
+def understand(given: Any, data_dir: Path) -> Submission:
     """The submission in JSON that was parsed, or a refusal that names every problem and its place."""
+    data_folder = data_dir / layout.DATASETS
     if not isinstance(given, dict):
         raise Invalid([Fault("", 'should be an object, such as {"mode": "train", "config": {}}')])
     mode = given.get("mode")
     if not isinstance(mode, str) or mode not in SUBMISSIONS:
         wrong = f"there is no mode {faults.quoted(mode)}" if "mode" in given else "is missing"
         raise Invalid([Fault("/mode", f"{wrong}; the modes are {', '.join(SUBMISSIONS)}")])
-    found = body.understand(SUBMISSIONS[mode], given)
+    found = body.understand(SUBMISSIONS[mode], given, spec.context(data_folder=data_folder))
     asked = {"mode": mode, "config": given["config"]}
     envelope = Envelope.model_validate({name: getattr(found, name) for name in Envelope.model_fields})
-    return Submission(spec.parse(asked), asked, envelope)
+    return Submission(spec.parse(asked, data_folder=data_folder), asked, envelope)
 
 
-def _new_job(content: body.Body) -> NewJob:
+def _new_job(content: body.Body, settings: Settings) -> NewJob:
     given = body.parse(content)
-    return NewJob(given, understand(given))
+    return NewJob(given, understand(given, settings.data_dir))
 
 
 async def _read_or_none(request: Request) -> bytes:

@@ -1,6 +1,7 @@
 """What a retry is: the submission of a job that has ended, once more, with what shall be other than before."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -17,14 +18,14 @@ from jobs.tables import Job
 from kd.spec.faults import Fault
 
 
-def draft(session: Session, *, job_id: str, retry: Retry, unchanged: Conditions) -> Submission:
+def draft(session: Session, *, data_dir: Path, job_id: str, retry: Retry, unchanged: Conditions) -> Submission:
     """The job's own submission with what is wished otherwise. Raises `NotAllowed` while the job has not ended."""
     unchanged.look(session, job_id)
     job = get_job(session, job_id)
     if job.state not in FINAL:
         raise NotAllowed(job_id, job.state, "retry", ACTIONS[job.state])
     envelope = envelope_of(job).model_dump() | retry.model_dump(include=set(Envelope.model_fields), exclude_unset=True)
-    return replace(understand(envelope | _spec(job, retry)), parent=job_id)
+    return replace(understand(envelope | _spec(job, retry), data_dir), parent=job_id)
 
 
 def _spec(job: Job, retry: Retry) -> dict[str, Any]:

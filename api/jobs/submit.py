@@ -57,7 +57,7 @@ async def retry_job(
 ) -> Response:
     """Queue the same run once more, as a new job; with a patch of its spec if you like."""
     request = Idempotency.of(key, f"/jobs/{job_id}/retry", wanted.body)
-    draft = partial(retry.draft, job_id=job_id, retry=wanted.retry, unchanged=unchanged)
+    draft = partial(retry.draft, data_dir=settings.data_dir, job_id=job_id, retry=wanted.retry, unchanged=unchanged)
     confirm = partial(unchanged.check, job_id=job_id)
     add = partial(submit, db, settings, draft, confirm=confirm, idempotency=request)
     return await lanes.write(partial(_answer, db, notifier, add))

@@ -77,7 +77,7 @@ def run(
         set_ = [*set_, f"config.epochs={extend_to}"]
     if resume and spec is None and mode is None:
         spec = str(out) + f"/{SPEC}"
-    run_spec = parse_spec(specs.assemble(spec, mode, set_))
+    run_spec = parse_spec(specs.assemble(spec, mode, set_), data)
     folder = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_spec.mode}"
     if resume_files(folder) and not resume:
         raise Misused(f"{folder} holds a run already; --resume goes on with it, another --out starts afresh.")
@@ -178,7 +178,7 @@ def which(teacher: TeacherOfJob) -> str:
     return "--checkpoint best" if teacher.role == "student" else f"--artifact {weights_of(teacher.role)}"
 
 
-def parse_spec(given: dict[str, Any]) -> TrainSpec | GuideSpec:
+def parse_spec(given: dict[str, Any], data: Path) -> TrainSpec | GuideSpec:
     """The spec, or every problem of it by its pointer, as the server would say it."""
     from kd.spec import faults
 
@@ -186,7 +186,7 @@ def parse_spec(given: dict[str, Any]) -> TrainSpec | GuideSpec:
     if given.get("mode") not in MODES:
         raise Misused(f"There is no mode {given.get('mode')!r}; the modes are {', '.join(MODES)}.")
     try:
-        return parse(json.dumps(given))
+        return parse(json.dumps(given), data_folder=data / layout.DATASETS)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         found = faults.find(details, given, model=MODES[given["mode"]])

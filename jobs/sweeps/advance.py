@@ -27,7 +27,6 @@ from jobs.sweeps.plan import Plan
 from jobs.sweeps.space import Point
 from jobs.sweeps.standings import Standing, standings
 from jobs.tables import Job, Member, Sweep, SweepState
-from kd.spec import parse
 from kd.spec.faults import sentence
 
 TOGETHER = 20
@@ -148,13 +147,14 @@ def make(
 def _add_job(session: Session, data_dir: Path, plan: Plan, member: Member) -> str:
     """The member's job, under the teacher of another one where there is one. Raises `SpecRefused`."""
     envelope = plan.envelope(member.sweep_id, member.number)
-    spec = members.spec_at(plan, member.point)
+    spec = members.spec_at(plan, member.point, data_dir)
     key = member.teacher_key = members.teacher_key(spec) if plan.share_teacher else None
     leader = None if key is None else _leader(session, member.sweep_id, key)
     if leader is not None:
         given = members.assemble(plan, member.point, leader)
+        borrowing = members.spec_at(plan, member.point, data_dir, teacher=leader)
         with contextlib.suppress(SpecRefused):  # it has ended without its teacher, or is gone: then this one leads
-            return add(session, Submission(parse(given), given, envelope), data_dir).id
+            return add(session, Submission(borrowing, given, envelope), data_dir).id
     member.leads = key is not None
     return add(session, Submission(spec, members.assemble(plan, member.point), envelope), data_dir).id
 

@@ -26,12 +26,12 @@ def check(plan: Plan, data_dir: Path) -> None:
     points = space.corners(plan.space) if plan.chooser == "tpe" else map(plan.point, range(1, plan.planned + 1))
     for point in points:
         try:
-            spec = members.spec_at(plan, point)
+            spec = members.spec_at(plan, point, data_dir)
         except ValidationError as error:
             raise SpecRefused(_explain(plan, point, error)) from None
         submit.check_data(spec.config, data_dir)
         if plan.share_teacher and members.teacher_key(spec) is not None:
-            _check_borrower(plan, point)
+            _check_borrower(plan, point, data_dir)
 
 
 def _misfits(plan: Plan) -> Iterator[Fault]:
@@ -57,10 +57,10 @@ def _misfits(plan: Plan) -> Iterator[Fault]:
         yield Fault("/pruning/min_others", why)
 
 
-def _check_borrower(plan: Plan, point: Point) -> None:
+def _check_borrower(plan: Plan, point: Point, data_dir: Path) -> None:
     """Not every spec can do with a teacher that is trained elsewhere."""
     try:
-        members.spec_at(plan, point, teacher=SOME_JOB)
+        members.spec_at(plan, point, data_dir, teacher=SOME_JOB)
     except ValidationError as error:
         why = faults.sentence(_explain(plan, point, error, teacher=SOME_JOB))
         raise SpecRefused(

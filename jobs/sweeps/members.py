@@ -3,9 +3,11 @@
 import copy
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import SpecRefused
+from jobs.files import layout
 from jobs.sweeps.space import Point
 from kd.spec import GuideSpec, TrainSpec, parse
 from kd.spec.faults import Fault
@@ -33,9 +35,9 @@ def _taken_from(job: str, teacher: dict[str, Any]) -> dict[str, Any]:
     return {"committee": [{"job": job, "role": f"teacher.{number}"} for number in each]}
 
 
-def spec_at(plan: "Plan", point: Point, teacher: str | None = None) -> TrainSpec | GuideSpec:
+def spec_at(plan: "Plan", point: Point, data_dir: Path, teacher: str | None = None) -> TrainSpec | GuideSpec:
     """The same with every default filled in. Raises pydantic's ValidationError."""
-    return parse(assemble(plan, point, teacher))
+    return parse(assemble(plan, point, teacher), data_folder=data_dir / layout.DATASETS)
 
 
 def teacher_key(spec: TrainSpec | GuideSpec) -> str | None:

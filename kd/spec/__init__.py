@@ -15,6 +15,7 @@ from kd.spec.modes import TrainSpec as TrainSpec
 from kd.spec.modes import parse as parse
 from kd.spec.objective import Objective as Objective
 from kd.spec.part import Part as Part
+from kd.spec.part import context as context
 from kd.spec.recipe import Augmentation as Augmentation
 from kd.spec.recipe import Optimizer as Optimizer
 from kd.spec.recipe import Schedule as Schedule

@@ -17,7 +17,7 @@ from kd.spec.cross_view import STRONG_OPERATIONS, are_no_pairs
 from kd.spec.features import misses, misses_one_model
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, asks_for_pairs
-from kd.spec.part import Part, refuse_idle, was_accepted, without_default
+from kd.spec.part import Part, data_folder, refuse_idle, was_accepted, without_default
 from kd.spec.ramps import is_zero
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
@@ -111,7 +111,8 @@ class Config(Part):
         if not isinstance(given, dict) or not isinstance(given.get("augmentation", {}), dict):
             return given
         if not was_accepted(info):  # what was accepted is whole, and stays what it was
-            given = presets.fill_in(given, views="views" in cls.model_fields)
+            size = presets.size_of(given.get("dataset", "mnist5k"), data_folder(info))
+            given = presets.fill_in(given, size, views="views" in cls.model_fields)
         # An unknown data set is reported by its own field; here anything valid will do.
         facts = DATASETS.get(str(given.get("dataset")), DATASETS["mnist5k"])
         suits = {"crop_padding": facts.crop_padding, "flip": facts.flip}

@@ -1,5 +1,6 @@
 """A run, whole: a mode, and a config with what that mode has of its own."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
@@ -7,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from kd.spec.config import Config
 from kd.spec.objective import READS
-from kd.spec.part import ACCEPTED, Part, was_accepted, without_default
+from kd.spec.part import Part, context, was_accepted, without_default
 from kd.spec.rounds import Rounds, Route
 from kd.spec.teacher import Committee, Teacher, TeacherLabels, TeacherOfJob
 
@@ -155,12 +156,15 @@ Spec = Annotated[TrainSpec | GuideSpec, Field(discriminator="mode")]
 _SPEC: TypeAdapter[TrainSpec | GuideSpec] = TypeAdapter(Spec)
 
 
-def parse(given: dict[str, Any] | str | bytes, *, accepted: bool = False) -> TrainSpec | GuideSpec:
+def parse(
+    given: dict[str, Any] | str | bytes, *, accepted: bool = False, data_folder: Path | None = None
+) -> TrainSpec | GuideSpec:
     """A spec from a mapping or from JSON text; pydantic's ValidationError names every problem.
 
-    One that was `accepted` before, and waits in a queue, say, may have settings that do nothing.
+    One that was `accepted` before, and waits in a queue, say, may have settings that do nothing. With a `data_folder`
+    the recipe suits the packed data set there that the spec names.
     """
-    context = {ACCEPTED: accepted}
+    told = context(accepted=accepted, data_folder=data_folder)
     if isinstance(given, dict):
-        return _SPEC.validate_python(given, context=context)
-    return _SPEC.validate_json(given, context=context)
+        return _SPEC.validate_python(given, context=told)
+    return _SPEC.validate_json(given, context=told)

@@ -1,5 +1,6 @@
 """What every piece of a spec has in common."""
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo
@@ -17,12 +18,21 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-ACCEPTED = "accepted"
-"""In the context of a validation: the spec was accepted once, perhaps by a version that let pass what does nothing."""
+def context(*, accepted: bool = False, data_folder: Path | None = None) -> dict[str, Any]:
+    """What a validation is told besides the spec.
+
+    `accepted`: it was accepted once, perhaps by a version that let pass what does nothing. `data_folder`: where packed
+    data sets are, so that a recipe can suit them.
+    """
+    return {"accepted": accepted, "data_folder": data_folder}
 
 
 def was_accepted(info: ValidationInfo) -> bool:
-    return bool(info.context and info.context.get(ACCEPTED))
+    return bool(info.context and info.context.get("accepted"))
+
+
+def data_folder(info: ValidationInfo) -> Path | None:
+    return info.context.get("data_folder") if info.context else None
 
 
 def refuse_idle(part: Part, info: ValidationInfo, *fields: str, acts_with: str) -> None:

@@ -6,9 +6,12 @@ Its numbers come from docs/objectives.md, which says what was measured, and what
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from kd.data import packed_facts
 from kd.data.catalog import DATASETS
+from kd.errors import DataError
 from kd.models.norms import norm_of
 from kd.models.timm.catalog import Norm
 
@@ -16,8 +19,31 @@ Name = Literal["auto", "fast", "balanced", "best"]
 AUTO = "balanced"
 """The preset that `auto` stands for."""
 
-USUAL_IMAGES = 10_000
-"""A data set of which nobody knows the size here, such as a packed one, is taken to have so many."""
+
+@dataclass(frozen=True)
+class Size:
+    """What a recipe must know of a data set: its training images, and its classes."""
+
+    images: int
+    classes: int
+
+
+USUAL = Size(10_000, 100)
+"""A packed data set that nobody has shown us is taken to be so large."""
+
+
+def size_of(dataset: Any, data_folder: Path | None) -> Size:
+    """That of a data set that a spec names, a packed one if it is in this folder. (What is wrong with a name, or with
+    the facts of a packed one, others say.)"""
+    if (facts := DATASETS.get(str(dataset))) is not None:
+        return Size(facts.train, facts.classes)
+    if data_folder is not None and packed_facts.is_packed(str(dataset)):
+        try:
+            packed = packed_facts.read(data_folder, dataset)
+        except (DataError, OSError):
+            return USUAL
+        return Size(packed.train, len(packed.classes))
+    return USUAL
 
 
 @dataclass(frozen=True)
@@ -81,8 +107,8 @@ RATES_OF_CONTROLS: dict[Norm, dict[str, float]] = {"none": {}, "batch": {"sgd": 
 OF_LAYERS: dict[str, Any] = {"name": "adamw", "weight_decay": 0.05, "clip_norm": 1.0}
 WARMUP_EPOCHS = 2.0
 
-# Where nothing is said of the objective. `OF_MANY_CLASSES` asks how a teacher orders them, too: where there are more
-# than a few, or nobody knows how many.
+# Where nothing is said of the objective. `OF_MANY_CLASSES` asks how a teacher orders them, too, where there are more
+# than a few.
 OBJECTIVES: dict[Norm, dict[str, Any]] = {
     "none": {"method": "kd"},
     "batch": {"method": "dist"},
@@ -103,19 +129,18 @@ WEIGHTS: dict[str, dict[str, float]] = {
 }
 
 
-def cost(name: str, dataset: str) -> float:
+def cost(name: str, size: Size) -> float:
     """Of what `balanced` costs: images that go through teacher, student and control, a training step being three."""
-    images = _images_of(dataset)
 
     def passes(preset: Preset) -> int:
-        lengths = preset.lengths(images)
+        lengths = preset.lengths(size.images)
         return 3 * (lengths.teacher_epochs + 2 * lengths.student_epochs) + lengths.views
 
     return passes(PRESETS[name]) / passes(PRESETS[AUTO])
 
 
-def fill_in(given: dict[str, Any], *, views: bool) -> dict[str, Any]:
-    """A config as it was given, with what its recipe says of all that it leaves open.
+def fill_in(given: dict[str, Any], size: Size, *, views: bool) -> dict[str, Any]:
+    """A config as it was given, with what its recipe says of all that it leaves open, for a data set of this `size`.
 
     `views`: whether it has such a field. What is no valid config comes back as it was where it is not: its own fields
     say what is wrong with them.
@@ -125,14 +150,13 @@ def fill_in(given: dict[str, Any], *, views: bool) -> dict[str, Any]:
     norm = _norm_of(given.get("student"), "mlp")
     if preset is None or norm is None:
         return given
-    dataset = str(given.get("dataset", "mnist5k"))
-    lengths = preset.lengths(_images_of(dataset))
+    lengths = preset.lengths(size.images)
     filled = {"epochs": lengths.student_epochs} | ({"views": lengths.views} if views else {}) | given
     filled |= _how_it_learns(given, norm, lengths.student_epochs)
     if given.get("control", True) is True and (rate := _rate_of_control(given, norm)):
         filled["control"] = {"optimizer": {"lr": rate}}
     if isinstance(given.get("objective", {}), dict):
-        filled["objective"] = _objective(given.get("objective", {}), norm, dataset)
+        filled["objective"] = _objective(given.get("objective", {}), norm, size)
     if isinstance(given.get("teacher", {}), dict):
         filled["teacher"] = _teacher(given.get("teacher", {}), lengths)
     return filled
@@ -160,11 +184,10 @@ def _rate_of_control(given: Mapping[str, Any], norm: Norm) -> float | None:
     return RATES_OF_CONTROLS[norm].get(str(optimizer.get("name", "sgd")))
 
 
-def _objective(given: dict[str, Any], norm: Norm, dataset: str) -> dict[str, Any]:
+def _objective(given: dict[str, Any], norm: Norm, size: Size) -> dict[str, Any]:
     if set(given) <= {"class_weights"}:
-        facts = DATASETS.get(dataset)
-        few = facts is not None and facts.classes <= FEW_CLASSES
-        given = OBJECTIVES[norm] | ({} if few else OF_MANY_CLASSES[norm]) | given
+        many = OF_MANY_CLASSES[norm] if size.classes > FEW_CLASSES else {}
+        given = OBJECTIVES[norm] | many | given
     if "preset" in given or given.get("soft_weight") == 0:
         return given
     method = str(given.get("method", "kd"))
@@ -184,11 +207,6 @@ def _teacher(given: dict[str, Any], lengths: Lengths) -> dict[str, Any]:
     # Whoever says how long has not thought of our patience.
     long = {} if "epochs" in given else {"epochs": lengths.teacher_epochs, "patience": lengths.teacher_patience}
     return long | given | _how_it_learns(given, norm, lengths.teacher_epochs)
-
-
-def _images_of(dataset: str) -> int:
-    facts = DATASETS.get(dataset)
-    return USUAL_IMAGES if facts is None else facts.train
 
 
 def _norm_of(model: Any, default: str) -> Norm | None:

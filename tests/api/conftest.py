@@ -157,11 +157,13 @@ def packed(lone_app: FastAPI) -> Iterator[Callable[..., None]]:
     """Puts what a packed data set says of itself where the server looks for it."""
     folder = lone_app.state.settings.data_dir / "datasets" / "packed"
 
-    def pack(name: str, side: int, *, channels: int = 3, validation: int = 0) -> None:
+    def pack(
+        name: str, side: int, *, channels: int = 3, validation: int = 0, train: int = 10, classes: int = 2
+    ) -> None:
         facts = PackedFacts(
-            classes=("cat", "dog"),
+            classes=tuple(f"kind {number}" for number in range(classes)),
             shape=(channels, side, side),
-            train=10,
+            train=train,
             validation=validation,
             test=0,
             mean=(0.5,) * channels,

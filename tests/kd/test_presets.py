@@ -83,10 +83,11 @@ def test_a_longer_preset_trains_longer_and_a_larger_data_set_for_fewer_epochs():
     assert fast.teacher.epochs < balanced.teacher.epochs < best.teacher.epochs
     assert fast.views < balanced.views < best.views
     assert large.epochs < balanced.epochs
-    assert [presets.cost(name, "mnist5k") for name in ("fast", "balanced", "best")] == sorted(
-        presets.cost(name, "mnist5k") for name in presets.PRESETS
+    size = presets.size_of("mnist5k", None)
+    assert [presets.cost(name, size) for name in ("fast", "balanced", "best")] == sorted(
+        presets.cost(name, size) for name in presets.PRESETS
     )
-    assert presets.cost("balanced", "mnist5k") == 1
+    assert presets.cost("balanced", size) == 1
 
 
 @pytest.mark.parametrize(

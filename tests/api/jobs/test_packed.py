@@ -15,6 +15,34 @@ def test_a_job_may_name_a_packed_data_set_that_is_there(lone_client: TestClient,
     assert answer.json()["resolved_spec"]["config"]["augmentation"]["crop_padding"] == 0
 
 
+def test_the_recipe_suits_the_images_and_classes_of_a_packed_data_set(lone_client: TestClient, packed: Any) -> None:
+    packed("few", 28, train=6_000, classes=10)
+    packed("many", 28, train=100_000, classes=100)
+
+    def asked(name: str, path: str, body: dict[str, Any]) -> tuple[str, int, list[str]]:
+        answer = lone_client.post(path, json=body | {"config": {"dataset": f"packed/{name}"}})
+        if path == "/sweeps":
+            answer = lone_client.get(f"/jobs/{answer.json()['members'][0]['job_id']}")
+        config = answer.json()["resolved_spec"]["config"]
+        return answer.json()["id"], config["epochs"], [config["objective"]["method"], *config["objective"]["also"]]
+
+    def preset(name: str) -> int:
+        presets = lone_client.get("/presets", params={"dataset": f"packed/{name}"}).json()["data"]
+        return next(int(one["config"]["epochs"]) for one in presets if one["is_auto"])
+
+    sweep = {"mode": "train", "space": {"config.seed": {"grid": [1, 2]}}}
+    assert [asked(name, "/jobs", {"mode": "train"})[1] for name in ("few", "many")] == [83, 30]
+    assert [asked(name, "/sweeps", sweep)[1] for name in ("few", "many")] == [83, 30]
+    assert [preset(name) for name in ("few", "many")] == [83, 30]
+    job, _, few = asked("few", "/jobs", {"mode": "guide"})
+    assert few == ["kd"]
+    assert len(asked("many", "/jobs", {"mode": "guide"})[2]) == 2, "of many classes their order counts as well"
+
+    lone_client.post(f"/jobs/{job}/cancel")
+    again = lone_client.post(f"/jobs/{job}/retry", json={"patch": {"config": {"recipe": "best"}}}).json()
+    assert again["resolved_spec"]["config"]["epochs"] == 300
+
+
 def test_a_packed_data_set_that_is_not_there_is_refused_with_the_nearest_ones(
     lone_client: TestClient, problem_in: Any, packed: Any
 ) -> None:
