@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine, make_url
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from jobs.database import engine, migrate
 from jobs.database.engine import Sessions, connect
@@ -28,6 +30,8 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 # when it takes too long is shown on deployments, which have processes of their own.
 engine.BUSY_SECONDS = engine.CONNECT_SECONDS = engine.STATEMENT_SECONDS = engine.IDLE_SECONDS = int(HANG_SECONDS)
 
+FAULTS = "tests/faults/"
+
 # Files of minutes and of few tests come first: processes that take a file at a time then end at the same time.
 LONG = ("faults", "worker", "kd/training", "kd/labels", "kd/parallel", "cli", "kd", "client")
 
@@ -38,6 +42,17 @@ def pytest_configure(config: pytest.Config) -> None:
     # starts, which is later than all imports; the processes of pytest-xdist have the same options.
     if "gpu" not in config.option.markexpr.replace("not gpu", ""):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+class ByPlace(LoadFileScheduling):
+    """A file at a time to each process, and all faults to one: a whole deployment takes half a minute to start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return FAULTS if nodeid.startswith(FAULTS) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlace:
+    return ByPlace(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,7 +41,7 @@ def spec(tmp_path):
 def test_a_run_that_was_interrupted_goes_on_to_the_end(spec, tmp_path):
     out, data = tmp_path / "out", tmp_path / "data"
     options = ["--out", str(out), "--data", str(data)]
-    many_epochs = [*KD, "run", str(spec), *options, "--set", "config.epochs=80"]
+    many_epochs = [*KD, "run", str(spec), *options, "--set", "config.epochs=30"]
     before = {path.name for path in tmp_path.iterdir()}
     # Shells start what goes on in the background with SIGINT ignored, and so everything that it starts.
     minds_sigint = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

@@ -67,7 +67,8 @@ def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, troub
     assert place.on.wait_for_end(first)["status"] == "succeeded"
 
 
-@pytest.mark.parametrize("trouble", ["is read-only", pytest.param("cannot save", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["is read-only", "cannot save"])
 def test_a_worker_outlives_a_broker_that_answers_with_errors_and_hears_the_bell_again_afterwards(place, trouble):
     def is_heard() -> bool:
         notifier.job_queued("nobody")

@@ -3,6 +3,8 @@
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.support.deployed import wait_until
 
 # The worker fences itself after 0.7 of it: the rest is what a busy machine may take to do so.
@@ -19,6 +21,7 @@ def test_a_database_that_is_back_before_the_lease_lapses_is_hardly_noticed(place
     assert job["attempt"] == 1
 
 
+@pytest.mark.slow
 def test_a_database_away_for_longer_finds_the_trainer_dead_before_the_lease_lapsed(place):
     place.on.crew(0)
     place.on.add_worker(STILLHOUSE_LEASE_SECONDS=LEASE_SECONDS)

@@ -29,6 +29,7 @@ def test_a_job_whose_worker_was_killed_goes_on_elsewhere_to_the_same_weights(pla
     place.assert_as_undisturbed(job_id)
 
 
+@pytest.mark.slow
 def test_a_worker_that_slept_through_its_lease_writes_nothing_and_ends_its_trainer(place):
     job_id = place.in_training()
     worker = place.on.worker_of(job_id)
@@ -54,6 +55,7 @@ def test_a_worker_that_slept_through_its_lease_writes_nothing_and_ends_its_train
     assert worker.alive
 
 
+@pytest.mark.slow  # `tests/worker` shows the same in one process
 def test_a_worker_that_sleeps_while_labels_are_written_holds_up_nobody(place):
     """Its trainer has the lock of the table and, sooner or later, nobody who reads what it says."""
     place.on.crew(0)

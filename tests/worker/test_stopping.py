@@ -57,7 +57,7 @@ def warm() -> Iterator[Trainers]:
 
 
 @ON_ONE_DATABASE
-@pytest.mark.parametrize("mode", ["train", "guide"])
+@pytest.mark.parametrize("mode", ["train", pytest.param("guide", marks=pytest.mark.slow)])
 def test_a_paused_job_goes_on_from_where_it_stood_and_ends_as_if_nothing_had_been(
     worker, submit, wait_for, tiny, db, tmp_path, mode
 ):
