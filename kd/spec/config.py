@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from itertools import chain
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -11,10 +10,9 @@ from pydantic_core import PydanticCustomError
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
 from kd.models.catalog import family_of
-from kd.spec import presets
+from kd.spec import features, presets
 from kd.spec.comparison import AnyControl, Baselines, Control, fill_in
 from kd.spec.cross_view import STRONG_OPERATIONS, are_no_pairs
-from kd.spec.features import misses, misses_one_model
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, asks_for_pairs
 from kd.spec.part import Part, data_folder, refuse_idle, was_accepted, without_default
@@ -32,7 +30,7 @@ from kd.spec.recipe import (
     least_images,
 )
 from kd.spec.resources import Resources
-from kd.spec.teacher import AnyTeacher, Committee, Teacher, TeacherLabels, trained_in
+from kd.spec.teacher import AnyTeacher, Teacher, trained_in
 
 # Images whose triples rkd compares at once: their number to the power of three, times 8 bytes, times about six.
 TRIPLES = 256
@@ -45,6 +43,8 @@ class Student(Part):
 
 class Config(Part):
     """What both modes share: data, models and the student's recipe."""
+
+    _has_maps: ClassVar = True  # of the teacher's stages
 
     recipe: presets.Name = Field(
         default="auto",
@@ -251,13 +251,7 @@ class Config(Part):
 
     @model_validator(mode="after")
     def _features_are_there(self) -> Self:
-        arch = self.teacher.arch if isinstance(self.teacher, Teacher) else None
-        found = misses(self.objective, self.student.arch, arch)
-        if isinstance(self.teacher, Committee):
-            found = chain(misses_one_model(self.objective, "a committee is no one model and has none"), found)
-        if isinstance(self.teacher, TeacherLabels):
-            found = chain(misses_one_model(self.objective, "labels that were pushed have none"), found)
-        for field, why in found:
+        for field, why in features.faults(self.objective, self.student.arch, self.teacher, has_maps=self._has_maps):
             raise PydanticCustomError("features", "{field} {why}", {"field": field, "why": why})
         return self
 

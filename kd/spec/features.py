@@ -4,11 +4,24 @@ from collections.abc import Iterator
 
 from kd.models.catalog import MODELS, has_pooled, stages_of
 from kd.spec.objective import READS, Objective, Term
+from kd.spec.teacher import AnyTeacher, Committee, Teacher, TeacherLabels
 
 OTHERWISE = "or a method that compares logits alone: kd, dkd, dist, wttm, cross_view"
 FEATURES = {"pooled": "features", "stages": "maps of stages"}
 """What one model has, by what reads it."""
 WITH_STAGES = ", ".join([arch for arch in MODELS if stages_of(arch)][:6]) + ", …"
+
+
+def faults(objective: Objective, student: str, teacher: AnyTeacher, *, has_maps: bool) -> Iterator[tuple[str, str]]:
+    """What a spec has not of what its objective compares: (field, why). `has_maps`: the teacher runs at the student's
+    side."""
+    if not has_maps:
+        yield from _misses_maps(objective)
+    if isinstance(teacher, Committee):
+        yield from _misses_one_model(objective, "a committee is no one model and has none")
+    if isinstance(teacher, TeacherLabels):
+        yield from _misses_one_model(objective, "labels that were pushed have none")
+    yield from misses(objective, student, teacher.arch if isinstance(teacher, Teacher) else None)
 
 
 def misses(objective: Objective, student: str, teacher: str | None) -> Iterator[tuple[str, str]]:
@@ -18,11 +31,22 @@ def misses(objective: Objective, student: str, teacher: str | None) -> Iterator[
             yield f"{place}.method", f"{term.method} {why}, {OTHERWISE}"
 
 
-def misses_one_model(objective: Objective, why: str) -> Iterator[tuple[str, str]]:
+def _misses_one_model(objective: Objective, why: str) -> Iterator[tuple[str, str]]:
     """What a teacher that is not one model has not, whatever the student: (field, why)."""
     for place, term in objective.places:
         if what := FEATURES.get(READS.get(term.method, "")):
             yield f"{place}.method", f"{term.method} compares {what}, and {why}: take one teacher, {OTHERWISE}"
+
+
+def _misses_maps(objective: Objective) -> Iterator[tuple[str, str]]:
+    """What is in no label table, whatever the models: (field, why)."""
+    for place, term in objective.places:
+        if READS.get(term.method) == "stages":
+            yield (
+                f"{place}.method",
+                f"{term.method} compares maps of stages, which are too large for a label table: use mode 'guide', "
+                "where the teacher runs at the student's side",
+            )
 
 
 def _why_not(term: Term, student: str, teacher: str | None) -> str | None:

@@ -1,19 +1,20 @@
 """A run, whole: a mode, and a config with what that mode has of its own."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from kd.spec.config import Config
-from kd.spec.objective import READS
 from kd.spec.part import Part, context, was_accepted, without_default
 from kd.spec.rounds import Rounds, Route
 from kd.spec.teacher import Committee, Teacher, TeacherLabels, TeacherOfJob
 
 
 class TrainConfig(Config):
+    _has_maps: ClassVar = False
+
     views: Annotated[int, Field(ge=1, le=4_096)] | Literal["all"] = Field(
         default=4,
         description="distinct views labelled per image, as far as there are so many; 'all' is every crop and flip; "
@@ -45,18 +46,6 @@ class TrainConfig(Config):
                 "augmentation.{mixed} blends two images, and labels that were pushed are of whole ones: leave it out",
                 {"mixed": mixed[0]},
             )
-        return self
-
-    @model_validator(mode="after")
-    def _a_table_holds_no_maps(self) -> Self:
-        for place, term in self.objective.places:
-            if READS.get(term.method) == "stages":
-                raise PydanticCustomError(
-                    "maps",
-                    "{place}.method {method} compares maps of stages, which are too large for a label table: use mode "
-                    "'guide', where the teacher runs at the student's side",
-                    {"place": place, "method": term.method},
-                )
         return self
 
     @model_validator(mode="after")
