@@ -53,7 +53,7 @@ def sentence(found: Sequence[Fault]) -> str:
     """The first of them in words, and how many others there are."""
     first, *others = found
     more = f" (and {len(others)} more: see errors)" if others else ""
-    return f"{first.pointer or 'The ' + first.place}: {first.message}{more}."
+    return f"{first.pointer or 'The ' + first.place}: {first.message.removesuffix('.')}{more}."
 
 
 def pointer(path: Path) -> str:

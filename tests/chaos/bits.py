@@ -79,14 +79,17 @@ def _flip_for_good(world: World, path: str, dice: Random) -> Iterator[Harm]:
 
 
 def _flip_for_a_while(world: World, users: Users, dice: Random, path: str, spec: str, code: str) -> Iterator[Harm]:
-    """Of a file that many jobs share: those that read it meanwhile may fail with this code, and no others."""
+    """Of a file that many jobs share: those that read it meanwhile may fail with this code, and no others.
+    A job that comes meanwhile may be refused."""
     done = {ticket.key for ticket in users.tickets if ticket.ended}
+    users.refusable.add(spec)
     byte = flip(world.deployment.data / path, dice)
     try:
         users.hire(1, for_one_job=True, spec=spec)
         yield Harm(f"{path}, byte {byte}", dice.uniform(4, 12))
     finally:
         flip(world.deployment.data / path, at=byte)
+        users.refusable.discard(spec)
         for ticket in users.tickets:
             if ticket.spec == spec and ticket.key not in done:
                 ticket.may_fail_of.add(code)

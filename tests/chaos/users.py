@@ -93,6 +93,8 @@ class Users:
         self.tickets: list[Ticket] = []
         self.internal_errors: list[str] = []
         """Answers with status 500: whatever happens, the server knows what to call it."""
+        self.refusable: set[str] = set()
+        """Specs of which a job may be refused now, for what they are to read is damaged."""
         self._seed, self._say, self._specs = seed, say, specs
         # Longer than the server waits for its database.
         self._http = httpx2.Client(base_url=url, timeout=20, trust_env=False)
@@ -169,7 +171,12 @@ class Users:
         body = self._specs[ticket.spec] | {"name": ticket.key, "priority": ticket.priority}
 
         def once(_: int) -> str:
-            answer = self._ask("POST", "/jobs", body=body, headers={"Idempotency-Key": ticket.key})
+            while True:
+                refusable = ticket.spec in self.refusable
+                answer = self._ask("POST", "/jobs", body=body, headers={"Idempotency-Key": ticket.key})
+                if answer.status_code != 422 or not (refusable or ticket.spec in self.refusable):
+                    break
+                self._wait(PATIENCE_SECONDS)
             assert answer.status_code in (200, 201), f"a submission was answered with {_in_words(answer)}"
             ticket.ids.add(answer.json()["id"])
             return str(answer.json()["id"])
