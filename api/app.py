@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import datasets, label_tables, openapi, presets, system, workers
+from api import datasets, label_tables, openapi, presets, system, teachers, workers
 from api.files import report
 from api.files import routes as files_routes
 from api.http import problems
@@ -51,6 +51,7 @@ ROUTERS = (
     report.router,
     sweeps_routes.router,
     label_tables.router,
+    teachers.router,
     datasets.router,
     presets.router,
     workers.router,
@@ -79,7 +80,10 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     openapi.complete(app)
     problems.install(app)
     app.add_middleware(Head)
-    files = {("POST", label_tables.router.prefix): settings.max_labels_bytes}
+    files = {
+        ("POST", label_tables.router.prefix): settings.max_labels_bytes,
+        ("POST", teachers.router.prefix): settings.max_teacher_bytes,
+    }
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger=files)
     app.add_middleware(KnownHosts, allowed=settings.names)
     app.add_middleware(RequestId)  # the last one added is the first one to see a request

@@ -5,7 +5,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import change, fetch, labels, ls, pack, presets, run, serve, show, submit, sweep, watch, workers
+from cli.commands import (
+    change,
+    fetch,
+    labels,
+    ls,
+    pack,
+    presets,
+    run,
+    serve,
+    show,
+    submit,
+    sweep,
+    teacher,
+    watch,
+    workers,
+)
 from cli.errors import trouble_of
 from cli.shown.console import console
 
@@ -73,6 +88,7 @@ app.add_typer(sweep.app, name="sweep")
 app.command()(run.run)
 app.command()(pack.pack)
 app.add_typer(labels.app, name="labels")
+app.add_typer(teacher.app, name="teacher")
 
 if __name__ == "__main__":
     app()

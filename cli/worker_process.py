@@ -11,7 +11,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from kd.parallel import child
+from kd.machine import child
 
 # Waits between a death and the next start; a worker that lived for a while begins at the first again.
 PAUSES_SECONDS = (1, 2, 5, 15, 30)

@@ -79,18 +79,21 @@ class Student(Part):
 
 
 class Teacher(Part):
-    """One that is trained, the job that trained it, a committee of such, or a table of labels."""
+    """One that is trained, the job that trained it, a committee of such, a table of labels, or a file."""
 
     arch: str | None = None
     job: str | None = None
     role: str | None = None
     committee: list["Teacher"] | None = None
     labels: str | None = None
+    upload: str | None = None
 
     @model_validator(mode="after")
     def _is_known(self) -> "Teacher":
-        if self.committee is None and self.labels is None and (self.arch if self.job is None else self.role) is None:
-            raise PydanticCustomError("teacher", "should have an arch, or a job and a role, or a committee, or labels")
+        if not any((self.committee, self.labels, self.upload, self.arch if self.job is None else self.role)):
+            raise PydanticCustomError(
+                "teacher", "should have an arch, a job and a role, a committee, labels or an upload"
+            )
         return self
 
 

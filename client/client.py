@@ -21,6 +21,7 @@ from client.encoding import checkpoint_path, envelope, filters, job_path, plain,
 from client.errors import ClientError
 from client.http import Http
 from client.labels import Labels
+from client.teachers import Teachers
 from kd.spec import Config, GuideSpec, TrainSpec
 
 
@@ -33,7 +34,7 @@ class Unchanged(Enum):
 UNCHANGED = Unchanged.UNCHANGED
 
 
-class Client(Labels, Choices):
+class Client(Labels, Teachers, Choices):
     """A Stillhouse server. Every method is one request unless it says otherwise; failures are `ClientError`s."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", timeout: float = 30.0):

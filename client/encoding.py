@@ -34,6 +34,10 @@ def label_table_path(table_id: str) -> str:
     return f"/label-tables/{quote(table_id, safe='')}"
 
 
+def teacher_path(teacher_id: str) -> str:
+    return f"/teachers/{quote(teacher_id, safe='')}"
+
+
 def plain(given: Mapping[str, Any] | TrainSpec | GuideSpec | Config) -> Json:
     """A spec or a config as JSON has it, with what was set only: the server fills in the rest and shows it."""
     return dict(given) if isinstance(given, Mapping) else given.model_dump(mode="json", exclude_unset=True)

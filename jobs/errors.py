@@ -120,6 +120,13 @@ class TableLent(JobError):
         )
 
 
+class TeacherLent(JobError):
+    """A teacher that somebody has brought, from which jobs, which have not ended, learn."""
+
+    def __init__(self, teacher_id: str, borrowers: Collection[str]):
+        super().__init__(f"{teacher_id} teaches {', '.join(borrowers)}; delete it when they have ended.")
+
+
 class KeyReused(JobError):
     """An idempotency key that came with another request before."""
 

@@ -15,6 +15,7 @@ from jobs.errors import BadSettings
 from jobs.files import layout
 from jobs.hosts import Hosts, NoHost
 from kd.labels.cache import DEFAULT_BYTES
+from kd.teachers.uploads import LARGEST_BYTES
 
 PREFIX = "STILLHOUSE_"
 
@@ -65,6 +66,9 @@ class Settings(BaseSettings):
     max_labels_bytes: int = Field(default=200_000_000, ge=1_000, le=100_000_000_000)
     """The largest file of labels that may be pushed. Larger for a large data set: 10 MB take the server about a
     second."""
+
+    max_teacher_bytes: int = Field(default=500_000_000, ge=1_000, le=LARGEST_BYTES)
+    """The largest ONNX file of a teacher that may be brought."""
 
     label_cache_bytes: int = Field(default=DEFAULT_BYTES, ge=0)
     """What all label tables together may take on disk; 0 is no limit. Larger where teachers are costly to ask twice."""

@@ -145,6 +145,14 @@ class TeacherUnfit(KdError):
         super().__init__(f"The teacher that was brought along{which} does not fit: {why}.")
 
 
+class GraphUnfit(KdError):
+    """An ONNX model that cannot be used here; `why` is a clause."""
+
+    def __init__(self, why: str):
+        super().__init__(f"The ONNX model cannot be used: {why}.")
+        self.why = why
+
+
 class LabelsUnfit(KdError):
     """The labels that were to teach are gone, or are of something else."""
 

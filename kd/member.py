@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kd import liveness
 from kd.events import Advanced, Event
-from kd.parallel.child import Lifeline, take_stdout
+from kd.machine.child import Lifeline, take_stdout
 
 
 def main(order_file: str) -> int:

@@ -17,14 +17,15 @@ from kd.machine.device import find_device, look_for_gpus
 from kd.machine.precision import FORMATS, find_precision
 from kd.models import weights
 from kd.models.build import outline
-from kd.models.catalog import why_unknown
+from kd.models.catalog import ONNX, why_unknown
 from kd.objectives.trained import make_part
 from kd.parallel import launch
 from kd.parallel.team import join
-from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TeacherOfJob, TrainSpec, teachers_in
+from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TeacherUploaded, TrainSpec, teachers_in
 from kd.spec.features import misses
 from kd.spec.objective import READS
-from kd.spec.teacher import OneOfThem
+from kd.spec.teacher import Brought, OneModel, OneOfThem
+from kd.teachers import uploads
 from kd.train import train
 from kd.training.batches import count_batches
 from kd.training.logbook import Logbook
@@ -57,12 +58,12 @@ def run(
 
     `resume` is a `resume.pt` that an earlier run of the same spec saved, or, if this one `extends` it, one of fewer
     epochs. Data sets are looked for in `data_folder`; label tables are kept in `label_folder` (default: `labels` beside
-    the data), those used least lately are evicted beyond `label_cache_bytes`. `teacher_files` are the weights files of
-    the teachers that come from other jobs, in the order of the spec, each with its sha256 or None. Files whose sha256
-    is given must have it. Images that
-    would take more than `resident_bytes` (default: half of what is free) stay on disk. With `resources.gpus` above 1
-    the run goes on in as many processes. Once `save_now` is set, the run saves after every step: set it, and stop
-    iterating at the next `Saved`, to lose nothing.
+    the data), those used least lately are evicted beyond `label_cache_bytes`. `teacher_files` are those of
+    the teachers that come from elsewhere, in the order of the spec, each with its sha256 or None: of another job's the
+    weights, of one that was brought what `kd.teachers.uploads` has written. Files whose sha256 is given must have it.
+    Images that would take more than `resident_bytes` (default: half of what is free) stay on disk. With
+    `resources.gpus` above 1 the run goes on in as many processes. Once `save_now` is set, the run saves after every
+    step: set it, and stop iterating at the next `Saved`, to lose nothing.
     Raises a `KdError` for what a user can mend: missing data, a loss that diverged, a damaged resume state.
     """
     config, out, data_folder = spec.config, Path(out), Path(data_folder)
@@ -172,17 +173,19 @@ def check_pixels(name: str, folder: Path) -> None:
 def match_files(
     teacher: OneOfThem, files: Sequence[tuple[Path | str, str | None]]
 ) -> dict[str, tuple[Path, str | None]]:
-    """The weights file of each teacher that comes from another job, by its role. Raises `TeacherMissing`."""
-    of_jobs = [role for role, one in teachers_in(teacher).items() if isinstance(one, TeacherOfJob)]
-    if len(of_jobs) != len(files):
-        raise TeacherMissing(len(of_jobs), len(files))
-    return {role: (Path(file), sha256) for role, (file, sha256) in zip(of_jobs, files, strict=True)}
+    """The file of each teacher that comes from elsewhere, by its role. Raises `TeacherMissing`."""
+    brought = [role for role, one in teachers_in(teacher).items() if isinstance(one, Brought)]
+    if len(brought) != len(files):
+        raise TeacherMissing(len(brought), len(files))
+    return {role: (Path(file), sha256) for role, (file, sha256) in zip(brought, files, strict=True)}
 
 
-def arch_of_teacher(teacher: Teacher | TeacherOfJob, file: Path | None) -> str:
+def arch_of_teacher(teacher: OneModel, file: Path | None) -> str:
     """What will be trained, or what was brought along."""
     if isinstance(teacher, Teacher):
         return teacher.arch
+    if isinstance(teacher, TeacherUploaded):
+        return ONNX
     assert file is not None, "`match_files` has seen to it"
     arch = weights.read_facts(file).arch
     if why := why_unknown(arch):
@@ -196,7 +199,7 @@ def plan_work(run: Run, log: Logbook) -> None:
     channels, height, width = dataset.shape
     pixels, images = channels * height * width, len(dataset.train.labels)
     teachers = {one.teacher_role: one for one in run.members or (run,)}
-    macs = {role: count_macs(one.teacher_arch, dataset) for role, one in teachers.items() if one.teacher_arch}
+    macs = {role: macs_of_teacher(one) for role, one in teachers.items() if one.teacher_arch}
     of_teachers, of_student = sum(macs.values()), count_macs(config.student.arch, dataset)
     expect = log.progress.expect
     for role, recipe in teachers_trained(run).items():
@@ -243,6 +246,14 @@ def note_what_is_done(run: Run, log: Logbook) -> None:
         batches = count_batches(len(run.train), recipe.batch_size, run.team, recipe.gradient_accumulation)
         epochs = position.current.epoch + position.current.batch / batches
         done(position.phase, epochs / recipe.epochs)
+
+
+def macs_of_teacher(run: Run) -> int:
+    """What a teacher costs for one image; of a file that somebody has brought, as far as anybody can tell."""
+    if run.teacher_arch == ONNX and run.teacher_file is not None and run.teacher_file.suffix == ".json":
+        graph = uploads.read_manifest(run.teacher_file).graph
+        return 0 if graph is None else graph.macs
+    return count_macs(run.teacher_arch, run.dataset)
 
 
 def count_macs(arch: str, dataset: Dataset) -> int:

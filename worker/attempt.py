@@ -21,8 +21,10 @@ from jobs.files import layout, store
 from jobs.files.store import Stored
 from jobs.queue import leases
 from jobs.teachers import lending
+from kd.disk import sha256_of
 from kd.machine import cgroups
-from kd.spec import TeacherOfJob
+from kd.spec import TeacherOfJob, TeacherUploaded
+from kd.teachers import uploads
 from worker import settling
 from worker.child import Child, Order
 from worker.lease import RETRY_SECONDS, Lease
@@ -131,9 +133,18 @@ class Attempt:
         store.unlink_teachers(self.folder)
 
     def _teachers(self) -> list[Stored]:
-        """The weights of the teachers that other jobs have, where they are held for us, in the spec's order. Raises
-        `NoTeacher`."""
-        return [self._hold(role, wanted) for role, wanted in lending.borrowed(self.claim.spec).items()]
+        """The files of the teachers that come from elsewhere, in the spec's order: of other jobs the weights, where
+        they are held for us. Raises `NoTeacher`."""
+        each = lending.brought(self.claim.spec).items()
+        return [self._find(one) if isinstance(one, TeacherUploaded) else self._hold(role, one) for role, one in each]
+
+    def _find(self, wanted: TeacherUploaded) -> Stored:
+        """A teacher that somebody has brought, which nobody deletes while our job has not ended."""
+        path = uploads.manifest(self.worker.settings.data_dir / layout.TEACHERS, wanted.upload)
+        try:
+            return Stored(str(path), sha256_of(path))
+        except OSError as error:
+            raise NoTeacher(wanted.upload, f"is not to be had ({error.strerror})") from error
 
     def _hold(self, role: str, wanted: TeacherOfJob) -> Stored:
         for weights in self._weights_of(role):

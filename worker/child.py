@@ -15,7 +15,7 @@ import structlog
 
 from kd import events
 from kd.events import Event
-from kd.parallel import child
+from kd.machine import child
 from worker import descendants
 
 log = structlog.get_logger()

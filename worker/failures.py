@@ -14,6 +14,7 @@ from kd.errors import (
     DataError,
     DeviceMissing,
     Diverged,
+    GraphUnfit,
     KdError,
     LabelsHeld,
     LabelsUnfit,
@@ -141,7 +142,7 @@ KNOWN: tuple[tuple[Callable[[BaseException], bool], Code, str, bool], ...] = (
     ),
     (
         # The only weights file that a run is given is its teacher's.
-        lambda error: isinstance(error, BadWeights | LabelsUnfit | TeacherMissing | TeacherUnfit),
+        lambda error: isinstance(error, BadWeights | GraphUnfit | LabelsUnfit | TeacherMissing | TeacherUnfit),
         Code.BAD_TEACHER,
         "Name a job on the same data set that still has its files, or labels of these images, in config.teacher; or "
         "train a teacher here.",

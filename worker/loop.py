@@ -19,7 +19,7 @@ from jobs.queue import place
 from jobs.settings import Settings
 from jobs.signals import suspend_between_writes, trigger_for
 from kd.machine import open_files
-from kd.parallel.child import Lifeline
+from kd.machine.child import Lifeline
 from worker.attempt import supervise
 from worker.heartbeat import at_work, offer_of
 from worker.reserve import Trainers

@@ -17,7 +17,7 @@ from types import FrameType
 from kd import liveness
 from kd.errors import TeamFailed
 from kd.events import Advanced, Event, Failed, Ready, Saved, Started, Step, Stopped, Waiting
-from kd.parallel.child import Lifeline, take_stdout
+from kd.machine.child import Lifeline, take_stdout
 from kd.spec import parse
 from worker import descendants
 

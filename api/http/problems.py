@@ -23,6 +23,7 @@ from jobs.webhooks import subscriptions
 from kd.labels import cache, pushed
 from kd.spec import faults
 from kd.spec.faults import Fault, Place
+from kd.teachers import uploads
 
 log = structlog.get_logger()
 
@@ -123,6 +124,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     jobs_errors.ArtifactNotFound: (404, "artifact_not_found"),
     jobs_errors.ReportNotFound: (404, "report_not_found"),
     cache.NoSuchTable: (404, "label_table_not_found"),
+    uploads.NoSuchTeacher: (404, "teacher_not_found"),
     jobs_errors.WorkerNotFound: (404, "worker_not_found"),
     jobs_errors.WebhookNotFound: (404, "webhook_not_found"),
     jobs_errors.SweepNotFound: (404, "sweep_not_found"),
@@ -133,6 +135,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     subscriptions.WebhookDisabled: (409, "webhook_disabled"),
     subscriptions.TooManyWebhooks: (409, "too_many_webhooks"),
     jobs_errors.TableLent: (409, "label_table_in_use"),
+    jobs_errors.TeacherLent: (409, "teacher_in_use"),
     cache.TableBusy: (409, "label_table_busy"),
     cache.TableUnfinished: (409, "label_table_unfinished"),
     jobs_errors.FileGone: (410, "file_gone", "The file is no longer there; a newer checkpoint may have replaced it."),

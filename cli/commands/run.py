@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from cli.commands.submit import SetMode, Settings, SpecFile
 from cli.errors import Misused, Trouble, extra
 from cli.given import specs
+from cli.given.teacher_files import find_teacher_files
 from cli.shown import results
 from cli.shown.console import console, print_json
 from cli.shown.narration import Narration
@@ -24,7 +25,7 @@ from kd import disk
 from kd.events import Event, Finished, Saved, Step
 from kd.labels.cache import DEFAULT_BYTES
 from kd.outputs import PAGE, STUDENT, weights_of
-from kd.spec import GuideSpec, TeacherOfJob, TrainSpec, parse, teachers_in
+from kd.spec import GuideSpec, TrainSpec, parse
 
 MODES: dict[str, type[TrainSpec] | type[GuideSpec]] = {"train": TrainSpec, "guide": GuideSpec}
 SPEC = "spec.json"
@@ -83,7 +84,7 @@ def run(
         raise Misused(f"{folder} holds a run already; --resume goes on with it, another --out starts afresh.")
     if not resume_files(folder) and resume:
         raise Misused(f"{folder} holds nothing to resume.")
-    teacher_files = find_teacher_files(run_spec, teacher_file, folder if resume else None)
+    teacher_files = find_teacher_files(run_spec, teacher_file, data, folder if resume else None)
     with extra("kd", "run"):
         import torch  # noqa: F401  # takes seconds, so only once the rest is in order
 
@@ -146,36 +147,6 @@ def show(run_spec: TrainSpec | GuideSpec, finished: Finished, folder: Path, narr
         brought=results.brought(config),
     )
     results.show(outcome, console())
-
-
-def find_teacher_files(run_spec: TrainSpec | GuideSpec, given: list[Path], resumed: Path | None) -> list[Path]:
-    """The weights of the teachers that other jobs trained, in the spec's order; a run that goes on has kept them in its
-    folder."""
-    each = teachers_in(run_spec.config.teacher).items()
-    of_jobs = {role: teacher for role, teacher in each if isinstance(teacher, TeacherOfJob)}
-    if not of_jobs:
-        if given:
-            raise Misused("--teacher-file needs a spec whose config.teacher names a job; this one trains its own.")
-        return []
-    kept = [resumed / weights_of(role) for role in of_jobs] if resumed is not None else []
-    if kept and all(file.exists() for file in kept):
-        if given:
-            raise Misused(f"The run in {resumed} has its teacher already; leave --teacher-file out to go on with it.")
-        return kept
-    if len(given) != len(of_jobs):
-        fetch = "; ".join(f"`kd download {teacher.job} {which(teacher)}`" for teacher in of_jobs.values())
-        raise Misused(
-            f"config.teacher names a job, so --teacher-file must name its weights: {fetch} fetches them."
-            if len(of_jobs) == 1
-            else f"config.teacher names {len(of_jobs)} jobs, so --teacher-file must name the weights of each, in their "
-            f"order: {fetch} fetch them."
-        )
-    return given
-
-
-def which(teacher: TeacherOfJob) -> str:
-    """What `kd download` is asked for."""
-    return "--checkpoint best" if teacher.role == "student" else f"--artifact {weights_of(teacher.role)}"
 
 
 def parse_spec(given: dict[str, Any], data: Path) -> TrainSpec | GuideSpec:

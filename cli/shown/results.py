@@ -21,7 +21,7 @@ class Outcome:
     sizes: Mapping[str, int] = field(default_factory=dict)  # bytes of the weights file
     verdict: str | None = None
     brought: Collection[str] = ()
-    """Who comes from another job."""
+    """Who comes from another job, or was brought as a file."""
 
 
 def teachers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -37,9 +37,7 @@ def archs(config: Mapping[str, Any], known: Mapping[str, str] = {}) -> dict[str,
     """Who is who in a resolved config, which of a teacher that is brought along knows only whose it is; some may be
     `known` from elsewhere."""
     teaching = {
-        role: known.get(role)
-        or (f"the {teacher['role']} of {teacher['job']}" if is_brought(teacher) else teacher["arch"])
-        for role, teacher in teachers(config).items()
+        role: known.get(role) or _where_from(teacher) or teacher["arch"] for role, teacher in teachers(config).items()
     }
     together = {"teacher": f"committee of {len(teaching)}"} if len(teaching) > 1 else {}
     if not teaching:
@@ -49,12 +47,15 @@ def archs(config: Mapping[str, Any], known: Mapping[str, str] = {}) -> dict[str,
 
 
 def brought(config: Mapping[str, Any]) -> set[str]:
-    """Who comes from another job."""
-    return {role for role, teacher in teachers(config).items() if is_brought(teacher)}
+    """Who comes from another job, or was brought as a file."""
+    return {role for role, teacher in teachers(config).items() if _where_from(teacher)}
 
 
-def is_brought(teacher: Mapping[str, Any]) -> bool:
-    return teacher.get("job") is not None
+def _where_from(teacher: Mapping[str, Any]) -> str | None:
+    """Of one that is not trained in its run."""
+    if teacher.get("job") is not None:
+        return f"the {teacher['role']} of {teacher['job']}"
+    return f"ONNX {teacher['upload'][:12]}" if teacher.get("upload") is not None else None
 
 
 def show(outcome: Outcome, to: Console) -> None:

@@ -14,6 +14,9 @@ DATABASE = "stillhouse.db"
 """Unless the settings say that it is elsewhere."""
 
 DATASETS = "datasets"
+TEACHERS = "teachers"
+"""Those that somebody has brought; `kd.teachers.uploads` names what is in it."""
+
 LABELS = "labels"
 """Label tables, which jobs share."""
 

@@ -25,7 +25,7 @@ from jobs.log.events import NewEvent
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.tables import Job, Loan
-from jobs.teachers import labels, lending
+from jobs.teachers import labels, lending, uploads
 from jobs.workers.needs import needs_of
 from kd.data import packed_facts
 from kd.errors import DataError
@@ -147,6 +147,7 @@ def add(session: Session, submission: Submission, data_dir: Path, idempotency: I
     """The row of a new job, which waits for its teacher if another job is still to have it. Raises `SpecRefused`."""
     waits_for = lending.check(session, submission.spec)
     labels.check(session, submission.spec, data_dir)
+    uploads.check(session, submission.spec, data_dir)
     return add_job(
         session,
         submission.spec,

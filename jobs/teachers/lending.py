@@ -20,8 +20,9 @@ from jobs.files.store import Stored
 from jobs.job import get_job, keep_job
 from jobs.states import FINAL, State
 from jobs.tables import File, Job, Loan
+from kd.models.catalog import ONNX
 from kd.outputs import weights_of
-from kd.spec import Committee, GuideSpec, TeacherLabels, TeacherOfJob, TrainSpec, teachers_in
+from kd.spec import Committee, GuideSpec, TeacherLabels, TeacherOfJob, TeacherUploaded, TrainSpec, teachers_in
 from kd.spec.faults import Fault
 from kd.spec.features import misses
 
@@ -75,13 +76,13 @@ def check_again(session: Session, teachers: Iterable[TeacherOfJob]) -> None:
 
 
 def loans_of(spec: TrainSpec | GuideSpec) -> set[str]:
-    """What a job borrows, besides one teacher: the ids of the jobs that lend its committee, or of the labels that
-    somebody has pushed."""
-    if isinstance(spec.config.teacher, TeacherLabels):
-        return {spec.config.teacher.labels}
-    if not isinstance(spec.config.teacher, Committee):
-        return set()
-    return {teacher.job for teacher in borrowed_by(spec).values()}
+    """What a job borrows, besides another job's teacher: the ids of the jobs that lend its committee, of teachers or
+    labels that somebody has brought."""
+    teacher = spec.config.teacher
+    if isinstance(teacher, TeacherLabels):
+        return {teacher.labels}
+    of_jobs = {one.job for one in borrowed_by(spec).values()} if isinstance(teacher, Committee) else set()
+    return of_jobs | {one.upload for one in teachers_in(teacher).values() if isinstance(one, TeacherUploaded)}
 
 
 def lends(job: type[Job]) -> ColumnElement[bool]:
@@ -110,8 +111,18 @@ def borrowed_by(spec: TrainSpec | GuideSpec) -> dict[str, TeacherOfJob]:
 
 def borrowed(spec: Mapping[str, Any]) -> dict[str, TeacherOfJob]:
     """Those of a stored spec, each by its role in the run: `teacher`, or a committee's `teacher.2`."""
-    each = _teachers(spec["config"])
-    return {role: TeacherOfJob.model_validate(one) for role, one in each.items() if "job" in one}
+    return {role: one for role, one in brought(spec).items() if isinstance(one, TeacherOfJob)}
+
+
+def brought(spec: Mapping[str, Any]) -> dict[str, TeacherOfJob | TeacherUploaded]:
+    """The same with those that somebody has brought as files, in the spec's order."""
+    found: dict[str, TeacherOfJob | TeacherUploaded] = {}
+    for role, one in _teachers(spec["config"]).items():
+        if "job" in one:
+            found[role] = TeacherOfJob.model_validate(one)
+        elif "upload" in one:
+            found[role] = TeacherUploaded.model_validate(one)
+    return found
 
 
 def find_weights(session: Session, job_id: str, spec: Mapping[str, Any]) -> dict[str, Stored]:
@@ -153,9 +164,11 @@ def _arch(session: Session, job: Job, wanted: TeacherOfJob) -> str | None:
     config = job.resolved_spec["config"]
     if wanted.role == "student":
         return str(config["student"]["arch"])
-    taken = borrowed(job.resolved_spec).get(wanted.role)
+    taken = brought(job.resolved_spec).get(wanted.role)
     if taken is None:
         return str(_teachers(config)[wanted.role]["arch"])
+    if isinstance(taken, TeacherUploaded):
+        return ONNX
     with contextlib.suppress(NoTeacher):
         return _arch(session, _lender(session, taken), taken)
     return None

@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kd.evaluation.predict import evaluating
+from kd.models.onnx.network import OnnxNetwork
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers training can change."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """How many numbers training can change; of one that was trained elsewhere, could."""
+    there = sum(parameter.numel() for parameter in model.parameters())
+    return there + sum(module.said().graph.parameters for module in _of_files(model))
 
 
 def weight_bytes(model: nn.Module) -> int:
@@ -35,7 +37,12 @@ def macs_given(model: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> int:
     state |= {name: torch.empty_like(tensor, device="meta") for name, tensor in model.named_buffers()}
     with evaluating(model), FlopCounterMode(display=False) as counter:
         torch.func.functional_call(model, state, (inputs,))
-    return int(counter.get_total_flops()) // 2
+    return int(counter.get_total_flops()) // 2 + sum(module.said().graph.macs for module in _of_files(model))
+
+
+def _of_files(model: nn.Module) -> list[OnnxNetwork]:
+    """What the counters above do not see into, and a file says of itself."""
+    return [module for module in model.modules() if isinstance(module, OnnxNetwork) and module.is_loaded]
 
 
 def latency(

@@ -38,6 +38,10 @@ TORCHVISION = tuple(f"torchvision/{name}" for name in _TORCHVISION.split())
 TIMM = tuple(f"{timm_catalog.PREFIX}{name}" for name in timm_catalog.names())
 
 
+ONNX = "onnx"
+"""A model that somebody has brought, of whatever architecture: it answers, and is never trained."""
+
+
 @dataclass(frozen=True)
 class Family:
     """Architectures that one module builds: its `build(arch, classes, shape)`."""
@@ -59,9 +63,11 @@ FAMILIES = {
     "cifar_shufflenet": Family("kd.models.shufflenet", SHUFFLENETS, stages=dict.fromkeys(SHUFFLENETS, 3)),
     "torchvision": Family("kd.models.torchvision", TORCHVISION, channels=(1, 3)),
     "timm": Family("kd.models.timm.networks", TIMM, channels=(1, 3), extra="zoo"),
+    "onnx": Family("kd.models.onnx.network", (ONNX,)),
 }
 FAMILY_OF = {arch: name for name, family in FAMILIES.items() for arch in family.archs}
-MODELS = tuple(FAMILY_OF)
+MODELS = tuple(arch for arch in FAMILY_OF if arch != ONNX)
+"""Those that a spec may name."""
 
 WITHOUT_LINEAR = ("torchvision/squeezenet1_0", "torchvision/squeezenet1_1")
 """Those whose classifier is a convolution: there is no one feature of an image that it reads."""
@@ -88,4 +94,4 @@ def stages_of(arch: str) -> int:
 
 def has_pooled(arch: str) -> bool:
     """Whether there is one feature of an image that the classifier of an architecture reads."""
-    return arch not in WITHOUT_LINEAR
+    return arch not in WITHOUT_LINEAR and arch != ONNX

@@ -14,7 +14,7 @@ import torch
 from kd import events, liveness
 from kd.errors import KdError, TeamFailed
 from kd.events import Advanced, Event, Finished
-from kd.parallel import child
+from kd.machine import child
 from kd.spec import GuideSpec, TrainSpec
 
 # How long the team may take to end once it is told to.

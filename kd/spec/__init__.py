@@ -28,5 +28,6 @@ from kd.spec.teacher import Committee as Committee
 from kd.spec.teacher import Teacher as Teacher
 from kd.spec.teacher import TeacherLabels as TeacherLabels
 from kd.spec.teacher import TeacherOfJob as TeacherOfJob
+from kd.spec.teacher import TeacherUploaded as TeacherUploaded
 from kd.spec.teacher import teachers_in as teachers_in
 from kd.spec.teacher import trained_in as trained_in

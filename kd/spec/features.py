@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from kd.models.catalog import MODELS, has_pooled, stages_of
+from kd.models.catalog import MODELS, ONNX, has_pooled, stages_of
 from kd.spec.objective import READS, Objective, Term
-from kd.spec.teacher import AnyTeacher, Committee, Teacher, TeacherLabels
+from kd.spec.teacher import AnyTeacher, Committee, Teacher, TeacherLabels, TeacherUploaded
 
 OTHERWISE = "or a method that compares logits alone: kd, dkd, dist, wttm, cross_view"
 FEATURES = {"pooled": "features", "stages": "maps of stages"}
@@ -21,7 +21,8 @@ def faults(objective: Objective, student: str, teacher: AnyTeacher, *, has_maps:
         yield from _misses_one_model(objective, "a committee is no one model and has none")
     if isinstance(teacher, TeacherLabels):
         yield from _misses_one_model(objective, "labels that were pushed have none")
-    yield from misses(objective, student, teacher.arch if isinstance(teacher, Teacher) else None)
+    arch = teacher.arch if isinstance(teacher, Teacher) else ONNX if isinstance(teacher, TeacherUploaded) else None
+    yield from misses(objective, student, arch)
 
 
 def misses(objective: Objective, student: str, teacher: str | None) -> Iterator[tuple[str, str]]:
@@ -53,6 +54,8 @@ def _why_not(term: Term, student: str, teacher: str | None) -> str | None:
     read = READS.get(term.method)
     if read == "heads" and not stages_of(student):
         return f"puts heads on the student's stages, and {student} has none: take a student that has ({WITH_STAGES})"
+    if teacher == ONNX and read in FEATURES:
+        return f"compares {FEATURES[read]}, and an ONNX model has none to show: take another teacher"
     for role, arch in (("student", student), ("teacher", teacher)):
         if read == "stages" and arch is not None and not stages_of(arch):
             return f"compares maps of stages, and the {role}, {arch}, has none: take another ({WITH_STAGES})"

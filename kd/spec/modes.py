@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from kd.spec.config import Config
 from kd.spec.part import Part, context, was_accepted, without_default
 from kd.spec.rounds import Rounds, Route
-from kd.spec.teacher import Committee, Teacher, TeacherLabels, TeacherOfJob
+from kd.spec.teacher import Brought, Committee, Teacher, TeacherLabels, TeacherUploaded
 
 
 class TrainConfig(Config):
@@ -105,10 +105,18 @@ class GuideConfig(Config):
 
     @model_validator(mode="after")
     def _a_route_is_a_training(self) -> Self:
-        if self.rounds.teacher == "route" and isinstance(self.teacher, TeacherOfJob):
+        if self.rounds.teacher == "route" and isinstance(self.teacher, Brought):
             raise PydanticCustomError(
                 "route",
                 "rounds.teacher 'route' needs a teacher that is trained here: anchors are saved along its training",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_file_learns_nothing(self) -> Self:
+        if self._asks_a_learning_teacher and isinstance(self.teacher, TeacherUploaded):
+            raise PydanticCustomError(
+                "cotrain", "rounds.teacher 'cotrain' needs a teacher that can learn: an ONNX model guides as it is"
             )
         return self
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from kd import nearest
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
-from kd.models.catalog import why_unknown
+from kd.models.catalog import ONNX, why_unknown
 
 
 def _known_dataset(name: str) -> str:
@@ -27,6 +27,10 @@ def _known_dataset(name: str) -> str:
 
 
 def _known_model(name: str) -> str:
+    if name == ONNX:
+        raise PydanticCustomError(
+            "unknown_model", "onnx is no architecture to train: `kd teacher add` brings a file, teacher.upload names it"
+        )
     if why := why_unknown(name):
         raise PydanticCustomError("unknown_model", "{why}", {"why": why})
     return name
@@ -50,6 +54,16 @@ def _id_of_a_table(text: str) -> str:
     return text
 
 
+UPLOAD_ID = r"^tch_[0-9a-f]{28}$"
+IDS_ARE = "is no id of a teacher that was brought; they are tch_ and 28 hexadecimal digits"
+
+
+def _id_of_an_upload(text: str) -> str:
+    if not re.fullmatch(UPLOAD_ID, text):
+        raise PydanticCustomError("upload_id", IDS_ARE)
+    return text
+
+
 _DATASET = f"^({'|'.join(DATASETS)}|{packed_facts.NAME.pattern})$"
 
 # The patterns are for readers of the schema; the validators say in words what is wrong.
@@ -60,3 +74,6 @@ Arch = Annotated[str, Field(max_length=200), AfterValidator(_known_model)]
 
 TableId = Annotated[str, Field(max_length=32, json_schema_extra={"pattern": TABLE_ID}), AfterValidator(_id_of_a_table)]
 JobId = Annotated[str, Field(max_length=30, json_schema_extra={"pattern": JOB_ID}), AfterValidator(_id_of_a_job)]
+UploadId = Annotated[
+    str, Field(max_length=32, json_schema_extra={"pattern": UPLOAD_ID}), AfterValidator(_id_of_an_upload)
+]

@@ -1,4 +1,5 @@
-"""Where the teacher comes from: trained here, another job's, a committee of such, or labels made elsewhere."""
+"""Where the teacher comes from: trained here, another job's, brought as a file, a committee of such, or labels made
+elsewhere."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -6,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from kd.spec.names import Arch, JobId, TableId
+from kd.spec.names import Arch, JobId, TableId, UploadId
 from kd.spec.part import Part, without_default
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
@@ -70,12 +71,19 @@ class TeacherOfJob(Part):
     )
 
 
+class TeacherUploaded(Part):
+    """A teacher that somebody has brought: an ONNX model of whatever architecture."""
+
+    upload: UploadId = Field(description="its id, as `kd teacher add` says it")
+
+
 def _kind_of_teacher(given: Any) -> str:
     # What is none of them gets its complaint as the usual kind.
     for kind, mark, field in (
         ("of a job", TeacherOfJob, "job"),
         ("a committee", Committee, "committee"),
         ("of labels", TeacherLabels, "labels"),
+        ("uploaded", TeacherUploaded, "upload"),
     ):
         if field in given if isinstance(given, dict) else isinstance(given, mark):
             return kind
@@ -83,28 +91,35 @@ def _kind_of_teacher(given: Any) -> str:
 
 
 def _kind_of_member(given: Any) -> str:
-    return "of a job" if _kind_of_teacher(given) == "of a job" else "trained here"
+    kind = _kind_of_teacher(given)
+    return kind if kind in ("of a job", "uploaded") else "trained here"
 
+
+OneModel = Teacher | TeacherOfJob | TeacherUploaded
+Brought = TeacherOfJob | TeacherUploaded
+"""Whose weights come from elsewhere, and are never trained."""
 
 Member = Annotated[
-    Annotated[Teacher, Tag("trained here")] | Annotated[TeacherOfJob, Tag("of a job")], Discriminator(_kind_of_member)
+    Annotated[Teacher, Tag("trained here")]
+    | Annotated[TeacherOfJob, Tag("of a job")]
+    | Annotated[TeacherUploaded, Tag("uploaded")],
+    Discriminator(_kind_of_member),
 ]
 
 
-def _of_several(members: tuple[Teacher | TeacherOfJob, ...]) -> tuple[Teacher | TeacherOfJob, ...]:
+def _of_several(members: tuple[OneModel, ...]) -> tuple[OneModel, ...]:
     if not 2 <= len(members) <= MOST_MEMBERS:
         raise PydanticCustomError(
             "committee",
             "a committee has 2 to {most} members, not {given}; of a single one give its fields as the teacher's",
             {"most": MOST_MEMBERS, "given": len(members)},
         )
-    of_jobs = [member for member in members if isinstance(member, TeacherOfJob)]
-    for place, member in enumerate(of_jobs):
-        if member in of_jobs[:place]:
+    brought = [member for member in members if isinstance(member, Brought)]
+    for place, member in enumerate(brought):
+        if member in brought[:place]:
+            which = f"the {member.role} of {member.job}" if isinstance(member, TeacherOfJob) else member.upload
             raise PydanticCustomError(
-                "committee",
-                "the {role} of {job} is named twice; a committee gains by members that differ",
-                {"role": member.role, "job": member.job},
+                "committee", "{which} is named twice; a committee gains by members that differ", {"which": which}
             )
     return members
 
@@ -114,7 +129,8 @@ class Committee(Part):
 
     committee: Annotated[tuple[Member, ...], AfterValidator(_of_several)] = Field(
         strict=False,  # JSON has lists, no tuples
-        description="2 to 8 teachers, each trained here or another job's; those that are trained differ in their seeds",
+        description="2 to 8 teachers, each trained here, another job's or brought; those that are trained differ in "
+        "their seeds",
     )
 
 
@@ -128,15 +144,16 @@ AnyTeacher = Annotated[
     Annotated[Teacher, Tag("trained here")]
     | Annotated[TeacherOfJob, Tag("of a job")]
     | Annotated[Committee, Tag("a committee")]
-    | Annotated[TeacherLabels, Tag("of labels")],
+    | Annotated[TeacherLabels, Tag("of labels")]
+    | Annotated[TeacherUploaded, Tag("uploaded")],
     Discriminator(_kind_of_teacher),
 ]
 
 
-OneOfThem = Teacher | TeacherOfJob | Committee | TeacherLabels
+OneOfThem = Teacher | TeacherOfJob | Committee | TeacherLabels | TeacherUploaded
 
 
-def teachers_in(teacher: OneOfThem) -> dict[str, Teacher | TeacherOfJob]:
+def teachers_in(teacher: OneOfThem) -> dict[str, OneModel]:
     """Those whose models teach, by their roles: `teacher`, or a committee's `teacher.1` and so on; of labels nobody."""
     if isinstance(teacher, TeacherLabels):
         return {}

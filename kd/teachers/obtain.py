@@ -13,7 +13,9 @@ from kd.evaluation.scores import is_finite, score
 from kd.events import Evaluated, Event, Noted, PhaseStarted, Wrote
 from kd.models.weights import State, copy_of, digest_of, load_model, save_weights
 from kd.objectives.objective import Objective
-from kd.spec import GuideConfig, Teacher, TeacherOfJob, TrainConfig
+from kd.spec import GuideConfig, Teacher, TeacherOfJob, TeacherUploaded, TrainConfig
+from kd.spec.teacher import Brought
+from kd.teachers import onnx
 from kd.teachers.fitness import misfit
 from kd.teachers.frozen import freeze, mean_validation_logits
 from kd.training import loop
@@ -38,7 +40,7 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
             objective = Objective(None, run.class_weights_C)
             yield from loop.fit(run, log, role, model, wanted, objective, patience=wanted.patience, anchors=anchors)
         else:
-            assert isinstance(wanted, TeacherOfJob), "a committee has members"
+            assert isinstance(wanted, Brought), "a committee has members"
             yield from bring(run, log, wanted)
 
     # Also after a resume: the run may have been stopped before it came to this.
@@ -87,28 +89,35 @@ def named(role: str) -> str:
     return "the teacher" if role == "teacher" else f"the committee's {role}"
 
 
-def bring(run: Run, log: Logbook, wanted: TeacherOfJob) -> Iterator[Event]:
+def bring(run: Run, log: Logbook, wanted: TeacherOfJob | TeacherUploaded) -> Iterator[Event]:
     """Take the teacher in `run.teacher_file` as if it had been trained here, for no epoch. Raises `TeacherUnfit`."""
-    assert run.teacher_file is not None, "run() asks for it"
-    model, facts = load_model(run.teacher_file)
-    if why := misfit(facts, run):
-        raise TeacherUnfit(why, run.teacher_role)
     log.enter(run.teacher_role)
-    yield PhaseStarted(phase=run.teacher_role, facts={"arch": facts.arch, "images": len(run.validation)})
-    yield Noted(
-        code="teacher_brought",
-        message=f"{named(run.teacher_role).capitalize()} is the {wanted.role} of {wanted.job}, a {facts.arch}: none is "
-        "trained here.",
-    )
+    yield PhaseStarted(phase=run.teacher_role, facts={"arch": run.teacher_arch, "images": len(run.validation)})
+    if isinstance(wanted, TeacherOfJob):
+        weights, what = weights_of_job(run), f"the {wanted.role} of {wanted.job}, a {run.teacher_arch}"
+    else:
+        uploaded, weights, settings = onnx.take(run)
+        what = f"{uploaded.said.name} ({uploaded.id}), {onnx.described(settings)}"
+    whose = named(run.teacher_role).capitalize()
+    yield Noted(code="teacher_brought", message=f"{whose} is {what}: none is trained here.")
 
     # Its job may have cut off a smaller validation split: then it has learnt some of these images, and this flatters
-    # it. The test split is the same at every fraction, so the final scores never do.
-    weights = copy_of(model)
+    # it. The test split is the same at every fraction, so the final scores never do. (Of a file nobody knows what it
+    # has learnt.)
     scores = validate(run, freeze(run, weights))
     if not is_finite(scores):
         raise TeacherUnfit("what it says of the validation images are no finite numbers", run.teacher_role)
     yield Evaluated(phase=run.teacher_role, step=log.position.step, epoch=0, split="validation", metrics=scores)
     yield from log.finish(Outcome(best=Moment(0, weights, scores), last=weights, epochs=0))
+
+
+def weights_of_job(run: Run) -> State:
+    """Those of another job's model. Raises `TeacherUnfit`."""
+    assert run.teacher_file is not None, "run() asks for it"
+    model, facts = load_model(run.teacher_file)
+    if why := misfit(facts, run):
+        raise TeacherUnfit(why, run.teacher_role)
+    return copy_of(model)
 
 
 def anchors_wanted(config: TrainConfig | GuideConfig) -> int:

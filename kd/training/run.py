@@ -19,7 +19,8 @@ from kd.models.weights import Facts, State, load_state
 from kd.objectives.objective import Objective as StudentObjective
 from kd.parallel.team import Team
 from kd.randomness import derive, seed_torch
-from kd.spec import Augmentation, Committee, GuideConfig, Objective, Teacher, TeacherOfJob, TrainConfig, teachers_in
+from kd.spec import Augmentation, Committee, GuideConfig, Objective, Teacher, TrainConfig, teachers_in
+from kd.spec.teacher import OneModel
 from kd.views import pixels
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer
@@ -224,7 +225,7 @@ def seed_of_member(seed: int, number: int) -> int:
     return seed if number == 1 else derive(seed, "member", number)
 
 
-def teacher_plan_of(teacher: Teacher | TeacherOfJob, plan: ViewPlan) -> ViewPlan:
+def teacher_plan_of(teacher: OneModel, plan: ViewPlan) -> ViewPlan:
     """The views from which a teacher learns: unless it is told otherwise whole images, crops and flips."""
     wanted = teacher.augmentation if isinstance(teacher, Teacher) else None
     return plan.plain() if wanted is None else plan_of(wanted)

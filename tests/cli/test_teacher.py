@@ -61,7 +61,7 @@ def test_kd_run_takes_a_teacher_from_a_file_and_goes_on_without_it(kd, tmp_path)
     ("spec", "options", "says"),
     [
         (BROUGHT, [], f"`kd download {JOB} --artifact teacher.safetensors` fetches"),
-        (SPEC, ["--teacher-file", __file__], "this one trains its own"),
+        (SPEC, ["--teacher-file", __file__], "this one does not"),
         (BROUGHT, ["--teacher-file", "nowhere"], "does not exist"),
     ],
 )

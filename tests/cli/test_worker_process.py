@@ -8,7 +8,7 @@ import pytest
 
 from cli import worker_process
 from cli.worker_process import WorkerProcess
-from kd.parallel import child
+from kd.machine import child
 from tests.support.waiting import wait_until
 
 

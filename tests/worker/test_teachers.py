@@ -1,6 +1,7 @@
 """A second job under the first one's teacher, through the whole worker."""
 
 import hashlib
+import io
 import threading
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from jobs.queue import fence, leases, recording
 from jobs.queue.submit import add_job
 from jobs.states import State
 from jobs.tables import File, Job
+from kd.models.onnx.said import Preprocess
+from kd.teachers import uploads
 from tests.support import curves
 from tests.support.claiming import claim_job
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.offers import ENOUGH
+from tests.support.onnx_files import linear
 from worker.attempt import supervise
 from worker.reserve import Trainers
 from worker.worker import Worker
@@ -69,6 +73,22 @@ def test_a_second_student_under_the_same_teacher_trains_no_teacher_and_labels_no
     with db.read() as session:
         assert not {"teacher.loss", "labelling.images_per_second"} & set(curves.series(session, second.id))
         assert "teacher.safetensors" in [file.name for file in find.artifacts(session, second.id)], "to be passed on"
+
+
+@ON_ONE_DATABASE
+def test_a_teacher_that_was_brought_as_onnx_teaches_through_the_whole_worker(
+    worker, submit, wait_for, tiny, db, settings
+):
+    folder = settings.data_dir / layout.TEACHERS
+    said = uploads.Said(name="mine", preprocess=Preprocess())
+    there, _ = uploads.add(folder, io.BytesIO(linear().SerializeToString()), said, None)
+
+    done = wait_for(submit(tiny(teacher={"upload": there.id}, epochs=1, control=False)))
+
+    assert done.state is State.SUCCEEDED, done.error
+    assert done.result["metrics"]["teacher.parameters"] == 640
+    with db.read() as session:
+        assert "teacher.safetensors" in [file.name for file in find.artifacts(session, done.id)], "to be passed on"
 
 
 @pytest.mark.parametrize("gone", ["job", "file"])

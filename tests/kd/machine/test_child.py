@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kd.parallel import child
-from kd.parallel.child import SAVE, Lifeline
+from kd.machine import child
+from kd.machine.child import SAVE, Lifeline
 
 LONG = 60
 
@@ -106,7 +106,7 @@ def test_to_a_child_that_does_not_read_beats_are_not_said_without_end():
 
 
 def test_who_has_no_order_yet_ends_with_its_parent():
-    idle = "from kd.parallel.child import Lifeline; Lifeline().order()"
+    idle = "from kd.machine.child import Lifeline; Lifeline().order()"
     process = subprocess.Popen([sys.executable, "-c", idle], stdin=subprocess.PIPE)
 
     child.let_go(process)
@@ -117,7 +117,7 @@ def test_who_has_no_order_yet_ends_with_its_parent():
 def test_what_libraries_print_is_no_message():
     code = """
 import os
-from kd.parallel.child import take_stdout
+from kd.machine.child import take_stdout
 messages = take_stdout()
 print("a library greets", flush=True)
 os.write(1, b"so does native code\\n")
@@ -134,13 +134,13 @@ def test_a_folder_that_has_our_name_where_the_caller_stands_is_not_ours(tmp_path
     (tmp_path / "kd" / "__init__.py").write_text("raise SystemExit('not ours')")
     monkeypatch.chdir(tmp_path)
 
-    process = child.start("kd.parallel.child", listen=False)
+    process = child.start("kd.machine.child", listen=False)
 
     assert process.wait(LONG) == 0
 
 
 def test_to_tell_a_child_that_has_died_something_is_no_error():
-    process = child.start("kd.parallel.child")
+    process = child.start("kd.machine.child")
     process.wait(LONG)
 
     child.tell(process, SAVE)

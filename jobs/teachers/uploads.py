@@ -1,0 +1,59 @@
+"""Teachers that somebody has brought as files: whether a job may have them, and how long they stay."""
+
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from jobs.errors import SpecRefused, TeacherLent
+from jobs.files import layout
+from jobs.teachers import lending
+from jobs.teachers.labels import images_of
+from kd.spec import Committee, GuideSpec, TeacherUploaded, TrainSpec, teachers_in
+from kd.spec.faults import Fault
+from kd.teachers import uploads
+from kd.teachers.uploads import NoSuchTeacher, Uploaded
+
+
+def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> None:
+    """Refuse a spec whose teachers are not there, or know other classes than its images have. Raises `SpecRefused`.
+
+    In the transaction that adds the job: until it ends they cannot be deleted.
+    """
+    teacher = spec.config.teacher
+    here = "/config/teacher/committee/{}/upload" if isinstance(teacher, Committee) else "/config/teacher/upload"
+    faults, each = [], enumerate(teachers_in(teacher).values())
+    wanted = {here.format(place): one.upload for place, one in each if isinstance(one, TeacherUploaded)}
+    if wanted and session.get_bind().dialect.name == "postgresql":
+        session.execute(text("LOCK TABLE loans IN ROW EXCLUSIVE MODE"))
+    for pointer, teacher_id in wanted.items():
+        try:
+            found = uploads.read(data_dir / layout.TEACHERS, teacher_id)
+        except NoSuchTeacher as error:
+            faults.append(Fault(pointer, layout.without_places(error.why, data_dir)))
+            continue
+        if why := _why_not(found, spec.config.dataset, data_dir):
+            faults.append(Fault(pointer, why))
+    if faults:
+        raise SpecRefused(faults)
+
+
+def _why_not(found: Uploaded, dataset: str, data_dir: Path) -> str | None:
+    """As far as the file says it; the run looks at all of it before it labels anything."""
+    images = images_of(data_dir, dataset)  # whether they are there was seen to before
+    knows = len(found.said.classes) if found.said.classes is not None else found.graph and found.graph.classes
+    if knows and knows != images.classes:
+        return f"knows {knows} classes, and {dataset} has {images.classes}"
+    return None
+
+
+def remove(session: Session, data_dir: Path, teacher_id: str) -> None:
+    """Delete a teacher, in a transaction that keeps jobs from coming that would have it.
+
+    Raises `TeacherLent` while there is one that has not ended, and `NoSuchTeacher`.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("LOCK TABLE loans IN SHARE ROW EXCLUSIVE MODE"))
+    if borrowers := lending.borrowers(session, teacher_id, limit=5):
+        raise TeacherLent(teacher_id, borrowers)
+    uploads.remove(data_dir / layout.TEACHERS, teacher_id)
