@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Path as InPath
 from fastapi import Query as InQuery
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -73,13 +74,11 @@ class TeacherPage(PageQuery):
     after: str | None = cursor(PLACE)
 
 
-async def _teacher_id(teacher_id: str) -> str:
+async def _teacher_id(teacher_id: Annotated[str, InPath(json_schema_extra={"pattern": UPLOAD_ID})]) -> str:
     """An id that we could have made; anything else never reaches the disk."""
-    return teacher_id if uploads.is_id(teacher_id) else _refuse(teacher_id)
-
-
-def _refuse(teacher_id: str) -> str:
-    raise NoSuchTeacher(teacher_id[:100])
+    if not uploads.is_id(teacher_id):
+        raise NoSuchTeacher(teacher_id[:100])
+    return teacher_id
 
 
 TeacherId = Annotated[str, Depends(_teacher_id)]
