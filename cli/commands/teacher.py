@@ -1,5 +1,9 @@
 """`kd teacher`: models of any architecture as ONNX files, which teach."""
 
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +19,17 @@ from jobs.files import layout
 
 app = typer.Typer(no_args_is_help=True, help="Teachers of any architecture, as ONNX files: bring one, list, delete.")
 
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="One .onnx file, with its weights inside.")]
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE", help="One .onnx file with its weights inside; or FILE.py:FUNCTION, which builds a torch module."
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="Of that module: a state dict of torch.save, or safetensors."),
+]
+Shape = Annotated[str | None, typer.Option(metavar="CxHxW", help="The images that module takes, as in 3x224x224.")]
 Name = Annotated[str | None, typer.Option(help="What to call it; the file's name by default.")]
 Pixels = Annotated[
     str | None,
@@ -38,6 +52,8 @@ Classes = Annotated[
 @app.command()
 def add(
     file: File,
+    weights: Weights = None,
+    shape: Shape = None,
     name: Name = None,
     pixels: Pixels = None,
     mean: Mean = None,
@@ -62,8 +78,8 @@ def add(
         how = preprocess(pixels, mean=mean, std=std, size=size, interpolation=interpolation)
     except ValueError as error:
         raise Misused(f"{error}.") from None
-    said = uploads.Said(name=name or file.stem, preprocess=how, classes=_names(classes))
-    with file.open("rb") as content:
+    said = uploads.Said(name=name or _stem(file), preprocess=how, classes=_names(classes))
+    with onnx_file(file, weights, shape) as path, path.open("rb") as content:
         uploads.refuse_other_kinds(content)
         session = Session(content.read(), memory_bytes=MEMORY_BYTES)
         try:
@@ -96,6 +112,8 @@ MEMORY_BYTES = 16 << 30
 @app.command()
 def push(
     file: File,
+    weights: Weights = None,
+    shape: Shape = None,
     name: Name = None,
     pixels: Pixels = None,
     mean: Mean = None,
@@ -114,10 +132,10 @@ def push(
         how = preprocess(pixels, mean=mean, std=std, size=size, interpolation=interpolation)
     except ValueError as error:
         raise Misused(f"{error}.") from None
-    with Client(url) as client:
+    with onnx_file(file, weights, shape) as path, Client(url) as client:
         made = client.push_teacher(
-            file,
-            name=name or file.stem,
+            path,
+            name=name or _stem(file),
             pixels=pixels,
             mean=None if mean is None or how is None else how.mean,
             std=None if std is None or how is None else how.std,
@@ -160,6 +178,39 @@ def delete(
         for each in teachers:
             client.delete_teacher(each)
             console().print(f"{each} is deleted.", markup=False)
+
+
+@contextmanager
+def onnx_file(file: str, weights: Path | None, shape: str | None) -> Iterator[Path]:
+    """The file as it is, or what a module in Python is converted to, here, where its code is trusted."""
+    if not MODULE.fullmatch(file):
+        if weights is not None or shape is not None:
+            raise Misused("--weights and --shape go with a module, FILE.py:FUNCTION; an .onnx file has both inside.")
+        if not Path(file).is_file():
+            raise Misused(f"There is no file {file}.")
+        yield Path(file)
+        return
+    if shape is None or (match := SHAPE.fullmatch(shape)) is None:
+        raise Misused("--shape says what images the module takes, as in 3x224x224: channels, height, width.")
+    with extra("onnx", "teacher"):
+        import onnxscript  # noqa: F401  # torch's exporter stands on it
+        import torch  # noqa: F401
+
+        from kd.models.onnx import convert
+    channels, height, width = (int(match[number]) for number in (1, 2, 3))
+    content = convert.convert(convert.load(file, weights), (channels, height, width))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(content)
+        yield path
+
+
+MODULE = re.compile(r".+\.py:[A-Za-z_][A-Za-z0-9_]*", re.DOTALL)
+SHAPE = re.compile(r"([134])x([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
+
+
+def _stem(file: str) -> str:
+    return Path(file.rpartition(".py:")[0] or file).stem
 
 
 def _names(classes: str | None) -> tuple[str, ...] | None:

@@ -62,6 +62,22 @@ def test_what_is_said_wrong_is_a_sentence_and_nothing_is_kept(add, file, tmp_pat
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["mine.py:build", "--pixels", "unit"], "--shape says what images the module takes, as in 3x224x224"),
+        (["mine.py:build", "--pixels", "unit", "--shape", "2x8x8"], "--shape says what images the module takes"),
+        (["none.onnx", "--pixels", "unit"], "There is no file none.onnx"),
+        (["none.onnx", "--pixels", "unit", "--shape", "3x8x8"], "--weights and --shape go with a module"),
+    ],
+)
+def test_a_module_comes_with_the_shape_of_its_images_and_a_file_without(add, options, says):
+    answer = add(*options)
+
+    assert answer.exit_code == 2
+    assert says in answer.stderr.replace("\n", " ")
+
+
 def test_a_file_of_another_kind_is_a_sentence(add, tmp_path):
     (tmp_path / "model.pt").write_bytes(b"PK\x03\x04rest")
     (tmp_path / "model.onnx").write_bytes(linear().SerializeToString()[:-50])

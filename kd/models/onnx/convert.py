@@ -1,0 +1,164 @@
+"""Make an ONNX file of a module, and see that it says the same. Where the module's code is trusted: on its owner's
+machine, never on a server."""
+
+import importlib.util
+import logging
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from kd.errors import KdError, first_line
+from kd.models.onnx.session import Session
+
+COMPARED = 64
+"""Images on which module and file must agree."""
+FIXED_BATCH = 16
+"""Of a module that cannot be exported for any number of images."""
+NEARLY = 1e-3
+
+
+class NotConverted(KdError):
+    """A module that does not become an ONNX file; `why` is a clause."""
+
+    def __init__(self, why: str):
+        super().__init__(f"The model is not converted: {why}.")
+        self.why = why
+
+
+def load(source: str, weights: Path | None) -> nn.Module:
+    """The module that `FILE.py:FUNCTION` builds, with weights in it: safetensors, or a state dict as torch.save writes
+    it. The file's code is run. Raises `NotConverted`."""
+    path, _, name = source.rpartition(":")
+    build = _function(Path(path), name)
+    try:
+        module = build()
+    except Exception as error:  # of whatever kind the user's code has
+        raise NotConverted(f"{name}() of {path} fails: {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise NotConverted(f"{name}() of {path} gives a {type(module).__name__}, and no torch.nn.Module")
+    if weights is not None:
+        _fill(module, weights)
+    return module.eval()
+
+
+def convert(module: nn.Module, shape: tuple[int, int, int]) -> bytes:
+    """The file, for float32 images of `shape` (channels, height, width), compared with the module. Raises
+    `NotConverted`."""
+    images = torch.rand(COMPARED, *shape, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.inference_mode():
+            expected = torch.cat([module(part) for part in torch.split(images, FIXED_BATCH)])
+    except Exception as error:
+        raise NotConverted(
+            f"it does not take images of {'×'.join(map(str, shape))}: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    if not isinstance(expected, torch.Tensor) or expected.dim() != 2:
+        raise NotConverted("what it says of images is no tensor [images, classes]")
+    content = _export(module, images)
+    with_batch = Session(content)
+    try:
+        graph = with_batch.open()
+        at_once = graph.batch or COMPARED
+        said = np.concatenate([with_batch.answer(part.numpy()) for part in torch.split(images, at_once)])
+    finally:
+        with_batch.close()
+    furthest = float(np.abs(said - expected.numpy()).max())
+    if not furthest <= NEARLY * max(1.0, float(expected.abs().max())):
+        raise NotConverted(f"the file says something else than the model, by up to {furthest:.3g}")
+    return content
+
+
+def _export(module: nn.Module, images: torch.Tensor) -> bytes:
+    """For any number of images, or if that does not go, for a fixed one."""
+    some, failure = images[:FIXED_BATCH], None
+    ways: tuple[dict[str, Any], ...] = ({"dynamic_shapes": ({0: torch.export.Dim("batch")},)}, {})
+    for way in ways:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            try:
+                _quietly(lambda: torch.onnx.export(module, (some,), path, external_data=False, **way))  # noqa: B023
+                return path.read_bytes()
+            except Exception as error:  # the exporter's own kinds wrap whatever happened below them
+                failure = failure or error
+    assert failure is not None
+    raise NotConverted(f"torch's exporter fails: {type(failure).__name__}: {first_line(failure)}") from failure
+
+
+def _quietly(do: Callable[[], object]) -> None:
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            do()
+    finally:
+        logging.disable(level)
+
+
+def _function(path: Path, name: str) -> Callable[[], Any]:
+    if not path.is_file():
+        raise NotConverted(f"there is no file {path}; a module is named FILE.py:FUNCTION")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None, "it ends in .py"
+    there = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))  # for what lies beside it
+    try:
+        spec.loader.exec_module(there)
+    except Exception as error:
+        raise NotConverted(f"{path} fails: {type(error).__name__}: {first_line(error)}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    build = getattr(there, name, None)
+    if not callable(build):
+        raise NotConverted(f"{path} has no function {name!r}")
+    return build  # type: ignore[no-any-return]
+
+
+def _fill(module: nn.Module, weights: Path) -> None:
+    """Put weights into the module, every one of them."""
+    try:
+        if weights.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(weights)
+        else:
+            # Weights only: a pickle may be anybody's, and this reader makes nothing but tensors of it.
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise NotConverted(f"{weights} cannot be read as weights: {first_line(error)}") from error
+    for inside in ("state_dict", "model", "model_state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(inside), dict):
+            state = state[inside]
+    if not isinstance(state, dict) or not all(isinstance(one, torch.Tensor) for one in state.values()):
+        raise NotConverted(f"{weights} holds no state dict of tensors")
+    wanted = module.state_dict()
+    state = {_without_prefix(name, wanted): tensor for name, tensor in state.items()}
+    missing, strange = [one for one in wanted if one not in state], [one for one in state if one not in wanted]
+    other = [name for name in wanted if name in state and wanted[name].shape != state[name].shape]
+    for names, words in (
+        (missing, "does not have"),
+        (strange, "has, and the model has not,"),
+        (other, "has in another shape"),
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" * (len(names) > 3)
+            raise NotConverted(f"{weights} {words} {', '.join(names[:3])}{more}")
+    module.load_state_dict(state)
+
+
+def _without_prefix(name: str, wanted: Any) -> str:
+    """As torch's wrappers name what they wrap."""
+    for prefix in ("module.", "_orig_mod.", "model."):
+        if name not in wanted and name.startswith(prefix):
+            name = name.removeprefix(prefix)
+    return name
