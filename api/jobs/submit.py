@@ -11,6 +11,7 @@ from api.http import conditional, idempotency
 from api.jobs import retry, views
 from api.jobs.body import RETRY_BODY, SUBMISSION_BODY, Retried, Submitted
 from api.jobs.shown import Unchanged, view_of
+from jobs.queue.preflight import look_ahead
 from jobs.queue.submit import Idempotency, submit
 from jobs.tables import Job
 
@@ -36,6 +37,14 @@ async def submit_job(
     request = Idempotency.of(key, "/jobs", wanted.body)
     add = partial(submit, db, settings, lambda session: wanted.submission, idempotency=request)
     return await lanes.write(partial(_answer, db, notifier, add))
+
+
+@router.post("/validate", openapi_extra=SUBMISSION_BODY, responses={507: MADE[507]})
+async def validate_job(wanted: Submitted, db: Database, settings: Settings, lanes: Lanes) -> views.Preflight:
+    """Whether POST /jobs would take this, and what would come of it; no job is made. What it would refuse is refused
+    here with the same answer."""
+    found = await lanes.write(partial(look_ahead, db, settings, wanted.submission))
+    return views.preflight(wanted.submission, found)
 
 
 @router.post(

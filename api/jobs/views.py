@@ -16,6 +16,8 @@ from jobs import tables as module
 from jobs.envelope import Limits
 from jobs.job import envelope_of
 from jobs.queue.place import Waiting as QueuePlace
+from jobs.queue.preflight import Preflight as Reckoned
+from jobs.queue.submit import Submission
 from jobs.states import FINAL, State
 
 SHOWN_OF_MANY = 1_000
@@ -53,6 +55,37 @@ class Waiting(BaseModel):
     after: Annotated[
         str | None, Field(description="of a job whose teacher is still to come: the job that will have it")
     ]
+
+
+class Preflight(BaseModel):
+    """What a submission would come to."""
+
+    object: Literal["preflight"]
+    mode: str
+    resolved_spec: dict[str, Any]
+    waits_for: Annotated[str | None, Field(description="the job that still has to have its teacher")]
+    images: Annotated[int, Field(description="to learn from, without those for validation and test")]
+    images_shown: Annotated[
+        dict[str, int],
+        Field(description="to each model that learns, over all epochs and seeds; a teacher may stop earlier"),
+    ]
+    images_labelled: Annotated[int, Field(description="views that the teacher labels, once for all seeds")]
+    label_table_bytes: Annotated[
+        int | None, Field(description="of the table, which is made once for all jobs that want it; null: none is kept")
+    ]
+
+
+def preflight(submission: Submission, found: Reckoned) -> Preflight:
+    return Preflight(
+        object="preflight",
+        mode=submission.spec.mode,
+        resolved_spec=submission.spec.model_dump(mode="json"),
+        waits_for=found.waits_for,
+        images=found.images,
+        images_shown=found.images_shown,
+        images_labelled=found.images_labelled,
+        label_table_bytes=found.table_bytes,
+    )
 
 
 class Verdict(BaseModel):

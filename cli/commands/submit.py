@@ -7,6 +7,7 @@ import typer
 
 from cli.given import durations, specs
 from cli.given.url import DEFAULT_URL, Url
+from cli.shown import numbers
 from cli.shown.console import console, print_json
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def submit(
     max_stall: MaxStall = None,
     keep_last: KeepLast = None,
     watch: Watch = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only ask whether it would be taken, and what would come of it.")
+    ] = False,
     json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
@@ -66,7 +70,26 @@ def submit(
     specs.put_over(given, "labels", specs.pairs(label))
     specs.put_over(given, "limits", limits(max_run, max_queue, max_stall))
     with Client(url) as client:
+        if dry_run:
+            foresee(client.validate(given), json)
+            return
         present(client, client.submit(given, name=name, priority=priority, keep_last=keep_last), watch, json)
+
+
+def foresee(found: "Json", json: bool) -> None:
+    """What a run would read and write."""
+    if json:
+        print_json(found)
+        return
+    to = console()
+    shown = "; ".join(f"{role} {numbers.count(images)}" for role, images in found["images_shown"].items())
+    to.print(f"It would be taken. {numbers.count(found['images'])} images to learn from.", markup=False)
+    to.print(f"Shown: {shown}.", markup=False)
+    table = found["label_table_bytes"]
+    kept = "" if table is None else f", a table of {numbers.size(table)}"
+    to.print(f"Labelled: {numbers.count(found['images_labelled'])}{kept}.", markup=False)
+    if found["waits_for"] is not None:
+        to.print(f"It would wait for the teacher of {found['waits_for']}.", markup=False)
 
 
 def retry(

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+TEST_FRACTION = 0.2
+"""Of the images of a data set that has no test split of its own."""
+
 
 @dataclass(frozen=True)
 class DatasetFacts:

@@ -7,13 +7,11 @@ import torch
 from torch import Tensor
 
 from kd.data import parts
+from kd.data.catalog import TEST_FRACTION
 from kd.errors import DataError
 from kd.randomness import splitmix64
 
 # Shapes: N = images, C = channels, H, W = height and width.
-
-# Of the data sets that come without a test split, this share of each class becomes one.
-TEST_FRACTION = 0.2
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ def test_a_file_is_sent_to_a_server_listed_learnt_from_and_deleted(kd, client, f
     (row,) = [line.split() for line in kd("teacher", "ls").stdout.splitlines() if line.startswith(teacher_id)]
     assert row[1] == "Ada"
     options = ("--set", "config.dataset=digits", "--set", f"config.teacher.upload={teacher_id}")
+    foreseen = kd("submit", "--mode", "train", *options, "--dry-run")
+    assert "It would be taken. 1,294 images to learn from." in foreseen.stdout
     submitted = kd("submit", "--mode", "train", *options)
     assert submitted.exit_code == 0, submitted.output
     job = submitted.stdout.strip()
