@@ -1,0 +1,48 @@
+"""A folder of files. No link in it is followed."""
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from kd.data.ingest.listing import Limits, Listing, is_litter
+
+KINDS = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+class Folder:
+    def __init__(self, path: Path, limits: Limits):
+        self.source = path.resolve().name
+        self._path, self._listing = path, Listing(self.source, limits)
+        self._given: dict[str, str] = {}  # names may be other than in the file system, which has them as it likes
+        self._walk()
+        self.entries = sorted(self._listing.entries)
+
+    def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        for name in sorted(names):
+            path = self._path / self._given[name]
+            # Somebody may have put a link or a pipe there since.
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise self._listing.refuse(name, "no ordinary file any more")
+                content = file.read(self._listing.limits.file_bytes + 1)
+            self._listing.refuse_large(name, len(content))
+            yield name, content
+
+    def _walk(self) -> None:
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            with os.scandir(self._path / folder) as found:
+                for each in found:
+                    given = f"{folder}{each.name}"
+                    mode = each.stat(follow_symlinks=False).st_mode
+                    if is_litter([each.name]):
+                        self._listing.count()
+                    elif stat.S_ISDIR(mode):
+                        self._listing.count()
+                        waiting.append(f"{given}/")
+                    elif not stat.S_ISREG(mode):
+                        raise self._listing.refuse(given, KINDS.get(stat.S_IFMT(mode), "a device"))
+                    elif name := self._listing.add(given, each.stat().st_size):
+                        self._given[name] = given
