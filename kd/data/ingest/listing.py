@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -126,3 +127,10 @@ class Listing:
 def is_litter(parts: list[str]) -> bool:
     """Whether a file manager left it there, or it is hidden."""
     return not parts or any(part.startswith(".") or part.casefold() in LITTER for part in parts)
+
+
+def some(names: Iterable[str]) -> str:
+    """A few of the names, for a sentence."""
+    names = list(names)
+    shown = ", ".join(printed(name[:60]) for name in names[:3])
+    return f"{shown} and {len(names) - 3:,} more" if len(names) > 3 else shown
