@@ -62,7 +62,8 @@ def _load_packed(name: str, folder: Path, validation_fraction: float) -> Dataset
         warnings.simplefilter("ignore")  # that the map cannot be written to: nobody does
         images = torch.from_numpy(source.images).permute(0, 3, 1, 2)
     labels_N, split_N = torch.from_numpy(source.labels), torch.from_numpy(source.split)
-    cut = cut_splits(name, labels_N, split_N, facts.classes, validation_fraction)
+    first_N = None if source.first is None else torch.from_numpy(source.first)
+    cut = cut_splits(name, labels_N, split_N, facts.classes, validation_fraction, first_N)
     digest = hashlib.sha256(facts.digest.encode())
     splits = []
     for is_in_N in cut:

@@ -42,6 +42,7 @@ class PackedFacts(BaseModel):
     std: tuple[PositiveFloat, ...]
     images_sha256: Sha256
     labels_sha256: Sha256
+    duplicates: PositiveInt | None = Field(default=None, description="images with the pixels of an earlier one")
     facts_sha256: Sha256 | None = Field(default=None, description="`digest`; none: packed by an earlier version")
 
     @model_validator(mode="after")

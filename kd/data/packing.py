@@ -1,7 +1,8 @@
 """Packed data sets: images in one file that is mapped, never loaded, so they may be larger than memory.
 
 A folder `packed/<name>` in the data folder holds `images.npy` (uint8 [N, H, W, C]), `labels.npy` (int64 [N]),
-`split.npy` (uint8 [N], the numbers of `kd.data.parts`) and `facts.json`.
+`split.npy` (uint8 [N], the numbers of `kd.data.parts`) and `facts.json`; where images are there more than once also
+`duplicates.npy` (int64 [N], for each image the first one with its pixels).
 """
 
 import hashlib
@@ -19,13 +20,13 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
-from kd.data import npy, packed_facts, parts
+from kd.data import duplicates, npy, numbering, packed_facts
+from kd.data.duplicates import Fingerprints
 from kd.data.packed_facts import PackedFacts
 from kd.data.parts import TEST, TRAIN, VALIDATION
 from kd.data.statistics import Statistics
 from kd.disk import sync, sync_folder
 from kd.errors import DataError, KdError
-from kd.printable import unprintable
 
 # How much `verify` reads at a time.
 BLOCK_BYTES = 1 << 24
@@ -57,6 +58,7 @@ class Packed:
     images: NDArray[np.uint8]  # [N, H, W, C], mapped, read-only
     labels: NDArray[np.int64]  # [N]
     split: NDArray[np.uint8]  # [N]
+    first: NDArray[np.int64] | None  # [N], the first image with the same pixels; None: each is the only one
 
 
 # -- writing -----------------------------------------------------------------------------------------------------
@@ -69,11 +71,13 @@ def pack(
     classes: Sequence[str] | None = None,
     *,
     tell: Callable[[str], None] = lambda remark: None,
+    name_of: Callable[[int], str] = "image {}".format,
 ) -> PackedFacts:
     """Write the data set `packed/<name>` into a data folder: whole, or not at all.
 
     Holds one chunk in memory, and some tens of bytes an image. Without `classes` these are the labels' own numbers.
-    Labels that do not count from 0 without a gap are made to; `tell` hears of it, and of what else looks strange.
+    Labels that do not count from 0 without a gap are made to; `tell` hears of it, and of what else looks strange,
+    where an image is called what `name_of` its number says.
     Raises `CannotPack` when the chunks make no data set, or when there is one of that name.
     """
     if not packed_facts.is_packed(name):
@@ -84,7 +88,7 @@ def pack(
     draft = place.with_name(f".{place.name}.{uuid4().hex}")
     draft.mkdir()
     try:
-        facts = _write(draft, name, chunks, classes, tell)
+        facts = _write(draft, name, chunks, classes, tell, name_of)
         _refuse_to_replace(place, name)
         os.replace(draft, place)
     except BaseException:
@@ -100,12 +104,17 @@ def _refuse_to_replace(place: Path, name: str) -> None:
 
 
 def _write(
-    draft: Path, name: str, chunks: Iterable[Chunk], classes: Sequence[str] | None, tell: Callable[[str], None]
+    draft: Path,
+    name: str,
+    chunks: Iterable[Chunk],
+    classes: Sequence[str] | None,
+    tell: Callable[[str], None],
+    name_of: Callable[[int], str],
 ) -> PackedFacts:
     labels: list[NDArray[np.int64]] = []
     split: list[NDArray[np.uint8]] = []
     shape: tuple[int, ...] | None = None
-    count, digest, statistics = 0, hashlib.sha256(), Statistics()
+    count, digest, statistics, fingerprints = 0, hashlib.sha256(), Statistics(), Fingerprints()
     with open(draft / "images.npy", "wb") as file:
         for chunk in chunks:
             if shape is None:
@@ -116,6 +125,7 @@ def _write(
             count += len(images)
             file.write(images.data)
             digest.update(images.data)
+            fingerprints.add(images)
             split_B = np.broadcast_to(np.asarray(chunk.split, np.uint8), len(images))
             statistics.add(images if (split_B == TRAIN).all() else images[split_B == TRAIN])
             labels.append(chunk.labels.astype(np.int64))
@@ -129,10 +139,22 @@ def _write(
         _header(file, (count, *shape))
         assert end == file.tell() + count * math.prod(shape)
         sync(file)
-    labels_N, known = _number(name, labels_N, classes, tell)
-    _check_parts(name, known, labels_N, split_N)
+    try:
+        labels_N, known, remark = numbering.number(labels_N, classes)
+    except ValueError as error:
+        raise CannotPack(name, str(error)) from error
+    if remark:
+        tell(remark)
     _look_at(name, statistics, tell)
-    for file_name, array in (("labels.npy", labels_N), ("split.npy", split_N)):
+    first_N = fingerprints.first()
+    if why := numbering.shortage(known, labels_N, split_N, first_N):
+        raise CannotPack(name, why)
+    if first_N is not None:
+        for remark in duplicates.remarks(first_N, labels_N, split_N, name_of):
+            tell(remark)
+    for file_name, array in (("labels.npy", labels_N), ("split.npy", split_N), ("duplicates.npy", first_N)):
+        if array is None:
+            continue
         with open(draft / file_name, "wb") as file:
             np.save(file, array)
             sync(file)
@@ -147,11 +169,12 @@ def _write(
         mean=statistics.mean,
         std=statistics.std,
         images_sha256=digest.hexdigest(),
-        labels_sha256=_labels_sha256(labels_N, split_N),
+        labels_sha256=_labels_sha256(labels_N, split_N, first_N),
+        duplicates=None if first_N is None else int((first_N != np.arange(count)).sum()),
     )
     facts = facts.model_copy(update={"facts_sha256": facts.digest})
     with open(draft / "facts.json", "wb") as file:
-        file.write(json.dumps(facts.model_dump(), indent=2).encode())
+        file.write(json.dumps(facts.model_dump(exclude_none=True), indent=2).encode())
         sync(file)
     sync_folder(draft)
     return facts
@@ -192,42 +215,6 @@ def _check_chunk(name: str, chunk: Chunk, shape: tuple[int, ...], first: int) ->
         raise CannotPack(name, f"there is a label {highest}; they may go up to {HIGHEST_LABEL}")
 
 
-def _number(
-    name: str, labels_N: NDArray[np.int64], classes: Sequence[str] | None, tell: Callable[[str], None]
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels that count from 0 without a gap, and the names of their classes."""
-    known_K, number_N = np.unique(labels_N, return_inverse=True)
-    lowest, highest = int(known_K[0]), int(known_K[-1])
-    if lowest < 0:
-        raise CannotPack(name, f"there is a label {lowest}; labels count from 0")
-    if classes is None:
-        if highest >= len(known_K):
-            shown = ", ".join(map(str, known_K[:5])) + (", …" if len(known_K) > 5 else "")
-            tell(f"The labels {shown} are numbered from 0 to {len(known_K) - 1}; their classes keep those names.")
-        return number_N.reshape(-1), tuple(map(str, known_K))
-    for number, given in enumerate(classes):
-        if character := unprintable(given):
-            raise CannotPack(
-                name, f"the name of class {number}, {given!r}, holds {character}, which is no character to be read"
-            )
-    if len(set(classes)) < len(classes):
-        raise CannotPack(name, "two classes have the same name")
-    if (lowest, highest) == (1, len(classes)):
-        tell(f"The labels 1 to {highest} are numbered from 0 to {highest - 1}: label 1 is {classes[0]!r}.")
-        return labels_N - 1, tuple(classes)
-    if highest >= len(classes):
-        raise CannotPack(name, f"there is a label {highest}, but only {len(classes)} classes")
-    return labels_N, tuple(classes)
-
-
-def _check_parts(name: str, classes: tuple[str, ...], labels_N: NDArray[np.int64], split_N: NDArray[np.uint8]) -> None:
-    counts = (
-        np.bincount(labels_N[split_N == part], minlength=len(classes)).tolist() for part in (TRAIN, VALIDATION, TEST)
-    )
-    if why := parts.shortage(classes, *counts):
-        raise CannotPack(name, why)
-
-
 def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:
     write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
@@ -239,14 +226,17 @@ def read(folder: Path, name: str) -> Packed:
     images = _mapped(folder, name, "images.npy", (facts.count, height, width, channels), np.uint8)
     labels_N = np.array(_mapped(folder, name, "labels.npy", (facts.count,), np.int64))
     split_N = np.array(_mapped(folder, name, "split.npy", (facts.count,), np.uint8))
-    if _labels_sha256(labels_N, split_N) != facts.labels_sha256:
+    first_N = None
+    if facts.duplicates:
+        first_N = np.array(_mapped(folder, name, "duplicates.npy", (facts.count,), np.int64))
+    if _labels_sha256(labels_N, split_N, first_N) != facts.labels_sha256:
         raise DataError(name, f"the labels in {folder / name} are not those that were packed. Pack it again.")
     if labels_N.min() < 0 or labels_N.max() >= len(facts.classes):
         given = f"its labels go from {labels_N.min()} to {labels_N.max()}"
         raise DataError(name, f"{given}, but there are {len(facts.classes)} classes. Pack it again.")
     if facts.facts_sha256 not in (facts.digest, None):
         raise DataError(name, f"the facts in {folder / name} are not those that were packed. Pack it again.")
-    return Packed(facts, images, labels_N, split_N)
+    return Packed(facts, images, labels_N, split_N, first_N)
 
 
 def verify(folder: Path, name: str) -> PackedFacts:
@@ -276,7 +266,9 @@ def _mapped(folder: Path, name: str, file_name: str, shape: tuple[int, ...], kin
     return mapped
 
 
-def _labels_sha256(labels_N: NDArray[np.int64], split_N: NDArray[np.uint8]) -> str:
+def _labels_sha256(labels_N: NDArray[np.int64], split_N: NDArray[np.uint8], first_N: NDArray[np.int64] | None) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(labels_N, "<i8").data)
     digest.update(split_N.data)
+    if first_N is not None:  # else it is the digest that it was before they were looked for
+        digest.update(np.ascontiguousarray(first_N, "<i8").data)
     return digest.hexdigest()

@@ -39,40 +39,55 @@ class Split:
 
 
 def cut_splits(
-    name: str, labels_N: Tensor, split_N: Tensor, classes: tuple[str, ...], validation_fraction: float
+    name: str,
+    labels_N: Tensor,
+    split_N: Tensor,
+    classes: tuple[str, ...],
+    validation_fraction: float,
+    first_N: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Which images are for training, validation and test: bool [N] each.
 
     `split_N` says it as far as it is given, with the numbers of `kd.data.parts`: where no image is for validation, or
-    none for the test, some of those to learn from become so.
+    none for the test, some of those to learn from become so. `first_N` (int64) says of each image which is the first
+    one with its pixels: these stay together.
     """
     is_validation_N, is_test_N = split_N == parts.VALIDATION, split_N == parts.TEST
     _check(name, labels_N, is_validation_N, is_test_N, classes)
     if not is_test_N.any():
-        is_test_N = draw_share(labels_N, ~is_validation_N, TEST_FRACTION, "test")
+        is_test_N = draw_share(labels_N, ~is_validation_N, TEST_FRACTION, "test", first_N)
     if not is_validation_N.any():
-        is_validation_N = draw_share(labels_N, ~is_test_N, validation_fraction, "validation")
+        is_validation_N = draw_share(labels_N, ~is_test_N, validation_fraction, "validation", first_N)
     return ~is_test_N & ~is_validation_N, is_validation_N, is_test_N
 
 
-def draw_share(labels_N: Tensor, among_N: Tensor, fraction: float, purpose: str) -> Tensor:
+def draw_share(
+    labels_N: Tensor, among_N: Tensor, fraction: float, purpose: str, first_N: Tensor | None = None
+) -> Tensor:
     """Which images to take as a share of each class among those allowed: bool [N], always the same ones.
 
-    A smaller fraction takes a part of what a larger one takes.
+    A smaller fraction takes a part of what a larger one takes. Images with the same pixels are drawn as one.
     """
     salt = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big", signed=True)
     lot_N = splitmix64(splitmix64(torch.arange(len(labels_N))) ^ salt)
     # All classes at once, each in a row in the order of its lots: with thousands of them a look at all images for each
     # would take minutes.
-    candidate_K = torch.nonzero(among_N).flatten()
+    allowed_K = candidate_K = torch.nonzero(among_N).flatten()
+    if first_N is not None:
+        # Of each group of the same pixels the first that is allowed stands for all.
+        group_G, place_K = first_N[allowed_K].unique(return_inverse=True)  # type: ignore[no-untyped-call]
+        candidate_K = torch.full_like(group_G, len(labels_N)).scatter_reduce(0, place_K, allowed_K, "amin")
+        standing_K = candidate_K[place_K]
     candidate_K = candidate_K[lot_N[candidate_K].argsort()]
     candidate_K = candidate_K[labels_N[candidate_K].argsort(stable=True)]
     label_K = labels_N[candidate_K]
     images_C = torch.bincount(label_K)
-    place_K = torch.arange(len(label_K)) - (images_C.cumsum(0) - images_C)[label_K]
+    rank_K = torch.arange(len(label_K)) - (images_C.cumsum(0) - images_C)[label_K]
     wanted_C = torch.tensor([max(1, round(fraction * images)) for images in images_C.tolist()])
     taken_N = torch.zeros(len(labels_N), dtype=torch.bool)
-    taken_N[candidate_K[place_K < wanted_C[label_K]]] = True
+    taken_N[candidate_K[rank_K < wanted_C[label_K]]] = True
+    if first_N is not None:
+        taken_N[allowed_K] = taken_N[standing_K]
     return taken_N
 
 
