@@ -41,23 +41,21 @@ def remarks(
     name_of: Callable[[int], str],
 ) -> Iterator[str]:
     """What whoever brought the images should know of those that are there more than once."""
-    again = np.flatnonzero(first_N != np.arange(len(first_N)))
-    parts = tuple(NAMES)
-    # Which of the splits each group of images is in.
-    is_in = np.zeros((len(parts), len(first_N)), bool)
-    is_in[split_N, first_N] = True
+    number_N = np.arange(len(first_N))
+    again = np.flatnonzero(first_N != number_N)
+    # Of each group the first image in each split, backwards so that it is the one that stays.
+    held = np.full((len(NAMES), len(first_N)), -1)
+    held[split_N[::-1], first_N[::-1]] = number_N[::-1]
     for one, other in ((TRAIN, TEST), (TRAIN, VALIDATION), (VALIDATION, TEST)):
-        shared = again[(split_N[again] != split_N[first_N[again]]) & (is_in[one] & is_in[other])[first_N[again]]]
-        if len(shared):
+        if len(shared := np.flatnonzero((held[one] >= 0) & (held[other] >= 0))):
+            pairs = _pairs(held[other, shared], held[one, shared], name_of)
             yield (
-                f"{_are(len(shared))} both {NAMES[one]} and {NAMES[other]}: {_pairs(shared, first_N, name_of)}. What "
-                "is learnt by heart counts as understood there."
+                f"{_are(len(shared))} both {NAMES[one]} and {NAMES[other]}: {pairs}. What is learnt by heart counts as "
+                "understood there."
             )
     if len(contrary := again[labels_N[again] != labels_N[first_N[again]]]):
-        yield (
-            f"{_are(len(contrary))} there with another label as well: {_pairs(contrary, first_N, name_of)}. One of the "
-            "labels is wrong."
-        )
+        pairs = _pairs(contrary, first_N[contrary], name_of)
+        yield f"{_are(len(contrary))} there with another label as well: {pairs}. One of the labels is wrong."
     yield (
         f"{_are(len(again))} the same, pixel for pixel, as an earlier one; where a split is made, they stay on one "
         "side of it."
@@ -68,6 +66,6 @@ def _are(count: int) -> str:
     return "1 image is" if count == 1 else f"{count:,} images are"
 
 
-def _pairs(images: NDArray[np.int64], first_N: NDArray[np.int64], name_of: Callable[[int], str]) -> str:
-    shown = ", ".join(f"{name_of(int(image))} = {name_of(int(first_N[image]))}" for image in images[:SHOWN])
-    return shown + (", …" if len(images) > SHOWN else "")
+def _pairs(images: NDArray[np.int64], same: NDArray[np.int64], name_of: Callable[[int], str]) -> str:
+    shown = (f"{name_of(int(one))} = {name_of(int(other))}" for one, other in zip(images[:SHOWN], same, strict=False))
+    return ", ".join(shown) + (", …" if len(images) > SHOWN else "")
