@@ -7,6 +7,7 @@ from typer.core import TyperGroup
 
 from cli.commands import (
     change,
+    data,
     fetch,
     labels,
     ls,
@@ -87,6 +88,7 @@ app.command()(workers.undrain)
 app.add_typer(sweep.app, name="sweep")
 app.command()(run.run)
 app.command()(pack.pack)
+app.add_typer(data.app, name="data")
 app.add_typer(labels.app, name="labels")
 app.add_typer(teacher.app, name="teacher")
 

@@ -27,6 +27,18 @@ NAMES_ARE = "packed/ and 1 to 64 of a-z, 0-9, _ and -, a letter or a digit first
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Resized(BaseModel):
+    """How all images came to one size. A model scores up to a point less on those that another library resized."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    side: PositiveInt = Field(
+        description="pixels: the short side became so long, then a square was cut from the middle"
+    )
+    interpolation: Literal["bicubic"] = Field(default="bicubic", description="antialiased")
+    library: Literal["pillow"] = "pillow"
+
+
 class PackedFacts(BaseModel):
     """Written last, when all else is on disk. Everything that is not the images is also checked at every reading."""
 
@@ -43,6 +55,7 @@ class PackedFacts(BaseModel):
     images_sha256: Sha256
     labels_sha256: Sha256
     duplicates: PositiveInt | None = Field(default=None, description="images with the pixels of an earlier one")
+    resized: Resized | None = Field(default=None, description="none: they are as they were brought")
     facts_sha256: Sha256 | None = Field(default=None, description="`digest`; none: packed by an earlier version")
 
     @model_validator(mode="after")
@@ -62,6 +75,8 @@ class PackedFacts(BaseModel):
         seen = [self.classes, self.shape, self.train, self.test, self.mean, self.std]
         if self.validation:  # else it is the digest that it was before there could be any
             seen.append(self.validation)
+        if self.resized is not None:
+            seen.append(self.resized.model_dump())
         return hashlib.sha256(json.dumps([*seen, self.images_sha256, self.labels_sha256]).encode()).hexdigest()
 
 
@@ -79,7 +94,7 @@ def missing(folder: Path, name: str) -> str:
     """The sentence for one that is not there."""
     if there := names(folder):
         return nearest.unknown("data set", name, there)
-    return f"there is no data set named {name!r}, and no packed one at all; `kd pack` makes one of an .npz file"
+    return f"there is no data set named {name!r}, and no packed one at all; `kd data add` makes one of photos"
 
 
 def read(folder: Path, name: str) -> PackedFacts:

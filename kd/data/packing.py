@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from kd.data import duplicates, npy, numbering, packed_facts
 from kd.data.duplicates import Fingerprints
-from kd.data.packed_facts import PackedFacts
+from kd.data.packed_facts import PackedFacts, Resized
 from kd.data.parts import TEST, TRAIN, VALIDATION
 from kd.data.statistics import Statistics
 from kd.disk import sync, sync_folder
@@ -72,23 +72,22 @@ def pack(
     *,
     tell: Callable[[str], None] = lambda remark: None,
     name_of: Callable[[int], str] = "image {}".format,
+    resized: Resized | None = None,
 ) -> PackedFacts:
     """Write the data set `packed/<name>` into a data folder: whole, or not at all.
 
     Holds one chunk in memory, and some tens of bytes an image. Without `classes` these are the labels' own numbers.
     Labels that do not count from 0 without a gap are made to; `tell` hears of it, and of what else looks strange,
-    where an image is called what `name_of` its number says.
+    where an image is called what `name_of` its number says. `resized`: how the images came to their size.
     Raises `CannotPack` when the chunks make no data set, or when there is one of that name.
     """
-    if not packed_facts.is_packed(name):
-        raise CannotPack(name, f"its name must be {packed_facts.NAMES_ARE}")
+    check_name(folder, name)
     place = folder / name
-    _refuse_to_replace(place, name)
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f".{place.name}.{uuid4().hex}")
     draft.mkdir()
     try:
-        facts = _write(draft, name, chunks, classes, tell, name_of)
+        facts = _write(draft, name, chunks, classes, tell, name_of, resized)
         _refuse_to_replace(place, name)
         os.replace(draft, place)
     except BaseException:
@@ -96,6 +95,13 @@ def pack(
         raise
     sync_folder(place.parent)
     return facts
+
+
+def check_name(folder: Path, name: str) -> None:
+    """Raise `CannotPack` where it is no name of a packed data set, or that of another one."""
+    if not packed_facts.is_packed(name):
+        raise CannotPack(name, f"its name must be {packed_facts.NAMES_ARE}")
+    _refuse_to_replace(folder / name, name)
 
 
 def _refuse_to_replace(place: Path, name: str) -> None:
@@ -110,6 +116,7 @@ def _write(
     classes: Sequence[str] | None,
     tell: Callable[[str], None],
     name_of: Callable[[int], str],
+    resized: Resized | None,
 ) -> PackedFacts:
     labels: list[NDArray[np.int64]] = []
     split: list[NDArray[np.uint8]] = []
@@ -171,6 +178,7 @@ def _write(
         images_sha256=digest.hexdigest(),
         labels_sha256=_labels_sha256(labels_N, split_N, first_N),
         duplicates=None if first_N is None else int((first_N != np.arange(count)).sum()),
+        resized=resized,
     )
     facts = facts.model_copy(update={"facts_sha256": facts.digest})
     with open(draft / "facts.json", "wb") as file:

@@ -15,6 +15,7 @@ KINDS = ("folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz")
 
 def bring(place: Path, kind: str, files: Files) -> Path:
     """These files as a folder or an archive of one kind."""
+    place.mkdir(exist_ok=True)
     path = place / f"pets.{kind}" if kind != "folder" else place / "pets"
     if kind == "folder":
         for name, content in files.items():

@@ -1,0 +1,129 @@
+"""`kd data`: photos become a data set of the data folder; which ones there are."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from cli.errors import Trouble, extra
+from cli.given.options import AsJson
+from cli.shown import numbers
+from cli.shown.console import console, print_json, table
+from jobs.files import layout
+
+if TYPE_CHECKING:
+    from kd.data.packed_facts import PackedFacts
+
+app = typer.Typer(no_args_is_help=True, help="Data sets of your own: make one of photos, list them.")
+
+Folder = Annotated[
+    Path, typer.Option(envvar="STILLHOUSE_DATA_DIR", help="The data folder of the server or of `kd run`.")
+]
+
+
+@app.command()
+def add(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder, a zip or a tar of images, in folders named by class or with a table of labels; or an .npz."
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Specs name it packed/NAME.", show_default="as the path is named")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Pixels: the short side becomes so long, then the middle is cut square.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Their order, such as a teacher's.", show_default="alphabetical")
+    ] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out images that are damaged.")
+    ] = False,
+    max_files: Annotated[int | None, typer.Option(help="Of all kinds.", min=1, show_default="300000")] = None,
+    data: Folder = Path("data"),
+) -> None:
+    """Make a data set of your own photos; they may be more than fit in memory."""
+    with extra("kd", "data add"):
+        from kd.data.ingest.listing import Limits
+
+    make(
+        path,
+        name_of(path) if name is None else name,
+        data,
+        size=size,
+        classes=None if classes is None else [each.strip() for each in classes.split(",")],
+        skip_unreadable=skip_unreadable,
+        limits=None if max_files is None else Limits(files=max_files),
+    )
+
+
+def make(path: Path, name: str, data: Path, **options: object) -> None:
+    """Write the data set into the data folder, and say what it is."""
+    with extra("kd", "data add"):
+        from kd.data.ingest.add import add
+
+    dataset = f"packed/{name.removeprefix('packed/')}"
+    try:
+        facts = add(
+            data / layout.DATASETS,
+            dataset,
+            path,
+            tell=lambda remark: console().print(remark, markup=False),
+            **options,  # type: ignore[arg-type]
+        )
+    except OSError as error:
+        raise Trouble(f"{error.filename or data}: {error.strerror}") from error
+    of_its_own = f", {numbers.count(facts.validation)} for validation" if facts.validation else ""
+    console().print(
+        f"{dataset} has {numbers.count(facts.train)} images to learn from{of_its_own} and {numbers.count(facts.test)} "
+        f"for the test, {shape(facts)}, in {len(facts.classes)} classes; "
+        f"{numbers.size(size_of(facts))} under {data / layout.DATASETS / dataset}.",
+        markup=False,
+    )
+
+
+def name_of(path: Path) -> str:
+    """What a data set is called where nobody said it: as its path is, in the letters that names have."""
+    stem = re.sub(r"(\.tar)?\.\w+$", "", path.name) if path.is_file() else path.resolve().name
+    return re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-_")[:64]
+
+
+@app.command()
+def ls(json: AsJson = False, data: Folder = Path("data")) -> None:
+    """List the data sets of your own."""
+    from kd.data import packed_facts
+    from kd.errors import DataError
+
+    found: dict[str, PackedFacts] = {}
+    for name in packed_facts.names(data / layout.DATASETS):
+        try:
+            found[name] = packed_facts.read(data / layout.DATASETS, name)
+        except DataError as error:
+            console(stderr=True).print(str(error), markup=False)
+    if json:
+        print_json([{"name": name, **facts.model_dump(), "digest": facts.digest} for name, facts in found.items()])
+        return
+    shown = table(
+        *("name", "images", "train", "validation", "test", "shape", "classes", "size"),
+        right=("train", "validation", "test", "images", "size"),
+    )
+    for name, facts in found.items():
+        counts = (facts.count, facts.train, facts.validation, facts.test)
+        classes = f"{len(facts.classes)}: {', '.join(facts.classes[:3])}{', …' if len(facts.classes) > 3 else ''}"
+        row = (*map(numbers.count, counts), shape(facts), classes, numbers.size(size_of(facts)))
+        shown.add_row(name, *map(escape, row))
+    console().print(shown)
+
+
+def shape(facts: "PackedFacts") -> str:
+    channels, height, width = facts.shape
+    return f"{height}×{width}×{channels}"
+
+
+def size_of(facts: "PackedFacts") -> int:
+    channels, height, width = facts.shape
+    return facts.count * channels * height * width

@@ -1,0 +1,212 @@
+"""A data set of somebody's own files: what they are is found out, told, and packed. Memory stays at a few images.
+
+It looks at all of them twice. The first time only at how each begins, so that what is wrong is said in seconds and
+before anything is written.
+"""
+
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kd import liveness
+from kd.data import npz, numbering, packing
+from kd.data.ingest import images
+from kd.data.ingest.containers import Container, open_container
+from kd.data.ingest.images import Unreadable
+from kd.data.ingest.layouts import Layout, understand
+from kd.data.ingest.listing import BadSource, Limits
+from kd.data.packed_facts import PackedFacts, Resized
+from kd.data.packing import CannotPack, Chunk
+
+CHUNK_BYTES = 1 << 22
+# After so many unreadable images nobody reads on.
+MOST_UNREADABLE = 100
+SIDES = (32, 48, 64, 96, 128, 160, 224)
+LARGEST_SIDE = 4_096
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class _Unreadable:
+    """The images that cannot be read, by name, with the reason."""
+
+    source: str
+    may_skip: bool
+    why: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, error: Unreadable) -> None:
+        self.why[name] = str(error)
+        if len(self.why) == MOST_UNREADABLE and not self.may_skip:
+            self.refuse()
+
+    def refuse(self) -> None:
+        """Raise `BadSource` if there are any that nobody wants to do without."""
+        if self.why and not self.may_skip:
+            which = "an image" if len(self.why) == 1 else f"{len(self.why):,} images"
+            raise BadSource(
+                self.source,
+                f"{which} cannot be read: {self}. Mend them, or leave them out by the option skip-unreadable",
+            )
+
+    def __str__(self) -> str:
+        shown = "; ".join(f"{name}: {why}" for name, why in list(self.why.items())[:5])
+        return shown + (f"; and {len(self.why) - 5:,} more" if len(self.why) > 5 else "")
+
+
+def add(
+    folder: Path,
+    name: str,
+    path: Path,
+    *,
+    size: int | None = None,
+    classes: Sequence[str] | None = None,
+    skip_unreadable: bool = False,
+    limits: Limits | None = None,
+    tell: Tell = lambda remark: None,
+) -> PackedFacts:
+    """Write the data set `packed/<name>` into a data folder from a folder, an archive or an .npz: whole, or not at all.
+
+    `size`: the side in pixels of the squares that all images become; without, they must be of one size. `classes`:
+    their names in their order. `tell` hears what the files were understood as, and what looks strange.
+    Raises `BadSource` or `CannotPack` for what is no data set, `OSError` for what is not there or cannot be written.
+    """
+    packing.check_name(folder, name)
+    if size is not None and not 1 <= size <= LARGEST_SIDE:
+        raise CannotPack(name, f"its images cannot be of {size:,} pixels a side; they may have up to {LARGEST_SIDE:,}")
+    if path.suffix.casefold() == ".npz":
+        if size is not None or skip_unreadable:
+            raise CannotPack(name, "an .npz holds pixels, not files: a size and skip-unreadable change nothing there")
+        return _add_arrays(folder, name, path, classes, tell)
+    container = open_container(path, limits)
+    layout = understand(container, classes)
+    tell(f"{container.source} is {layout}.")
+    for remark in layout.remarks:
+        tell(remark)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of what is odd in a file; what cannot be read is an error
+        return _Photos(folder, name, container, layout, size, skip_unreadable, tell).pack()
+
+
+def _add_arrays(folder: Path, name: str, path: Path, classes: Sequence[str] | None, tell: Tell) -> PackedFacts:
+    found = npz.read(path)
+    if classes is not None and found.classes is not None:
+        raise CannotPack(name, "the .npz has `classes` of its own; change their order there, and the labels with it")
+    return packing.pack(folder, name, found.chunks(), found.classes or classes, tell=tell)
+
+
+class _Photos:
+    """Files that are labelled, on their way to pixels."""
+
+    def __init__(
+        self, folder: Path, name: str, container: Container, layout: Layout, size: int | None, skip: bool, tell: Tell
+    ):
+        self._folder, self._name, self._container, self._layout, self._tell = folder, name, container, layout, tell
+        self._size = size
+        self._unreadable = _Unreadable(container.source, skip)
+        self._place = {item.name: place for place, item in enumerate(layout.items)}
+        self._split_N = np.array([item.part for item in layout.items], np.uint8)
+        self._gray = True
+        self._order: list[str] = []  # as they were packed
+
+    def pack(self) -> PackedFacts:
+        self._number()
+        self._survey()
+        self._check_enough()
+        facts = packing.pack(
+            self._folder,
+            self._name,
+            self._chunks(),
+            self._classes,
+            tell=self._tell,
+            name_of=lambda image: self._order[image],
+            resized=None if self._size is None else Resized(side=self._size),
+        )
+        if self._unreadable.why:
+            self._tell(f"Left out, for they cannot be read: {self._unreadable}.")
+        return facts
+
+    def _number(self) -> None:
+        try:
+            self._labels_N, self._classes, remark = numbering.number(self._layout.labels_N, self._layout.classes)
+        except ValueError as error:
+            raise CannotPack(self._name, str(error)) from error
+        if remark:
+            self._tell(remark)
+        self._check_enough()
+
+    def _survey(self) -> None:
+        """Look at how each file begins: which cannot be images, and what the others have in common."""
+        sizes: Counter[tuple[int, int]] = Counter()
+        deep = 0
+        for name, content in self._container.read(self._place):
+            liveness.advance()
+            try:
+                header = images.read_header(name, content)
+            except Unreadable as error:
+                self._unreadable.add(name, error)
+                continue
+            sizes[header.width, header.height] += 1
+            self._gray &= header.gray
+            deep += header.deep
+        self._unreadable.refuse()
+        if not sizes:
+            raise BadSource(self._container.source, f"no image of it can be read: {self._unreadable}")
+        self._check_sizes(sizes)
+        if deep:
+            self._tell(f"{deep:,} images have 16 bits for each pixel, of which the upper 8 are kept.")
+
+    def _check_sizes(self, sizes: Counter[tuple[int, int]]) -> None:
+        if self._size is None and len(sizes) > 1:
+            (usual, count), *_ = sizes.most_common(1)
+            shorts = sorted(min(each) for each in sizes.elements())
+            suggested = max((side for side in SIDES if side <= shorts[len(shorts) // 2]), default=SIDES[0])
+            raise BadSource(
+                self._container.source,
+                f"its images are of {len(sizes):,} sizes, {count:,} of them {usual[0]}×{usual[1]}: give a size to make "
+                f"them squares of one, such as {suggested}",
+            )
+        small = sum(count for each, count in sizes.items() if self._size is not None and min(each) < self._size)
+        if small:
+            self._tell(f"{small:,} images are smaller than {self._size}×{self._size} pixels, and are enlarged.")
+        width, height = (self._size, self._size) if self._size is not None else next(iter(sizes))
+        needed = sizes.total() * width * height * (1 if self._gray else 3)
+        there = next(each for each in (self._folder, *self._folder.absolute().parents) if each.exists())
+        if needed > (free := shutil.disk_usage(there).free):
+            raise CannotPack(
+                self._name, f"it takes {needed:,} bytes, and {free:,} are free on the disk: give a smaller size"
+            )
+
+    def _check_enough(self) -> None:
+        """Refuse classes with too few images before hours are spent on the others."""
+        readable_N = np.array([item.name not in self._unreadable.why for item in self._layout.items], bool)
+        if why := numbering.shortage(self._classes, self._labels_N[readable_N], self._split_N[readable_N]):
+            raise CannotPack(self._name, why)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        waiting: list[NDArray[np.uint8]] = []
+        places: list[int] = []
+        for name, content in self._container.read(self._place.keys() - self._unreadable.why.keys()):
+            liveness.advance()
+            try:
+                waiting.append(images.decode(name, content, gray=self._gray, side=self._size))
+            except Unreadable as error:
+                self._unreadable.add(name, error)
+                continue
+            places.append(self._place[name])
+            self._order.append(name)
+            if len(waiting) * waiting[0].nbytes >= CHUNK_BYTES:
+                yield self._chunk(waiting, places)
+                waiting, places = [], []
+        self._unreadable.refuse()
+        if waiting:
+            yield self._chunk(waiting, places)
+
+    def _chunk(self, waiting: list[NDArray[np.uint8]], places: list[int]) -> Chunk:
+        return Chunk(np.stack(waiting), self._labels_N[places], self._split_N[places])
