@@ -49,10 +49,9 @@ class _Unreadable:
     def refuse(self) -> None:
         """Raise `BadSource` if there are any that nobody wants to do without."""
         if self.why and not self.may_skip:
-            which = "an image" if len(self.why) == 1 else f"{len(self.why):,} images"
             raise BadSource(
                 self.source,
-                f"{which} cannot be read: {self}. Mend them, or leave them out by the option skip-unreadable",
+                f"{_images(len(self.why))} cannot be read: {self}. Mend them, or leave them out (skip-unreadable)",
             )
 
     def __str__(self) -> str:
@@ -112,12 +111,14 @@ class _Photos:
         self._unreadable = _Unreadable(container.source, skip)
         self._place = {item.name: place for place, item in enumerate(layout.items)}
         self._split_N = np.array([item.part for item in layout.items], np.uint8)
+        self._told = 0
         self._gray = True
         self._order: list[str] = []  # as they were packed
 
     def pack(self) -> PackedFacts:
         self._number()
         self._survey()
+        self._tell_unreadable()
         self._check_enough()
         facts = packing.pack(
             self._folder,
@@ -128,9 +129,13 @@ class _Photos:
             name_of=lambda image: self._order[image],
             resized=None if self._size is None else Resized(side=self._size),
         )
-        if self._unreadable.why:
-            self._tell(f"Left out, for they cannot be read: {self._unreadable}.")
+        self._tell_unreadable()
         return facts
+
+    def _tell_unreadable(self) -> None:
+        if len(self._unreadable.why) > self._told:
+            self._tell(f"Left out, for they cannot be read: {self._unreadable}.")
+        self._told = len(self._unreadable.why)
 
     def _number(self) -> None:
         try:
@@ -160,7 +165,7 @@ class _Photos:
             raise BadSource(self._container.source, f"no image of it can be read: {self._unreadable}")
         self._check_sizes(sizes)
         if deep:
-            self._tell(f"{deep:,} images have 16 bits for each pixel, of which the upper 8 are kept.")
+            self._tell(f"Of 16 bits for each pixel the upper 8 are kept: {_images(deep)}.")
 
     def _check_sizes(self, sizes: Counter[tuple[int, int]]) -> None:
         if self._size is None and len(sizes) > 1:
@@ -174,7 +179,7 @@ class _Photos:
             )
         small = sum(count for each, count in sizes.items() if self._size is not None and min(each) < self._size)
         if small:
-            self._tell(f"{small:,} images are smaller than {self._size}×{self._size} pixels, and are enlarged.")
+            self._tell(f"Smaller than {self._size}×{self._size} pixels, and enlarged: {_images(small)}.")
         width, height = (self._size, self._size) if self._size is not None else next(iter(sizes))
         needed = sizes.total() * width * height * (1 if self._gray else 3)
         there = next(each for each in (self._folder, *self._folder.absolute().parents) if each.exists())
@@ -210,3 +215,7 @@ class _Photos:
 
     def _chunk(self, waiting: list[NDArray[np.uint8]], places: list[int]) -> Chunk:
         return Chunk(np.stack(waiting), self._labels_N[places], self._split_N[places])
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"

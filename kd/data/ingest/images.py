@@ -68,7 +68,9 @@ def decode(name: str, content: bytes, *, gray: bool, side: int | None = None) ->
     with _open(name, content) as image:
         turn = TURNED.get(_orientation(image))
         image.load()
-        flat = _of_eight_bits(image).convert("L" if gray else "RGB")
+        flat = _of_eight_bits(image)
+        if flat.mode != (mode := "L" if gray else "RGB"):
+            flat = flat.convert(mode)
         if turn is not None:
             flat = flat.transpose(turn)
         if side is not None:

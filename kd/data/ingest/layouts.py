@@ -123,7 +123,11 @@ def _by_folder(source: str, images: dict[str, Path]) -> tuple[str, list[Item]]:
     deep = {path[0] for path in images.values() if len(path) > 2}
     if splits == tops and (deep or len(tops) > 1):
         if lost := [name for name, path in images.items() if len(path) == 2]:
-            raise BadSource(source, f"nothing says what {some(lost)} show: each split needs a folder for each class")
+            raise BadSource(
+                source,
+                f"nothing says what {some(lost)} show: each split needs a folder for each class; leave out "
+                "what is not labelled",
+            )
         return "split/class/image", [Item(name, path[1], SPLITS[path[0].casefold()]) for name, path in images.items()]
     if splits & deep:
         raise BadSource(

@@ -70,7 +70,7 @@ def test_photos_of_any_size_are_resized_by_a_rule_that_is_part_of_what_they_are(
     assert facts.resized == Resized(side=16, interpolation="bicubic", library="pillow")
     assert json.loads((tmp_path / "data" / NAME / "facts.json").read_text())["resized"]["side"] == 16
     assert facts.digest != facts.model_copy(update={"resized": None}).digest
-    assert told[1:] == ["1 images are smaller than 16×16 pixels, and are enlarged."]
+    assert told[1:] == ["Smaller than 16×16 pixels, and enlarged: 1 image."]
     assert packed_facts.read(tmp_path / "data", NAME) == facts
 
 
@@ -82,7 +82,7 @@ def test_photos_that_are_all_gray_keep_one_channel(tmp_path: Path) -> None:
 
     assert facts.shape == (1, 24, 32)
     assert of_both.shape == (3, 24, 32)
-    assert told[1:] == ["1 images have 16 bits for each pixel, of which the upper 8 are kept."]
+    assert told[1:] == ["Of 16 bits for each pixel the upper 8 are kept: 1 image."]
 
 
 def test_splits_and_the_order_of_classes_are_kept(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ TABLE = "file_name,label\n" + "".join(f"{name},{name.startswith('dog') + 1}\n" f
         (pets(), {"size": 0}, "cannot be of 0 pixels a side"),
         (pets(), {"size": 5_000}, "may have up to 4,096"),
         (pets() | {"metadata.csv": TABLE.encode()}, {"classes": ["cat"]}, "there is a label 2, but only 1 classes"),
-        (pets() | {"cat/9.svg": b"<svg/>"}, {}, r"an image cannot be read: cat/9.svg: it is a dra.*skip-unreadable"),
+        (pets() | {"cat/9.svg": b"<svg/>"}, {}, r"1 image cannot be read: cat/9.svg: it is a dra.*skip-unreadable"),
         (
             pets() | {"cat/8.jpg": encoded(photo(8), "JPEG")[:-40], "cat/9.jpg": encoded(photo(9), "JPEG")[:-40]},
             {},
@@ -172,7 +172,8 @@ def test_unreadable_images_can_be_left_out(tmp_path: Path) -> None:
     facts, told = added(tmp_path, pets() | bad, skip_unreadable=True)
 
     assert facts.train == 10
-    assert told[-1].startswith("Left out, for they cannot be read: dog/9.heic: HEIC is not read; export it as")
+    # The first is seen before anything is decoded.
+    assert told[1] == "Left out, for they cannot be read: dog/9.heic: HEIC is not read; export it as JPEG or PNG."
     assert "cat/8.jpg: it is damaged" in told[-1]
 
 
