@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+# Of the data sets that come without a test split, this share of each class becomes one.
+TEST_FRACTION = 0.2
 
 
 def shortage(

@@ -55,7 +55,7 @@ def cut_splits(
     is_validation_N, is_test_N = split_N == parts.VALIDATION, split_N == parts.TEST
     _check(name, labels_N, is_validation_N, is_test_N, classes)
     if not is_test_N.any():
-        is_test_N = draw_share(labels_N, ~is_validation_N, TEST_FRACTION, "test", first_N)
+        is_test_N = draw_share(labels_N, ~is_validation_N, parts.TEST_FRACTION, "test", first_N)
     if not is_validation_N.any():
         is_validation_N = draw_share(labels_N, ~is_test_N, validation_fraction, "validation", first_N)
     return ~is_test_N & ~is_validation_N, is_validation_N, is_test_N

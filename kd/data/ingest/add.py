@@ -23,6 +23,7 @@ from kd.data.ingest.layouts import Layout, understand
 from kd.data.ingest.listing import BadSource, Limits
 from kd.data.packed_facts import PackedFacts, Resized
 from kd.data.packing import CannotPack, Chunk
+from kd.data.parts import TEST, TEST_FRACTION
 
 CHUNK_BYTES = 1 << 22
 # After so many unreadable images nobody reads on.
@@ -88,6 +89,8 @@ def add(
     tell(f"{container.source} is {layout}.")
     for remark in layout.remarks:
         tell(remark)
+    if all(item.part != TEST for item in layout.items):
+        tell(f"Nothing says what is for the test: {TEST_FRACTION:.0%} of each class are, in all runs the same ones.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of what is odd in a file; what cannot be read is an error
         return _Photos(folder, name, container, layout, size, skip_unreadable, tell).pack()

@@ -60,7 +60,7 @@ class Zip:
         """Take a member up; None if it is no file, or litter."""
         given = _name(info)
         kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == UNIX else 0
-        if info.is_dir():
+        if given.endswith("/"):
             self._listing.count()
             self._listing.parts(given)
             return None

@@ -52,7 +52,7 @@ def test_a_packed_data_set_that_is_not_there_is_refused_with_the_nearest_ones(
         assert found["pointer"] == "/config/dataset"
         return str(found["message"])
 
-    assert "no packed one at all; `kd pack` makes one" in fault("packed/pest")
+    assert "no packed one at all; `kd data add` makes one" in fault("packed/pest")
     packed("pets", 32)
     packed("birds", 32)
     assert fault("packed/pest").startswith("there is no data set named 'packed/pest'; the nearest are packed/pets")

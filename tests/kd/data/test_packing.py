@@ -211,7 +211,7 @@ def test_facts_are_read_without_numpy_and_torch(tmp_path, place):
 
 def test_a_missing_data_set_is_told_with_the_nearest_ones(tmp_path):
     with pytest.raises(
-        DataError, match="no data set named 'packed/mime', and no packed one at all; `kd pack` makes one"
+        DataError, match="no data set named 'packed/mime', and no packed one at all; `kd data add` makes one"
     ):
         packing.read(tmp_path, "packed/mime")
 

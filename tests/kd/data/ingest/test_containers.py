@@ -257,6 +257,15 @@ def test_a_zip_compressed_in_an_unusual_way_is_refused(tmp_path: Path, method: i
         open_container(tmp_path / "a.zip")
 
 
+def test_a_member_without_a_name_is_left_out(tmp_path: Path) -> None:
+    content = bytearray(bring(tmp_path, "zip", {"?": b"2", "cat/1.jpg": b"1"}).read_bytes())
+    for place in (26, directory_of(bytes(content)) + 28):
+        content[place : place + 4] = struct.pack("<HH", 0, 1)  # what was its name is another field now
+    (tmp_path / "a.zip").write_bytes(content)
+
+    assert contents(tmp_path / "a.zip") == {"cat/1.jpg": b"1"}
+
+
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     content = bytearray(bring(tmp_path, "zip", FILES).read_bytes())
     content[directory_of(bytes(content)) + 8] |= 1
