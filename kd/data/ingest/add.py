@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from kd import liveness
 from kd.data import npz, numbering, packing
-from kd.data.ingest import images
+from kd.data.ingest import arrays, images
+from kd.data.ingest.arrays import Arrays
 from kd.data.ingest.containers import Container, open_container
 from kd.data.ingest.images import Unreadable
 from kd.data.ingest.layouts import Layout, understand
@@ -80,11 +81,13 @@ def add(
     packing.check_name(folder, name)
     if size is not None and not 1 <= size <= LARGEST_SIDE:
         raise CannotPack(name, f"its images cannot be of {size:,} pixels a side; they may have up to {LARGEST_SIDE:,}")
+    for_photos = size is not None or skip_unreadable
     if path.suffix.casefold() == ".npz":
-        if size is not None or skip_unreadable:
-            raise CannotPack(name, "an .npz holds pixels, not files: a size and skip-unreadable change nothing there")
-        return _add_arrays(folder, name, path, classes, tell)
+        return _add_arrays(folder, name, npz.read(path), classes, tell, for_photos=for_photos)
     container = open_container(path, limits)
+    if (found := arrays.find(container)) is not None:
+        tell(f"{container.source} is {found}.")
+        return _add_arrays(folder, name, found, classes, tell, for_photos=for_photos)
     layout = understand(container, classes)
     tell(f"{container.source} is {layout}.")
     for remark in layout.remarks:
@@ -96,10 +99,19 @@ def add(
         return _Photos(folder, name, container, layout, size, skip_unreadable, tell).pack()
 
 
-def _add_arrays(folder: Path, name: str, path: Path, classes: Sequence[str] | None, tell: Tell) -> PackedFacts:
-    found = npz.read(path)
+def _add_arrays(
+    folder: Path,
+    name: str,
+    found: npz.Labelled | Arrays,
+    classes: Sequence[str] | None,
+    tell: Tell,
+    *,
+    for_photos: bool,
+) -> PackedFacts:
+    if for_photos:
+        raise CannotPack(name, "these are pixels, not photos in files: size and skip-unreadable change nothing there")
     if classes is not None and found.classes is not None:
-        raise CannotPack(name, "the .npz has `classes` of its own; change their order there, and the labels with it")
+        raise CannotPack(name, "its classes have names; change their order there, and the labels with it")
     return packing.pack(folder, name, found.chunks(), found.classes or classes, tell=tell)
 
 

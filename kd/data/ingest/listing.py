@@ -14,7 +14,8 @@ MOST_NAME_CHARACTERS = 1_000
 # What file managers and systems leave behind; whatever begins with a dot is hidden, and ignored as well.
 LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
 _DRIVE = re.compile(r"[A-Za-z]:")
-_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|7z|rar|npz)", re.IGNORECASE)
+# But for the arrays of MNIST and its like, which are published as `….gz`.
+_ARCHIVE = re.compile(r".*(?<!-ubyte)\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|7z|rar|npz)", re.IGNORECASE)
 
 
 class BadSource(KdError):
@@ -66,7 +67,7 @@ class Listing:
         name = "/".join(parts)
         if len(name) > MOST_NAME_CHARACTERS:
             raise self.bad(f"the name {name[:60]!r}… has {len(name)} characters; shorten it")
-        if _ARCHIVE.fullmatch(name[max(name.rfind("."), 0) :]):
+        if _ARCHIVE.fullmatch(name):
             raise self.bad(f"{name!r} is an archive in it, which is not opened: unpack it, or leave it out")
         for end in range(1, len(parts) + 1):
             self._refuse_twin("/".join(parts[:end]))

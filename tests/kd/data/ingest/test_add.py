@@ -115,7 +115,7 @@ def test_an_npz_is_taken_as_well(tmp_path: Path) -> None:
 
     assert facts.classes == ("cat", "dog")
     assert told == ["The labels 1 to 2 are numbered from 0 to 1: label 1 is 'cat'."]
-    with pytest.raises(CannotPack, match=r"an .npz holds pixels, not files"):
+    with pytest.raises(CannotPack, match=r"these are pixels, not photos in files"):
         add(tmp_path, "packed/others", tmp_path / "pets.npz", size=32)
 
 
