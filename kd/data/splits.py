@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from kd.data import parts
-from kd.data.catalog import TEST_FRACTION
 from kd.errors import DataError
 from kd.randomness import splitmix64
 

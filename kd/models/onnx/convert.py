@@ -7,7 +7,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import nn
 
 from kd.errors import KdError, first_line
 from kd.models.onnx.session import Session
+from kd.torchvision_import import torchvision_models
 
 COMPARED = 64
 """Images on which module and file must agree."""
@@ -37,6 +38,8 @@ class NotConverted(KdError):
 def load(source: str, weights: Path | None) -> nn.Module:
     """The module that `FILE.py:FUNCTION` builds, with weights in it: safetensors, or a state dict as torch.save writes
     it. The file's code is run. Raises `NotConverted`."""
+    with suppress(ImportError):  # what it may import: timm does, too
+        torchvision_models()
     path, _, name = source.rpartition(":")
     build = _function(Path(path), name)
     try:
