@@ -22,6 +22,7 @@ from kd.data.ingest.containers import Container, open_container
 from kd.data.ingest.images import Unreadable
 from kd.data.ingest.layouts import Layout, understand
 from kd.data.ingest.listing import BadSource, Limits
+from kd.data.ingest.zips import Zip
 from kd.data.packed_facts import PackedFacts, Resized
 from kd.data.packing import CannotPack, Chunk
 from kd.data.parts import TEST, TEST_FRACTION
@@ -29,6 +30,7 @@ from kd.data.parts import TEST, TEST_FRACTION
 CHUNK_BYTES = 1 << 22
 # After so many unreadable images nobody reads on.
 MOST_UNREADABLE = 100
+NPZ = {"images.npy", "labels.npy"}
 SIDES = (32, 48, 64, 96, 128, 160, 224)
 LARGEST_SIDE = 4_096
 
@@ -85,6 +87,8 @@ def add(
     if path.suffix.casefold() == ".npz":
         return _add_arrays(folder, name, npz.read(path), classes, tell, for_photos=for_photos)
     container = open_container(path, limits)
+    if isinstance(container, Zip) and NPZ.issubset(entry.name for entry in container.entries):
+        return _add_arrays(folder, name, npz.read(path), classes, tell, for_photos=for_photos)
     if (found := arrays.find(container)) is not None:
         tell(f"{container.source} is {found}.")
         return _add_arrays(folder, name, found, classes, tell, for_photos=for_photos)

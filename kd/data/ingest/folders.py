@@ -16,7 +16,7 @@ class Folder:
         self._path, self._listing = path, Listing(self.source, limits)
         self._given: dict[str, str] = {}  # names may be other than in the file system, which has them as it likes
         self._walk()
-        self.entries = sorted(self._listing.entries)
+        self.entries = self._listing.finish()
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         for name in sorted(names):

@@ -31,7 +31,7 @@ class Limits:
     """How much is taken from others. None of it is a matter of taste: each bounds what a hostile file can cost."""
 
     files: int = 300_000
-    """Each takes some hundred bytes of memory while the data set is made."""
+    """Each takes about a kilobyte of memory."""
     file_bytes: int = GIB // 4
     """Of one image or table, which is in memory as a whole."""
     unpacked_bytes: int = 1024 * GIB
@@ -53,7 +53,7 @@ class Listing:
 
     def __init__(self, source: str, limits: Limits):
         self.source, self.limits = source, limits
-        self.entries: list[Entry] = []
+        self.entries: list[Entry] = []  # as they are found
         self._found = 0
         self._spelling: dict[str, str] = {}  # of each file and folder, by its name without upper case
         self._files: set[str] = set()
@@ -69,13 +69,21 @@ class Listing:
             raise self.bad(f"the name {name[:60]!r}… has {len(name)} characters; shorten it")
         if _ARCHIVE.fullmatch(name):
             raise self.bad(f"{name!r} is an archive in it, which is not opened: unpack it, or leave it out")
-        for end in range(1, len(parts) + 1):
+        for end in range(1, len(parts)):
             self._refuse_twin("/".join(parts[:end]))
         if name in self._files:
             raise self.bad(f"it holds {name!r} twice; leave one of them out")
         self._files.add(name)
+        self._refuse_twin(name)
         self.entries.append(Entry(name, size))
         return name
+
+    def finish(self) -> list[Entry]:
+        """The files, sorted by name. What was kept to compare them is let go."""
+        self._spelling.clear()
+        self._files.clear()
+        found, self.entries = sorted(self.entries), []
+        return found
 
     def count(self) -> None:
         """Every member of an archive counts, whatever it is."""

@@ -50,7 +50,7 @@ class Tar:
                     self._listing.add(info.name, info.size)
             with self._explaining(None):
                 tape.drain()  # to its end, where the checksum is compared
-        self.entries = sorted(self._listing.entries)
+        self.entries = self._listing.finish()
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         wanted = set(names)

@@ -3,6 +3,7 @@
 import os
 import stat
 import struct
+import weakref
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -26,35 +27,31 @@ FAILURES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, 
 
 
 class Zip:
+    """Its file stays open as long as it is there: to read the directory again takes as long as thousands of images."""
+
     def __init__(self, path: Path, limits: Limits):
         self.source = path.name
         self._path, self._listing = path, Listing(path.name, limits)
-        with self._open() as archive:
-            infos = archive.infolist()
-            self._refuse_claims(infos, archive.start_dir)
-            self._infos = {name: info for info in infos if (name := self._add(info))}
-        self.entries = sorted(self._listing.entries)
+        file = _Directory(path, self._listing)
+        weakref.finalize(self, file.close)
+        with self._explaining(None):
+            self._archive = zipfile.ZipFile(file)
+        file.is_read = True
+        infos = self._archive.infolist()
+        self._refuse_claims(infos, self._archive.start_dir)
+        self._infos = {name: info for info in infos if (name := self._add(info))}
+        self.entries = self._listing.finish()
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        with self._open() as archive:
-            for name in sorted(names):
-                info = self._infos[name]
-                self._listing.refuse_large(name, info.file_size)
-                with self._explaining(name), archive.open(info) as member:
-                    # To its end, where the checksum is compared.
-                    content = member.read(info.file_size)
-                    if len(content) < info.file_size or member.read(1):
-                        raise EOFError(f"it is not of {info.file_size:,} bytes")
-                yield name, content
-
-    @contextmanager
-    def _open(self) -> Iterator[zipfile.ZipFile]:
-        with _Directory(self._path, self._listing) as file:
-            with self._explaining(None):
-                archive = zipfile.ZipFile(file)
-            file.is_read = True
-            with archive:
-                yield archive
+        for name in sorted(names):
+            info = self._infos[name]
+            self._listing.refuse_large(name, info.file_size)
+            with self._explaining(name), self._archive.open(info) as member:
+                # To its end, where the checksum is compared.
+                content = member.read(info.file_size)
+                if len(content) < info.file_size or member.read(1):
+                    raise EOFError(f"it is not of {info.file_size:,} bytes")
+            yield name, content
 
     def _add(self, info: zipfile.ZipInfo) -> str | None:
         """Take a member up; None if it is no file, or litter."""

@@ -106,17 +106,19 @@ def test_a_folder_and_a_zip_in_any_order_are_the_same_data_set(tmp_path: Path) -
     assert as_zip == as_zip_of_another_order == as_folder
 
 
-def test_an_npz_is_taken_as_well(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["pets.npz", "upload"])
+def test_an_npz_is_taken_as_well_whatever_its_name(tmp_path: Path, file: str) -> None:
     images = np.stack([photo(seed) for seed in range(8)])
-    np.savez(tmp_path / "pets.npz", images=images, labels=np.arange(8) % 2 + 1)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(8) % 2 + 1)
+    (tmp_path / "a.npz").rename(tmp_path / file)
     told: list[str] = []
 
-    facts = add(tmp_path, NAME, tmp_path / "pets.npz", classes=["cat", "dog"], tell=told.append)
+    facts = add(tmp_path, NAME, tmp_path / file, classes=["cat", "dog"], tell=told.append)
 
     assert facts.classes == ("cat", "dog")
     assert told == ["The labels 1 to 2 are numbered from 0 to 1: label 1 is 'cat'."]
     with pytest.raises(CannotPack, match=r"these are pixels, not photos in files"):
-        add(tmp_path, "packed/others", tmp_path / "pets.npz", size=32)
+        add(tmp_path, "packed/others", tmp_path / file, size=32)
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------
