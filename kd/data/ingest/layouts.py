@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -81,8 +81,12 @@ def understand(container: Container, classes: Sequence[str] | None = None) -> La
     inner = {name: path[wrapper:] for name, path in paths.items()}
     remarks = []
     if found:
-        rows = [row for name, content in container.read(found) for row in tables.read(container.source, name, content)]
-        kind, items = _by_table(container.source, rows, {path: name for name, path in inner.items()}, wrapper)
+        kinds = {PurePosixPath(name).name.casefold() for name in found}
+        if len(kinds) > 1:
+            raise BadSource(container.source, f"it has tables of several kinds, {some(kinds)}; leave all but one out")
+        rows = (row for name, content in container.read(found) for row in tables.read(container.source, name, content))
+        kind = kinds.pop()
+        items = _by_table(container.source, rows, {path: name for name, path in inner.items()}, wrapper)
         named = {item.name for item in items}
         if unnamed := [name for name in images if name not in named]:
             remarks.append(f"Images that no row of a table names are left out: {some(unnamed)}.")
@@ -143,17 +147,14 @@ def _by_folder(source: str, images: dict[str, Path]) -> tuple[str, list[Item]]:
 # -- by tables ---------------------------------------------------------------------------------------------------
 
 
-def _by_table(source: str, rows: list[tables.Row], files: dict[Path, str], wrapper: int) -> tuple[str, list[Item]]:
-    kinds = {PurePosixPath(row.table).name.casefold() for row in rows}
-    if len(kinds) > 1:
-        raise BadSource(source, f"it has tables of several kinds, {some(kinds)}; leave all but one out")
+def _by_table(source: str, rows: Iterable[tables.Row], files: dict[Path, str], wrapper: int) -> list[Item]:
     items: dict[str, Item] = {}
-    missing: list[tables.Row] = []
+    lost, missing = None, 0
     for row in rows:
         path = (*PurePosixPath(row.table).parts[wrapper:-1], *PurePosixPath(row.file_name).parts)
         name = files.get(path)
         if name is None:
-            missing.append(row)
+            lost, missing = lost or row, missing + 1
             continue
         if name in items:
             raise BadSource(source, f"{row} names {row.file_name!r} again; leave one of the rows out")
@@ -161,12 +162,12 @@ def _by_table(source: str, rows: list[tables.Row], files: dict[Path, str], wrapp
         if row.split and given.casefold() not in SPLITS:
             raise BadSource(source, f"{row} has the split {given!r}; it may be {', '.join(SPLITS)}")
         items[name] = Item(name, row.label, SPLITS.get(given.casefold(), parts.TRAIN))
-    if missing:
-        more = f", nor are those of {len(missing) - 1:,} other rows" if len(missing) > 1 else ""
-        raise BadSource(source, f"{missing[0]} names {missing[0].file_name!r}, which is not there{more}")
+    if lost is not None:
+        more = f", nor are those of {missing - 1:,} other rows" if missing > 1 else ""
+        raise BadSource(source, f"{lost} names {lost.file_name!r}, which is not there{more}")
     if not items:
         raise BadSource(source, "its tables have no rows")
-    return kinds.pop(), sorted(items.values())
+    return sorted(items.values())
 
 
 # -- classes -----------------------------------------------------------------------------------------------------

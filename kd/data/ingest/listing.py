@@ -10,7 +10,8 @@ from kd.errors import KdError
 from kd.printable import printed, unprintable
 
 GIB = 1 << 30
-MOST_NAME_CHARACTERS = 1_000
+MOST_NAME_CHARACTERS = 500
+MOST_FOLDERS = 16  # one within the other
 # What file managers and systems leave behind; whatever begins with a dot is hidden, and ignored as well.
 LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -55,8 +56,9 @@ class Listing:
         self.source, self.limits = source, limits
         self.entries: list[Entry] = []  # as they are found
         self._found = 0
-        self._spelling: dict[str, str] = {}  # of each file and folder, by its name without upper case
-        self._files: set[str] = set()
+        # Each file and folder by the folder that it is in and its name without upper case: its number, and its name.
+        self._known: dict[tuple[int, str], tuple[int, str]] = {}
+        self._files: set[int] = set()
 
     def add(self, given: str, size: int) -> str | None:
         """Take up a file; its name as an entry has it, or None if it is litter."""
@@ -69,24 +71,23 @@ class Listing:
             raise self.bad(f"the name {name[:60]!r}… has {len(name)} characters; shorten it")
         if _ARCHIVE.fullmatch(name):
             raise self.bad(f"{name!r} is an archive in it, which is not opened: unpack it, or leave it out")
-        for end in range(1, len(parts)):
-            self._refuse_twin("/".join(parts[:end]))
-        if name in self._files:
-            raise self.bad(f"it holds {name!r} twice; leave one of them out")
-        self._files.add(name)
-        self._refuse_twin(name)
+        if len(parts) > MOST_FOLDERS + 1:
+            raise self.bad(
+                f"{name[:60]!r}… lies in {len(parts) - 1} folders, one within the other; leave some of them out"
+            )
+        self._refuse_twin(parts)
         self.entries.append(Entry(name, size))
         return name
 
     def finish(self) -> list[Entry]:
         """The files, sorted by name. What was kept to compare them is let go."""
-        self._spelling.clear()
+        self._known.clear()
         self._files.clear()
         found, self.entries = sorted(self.entries), []
         return found
 
     def count(self) -> None:
-        """Every member of an archive counts, whatever it is."""
+        """Every member of an archive counts, whatever it is, and every folder."""
         self._found += 1
         if self._found > self.limits.files:
             raise self.bad(f"it holds more than {self.limits.files:,} files, which are the most that are taken")
@@ -127,10 +128,25 @@ class Listing:
     def bad(self, why: str) -> BadSource:
         return BadSource(self.source, why)
 
-    def _refuse_twin(self, name: str) -> None:
-        known = self._spelling.setdefault(name.casefold(), name)
-        if known != name:
-            raise self.bad(f"{known!r} and {name!r} differ in upper and lower case alone; rename one of them")
+    def _refuse_twin(self, parts: list[str]) -> None:
+        inside = 0
+        for depth, part in enumerate(parts, 1):
+            place = inside, part.casefold()
+            if is_new := place not in self._known:
+                self._known[place] = len(self._known) + 1, part
+                if depth < len(parts):
+                    self.count()  # a folder
+            inside, spelling = self._known[place]
+            if spelling != part:
+                twin, name = "/".join([*parts[: depth - 1], spelling]), "/".join(parts[:depth])
+                raise self.bad(f"{twin!r} and {name!r} differ in upper and lower case alone; rename one of them")
+            if inside in self._files and depth < len(parts):
+                raise self.bad(f"{'/'.join(parts[:depth])!r} is a file and a folder in it; rename one of them")
+        if inside in self._files:
+            raise self.bad(f"it holds {'/'.join(parts)!r} twice; leave one of them out")
+        if not is_new:
+            raise self.bad(f"{'/'.join(parts)!r} is a file and a folder in it; rename one of them")
+        self._files.add(inside)
 
 
 def is_litter(parts: list[str]) -> bool:

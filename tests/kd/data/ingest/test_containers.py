@@ -24,7 +24,7 @@ FILES = {
     "pets/cat/1.jpg": b"one" * 1_000,
     "pets/cat/naïve.jpg": os.urandom(3_000),
     "pets/dog/sub/2.jpg": b"",
-    "pets/" + "long/" * 30 + "3.jpg": b"three",
+    "pets/" + "long/" * 12 + "3.jpg": b"three",
 }
 LITTER = {"__MACOSX/pets/cat/._1.jpg": b"?", "pets/.DS_Store": b"?", "pets/cat/Thumbs.db": b"?", ".hidden/4.jpg": b"?"}
 
@@ -95,8 +95,11 @@ def test_one_compressed_member_after_the_other_stays_out_of_memory(tmp_path: Pat
         (["cat/1.jpg", "cat//./1.jpg"], "it holds 'cat/1.jpg' twice"),
         (["Cat/1.jpg", "cat/2.jpg"], "'Cat' and 'cat' differ in upper and lower case alone"),
         (["cat/1.JPG", "cat/1.jpg"], "differ in upper and lower case alone"),
+        (["cat", "cat/1.jpg"], "'cat' is a file and a folder in it"),
+        (["cat/1.jpg", "cat"], "'cat' is a file and a folder in it"),
         (["cat/1.jpg", "train.zip"], "'train.zip' is an archive in it, which is not opened: unpack it"),
-        (["a" * 1_001], "has 1001 characters"),
+        (["a" * 501], "has 501 characters"),
+        (["a/" * 17 + "1.jpg"], "lies in 17 folders, one within the other"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -121,6 +124,14 @@ def test_more_files_than_are_taken_are_refused(tmp_path: Path, kind: str) -> Non
 
     with pytest.raises(BadSource, match="holds more than 49 files"):
         open_container(path, Limits(files=49))
+
+
+def test_folders_count_as_files_do(tmp_path: Path) -> None:
+    path = bring(tmp_path, "zip", {f"{number}/a/b/1.jpg": b"?" for number in range(10)})
+
+    assert len(open_container(path, Limits(files=40)).entries) == 10
+    with pytest.raises(BadSource, match="holds more than 39 files"):
+        open_container(path, Limits(files=39))
 
 
 @pytest.mark.parametrize("kind", KINDS)
