@@ -11,6 +11,7 @@ from cli.errors import Trouble, extra
 from cli.given.options import AsJson
 from cli.shown import numbers
 from cli.shown.console import console, print_json, table
+from cli.shown.progress import progress_display
 from jobs.files import layout
 
 if TYPE_CHECKING:
@@ -68,13 +69,15 @@ def make(path: Path, name: str, data: Path, **options: object) -> None:
 
     dataset = f"packed/{name.removeprefix('packed/')}"
     try:
-        facts = add(
-            data / layout.DATASETS,
-            dataset,
-            path,
-            tell=lambda remark: console().print(remark, markup=False),
-            **options,  # type: ignore[arg-type]
-        )
+        with progress_display() as display:
+            facts = add(
+                data / layout.DATASETS,
+                dataset,
+                path,
+                tell=display.say,
+                progress=lambda phase, fraction: display.show({"phase": phase, "fraction": fraction}, None),
+                **options,  # type: ignore[arg-type]
+            )
     except OSError as error:
         raise Trouble(f"{error.filename or data}: {error.strerror}") from error
     of_its_own = f", {numbers.count(facts.validation)} for validation" if facts.validation else ""

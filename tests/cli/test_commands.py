@@ -228,6 +228,7 @@ def test_looking_at_jobs_loads_neither_torch_nor_a_server(server):
         ("torch", "['work']", '`kd work` needs torch: pip install "stillhouse[worker]"'),
         ("fastapi", "['serve']", '`kd serve` needs fastapi: pip install "stillhouse[api]"'),
         ("sqlalchemy", "['serve']", '`kd serve` needs sqlalchemy: pip install "stillhouse[api]"'),
+        ("PIL", "['data', 'add', 'pets']", '`kd data add` needs PIL: pip install "stillhouse[kd]"'),
     ],
 )
 def test_a_missing_extra_is_a_sentence(missing, command, says, tmp_path):

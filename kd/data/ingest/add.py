@@ -34,7 +34,13 @@ NPZ = {"images.npy", "labels.npy"}
 SIDES = (32, 48, 64, 96, 128, 160, 224)
 LARGEST_SIDE = 4_096
 
+# How often it is said how far it is.
+EVERY_IMAGES = 50
+# Of all the time: to unpack images takes longer than to look at how they begin.
+SHARE_OF_SURVEY = 0.2
+
 Tell = Callable[[str], None]
+Progress = Callable[[str, float], None]
 
 
 @dataclass
@@ -73,11 +79,13 @@ def add(
     skip_unreadable: bool = False,
     limits: Limits | None = None,
     tell: Tell = lambda remark: None,
+    progress: Progress = lambda phase, fraction: None,
 ) -> PackedFacts:
     """Write the data set `packed/<name>` into a data folder from a folder, an archive or an .npz: whole, or not at all.
 
     `size`: the side in pixels of the squares that all images become; without, they must be of one size. `classes`:
-    their names in their order. `tell` hears what the files were understood as, and what looks strange.
+    their names in their order. `tell` hears what the files were understood as, and what looks strange;
+    `progress` the phase and which fraction of all is done.
     Raises `BadSource` or `CannotPack` for what is no data set, `OSError` for what is not there or cannot be written.
     """
     packing.check_name(folder, name)
@@ -100,7 +108,7 @@ def add(
         tell(f"Nothing says what is for the test: {TEST_FRACTION:.0%} of each class are, in all runs the same ones.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of what is odd in a file; what cannot be read is an error
-        return _Photos(folder, name, container, layout, size, skip_unreadable, tell).pack()
+        return _Photos(folder, name, container, layout, size, skip_unreadable, tell, progress).pack()
 
 
 def _add_arrays(
@@ -123,10 +131,18 @@ class _Photos:
     """Files that are labelled, on their way to pixels."""
 
     def __init__(
-        self, folder: Path, name: str, container: Container, layout: Layout, size: int | None, skip: bool, tell: Tell
+        self,
+        folder: Path,
+        name: str,
+        container: Container,
+        layout: Layout,
+        size: int | None,
+        skip: bool,
+        tell: Tell,
+        progress: Progress,
     ):
         self._folder, self._name, self._container, self._layout, self._tell = folder, name, container, layout, tell
-        self._size = size
+        self._size, self._progress = size, progress
         self._unreadable = _Unreadable(container.source, skip)
         self._place = {item.name: place for place, item in enumerate(layout.items)}
         self._split_N = np.array([item.part for item in layout.items], np.uint8)
@@ -169,8 +185,8 @@ class _Photos:
         """Look at how each file begins: which cannot be images, and what the others have in common."""
         sizes: Counter[tuple[int, int]] = Counter()
         deep = 0
-        for name, content in self._container.read(self._place):
-            liveness.advance()
+        for done, (name, content) in enumerate(self._container.read(self._place)):
+            self._advance("looking", done, begin=0.0, share=SHARE_OF_SURVEY)
             try:
                 header = images.read_header(name, content)
             except Unreadable as error:
@@ -216,8 +232,9 @@ class _Photos:
     def _chunks(self) -> Iterator[Chunk]:
         waiting: list[NDArray[np.uint8]] = []
         places: list[int] = []
-        for name, content in self._container.read(self._place.keys() - self._unreadable.why.keys()):
-            liveness.advance()
+        readable = self._place.keys() - self._unreadable.why.keys()
+        for done, (name, content) in enumerate(self._container.read(readable)):
+            self._advance("packing", done, begin=SHARE_OF_SURVEY, share=1 - SHARE_OF_SURVEY)
             try:
                 waiting.append(images.decode(name, content, gray=self._gray, side=self._size))
             except Unreadable as error:
@@ -231,6 +248,11 @@ class _Photos:
         self._unreadable.refuse()
         if waiting:
             yield self._chunk(waiting, places)
+
+    def _advance(self, phase: str, done: int, *, begin: float, share: float) -> None:
+        liveness.advance()
+        if done % EVERY_IMAGES == 0:
+            self._progress(phase, begin + share * done / len(self._place))
 
     def _chunk(self, waiting: list[NDArray[np.uint8]], places: list[int]) -> Chunk:
         return Chunk(np.stack(waiting), self._labels_N[places], self._split_N[places])
