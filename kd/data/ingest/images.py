@@ -118,7 +118,12 @@ def _orientation(image: Image.Image) -> int:
         return 1
     if image.format == "PNG" and "exif" not in image.info:  # it would be unpacked whole, to look behind the pixels
         return 1
-    return int(image.getexif().get(ORIENTATION, 1))
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except (
+        Exception
+    ):  # what a camera or an editor has spoilt there is no reason to lose the photo: none is shown turned
+        return 1
 
 
 def _has_more_frames(image: Image.Image) -> bool:

@@ -53,8 +53,41 @@ def test_a_photo_is_turned_as_the_camera_was_held(kind: str, orientation: int) -
     assert np.abs(read.astype(int) - PHOTO).mean() < 4
 
 
+# The last says that it is turned by a text.
+TEXT = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04\0\0\0up!\0\0\0\0\0"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("exif", [b"Exif\0\0spoilt", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0", TEXT])
+def test_a_photo_whose_exif_is_spoilt_is_read_as_it_lies(exif: bytes) -> None:
+    content = encoded(PHOTO, "JPEG", exif=exif)
+
+    assert read_header("a.jpg", content)[:2] == decode("a.jpg", content, gray=False).shape[:2] == (24, 32)
+
+
 def lossless(kind: str) -> dict[str, object]:
     return {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
+
+
+def png(width: int, height: int, rows: bytes = bytes(99), bits: int = 8, colour: int = 0) -> bytes:
+    """A PNG made by hand, of what Pillow does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_of_colours_of_16_bits_the_upper_8_are_kept(channels: int) -> None:
+    deep = np.random.default_rng(1).integers(0, 65_536, (5, 7, channels)).astype(">u2")
+    deep[..., 3:] = 65_535
+    rows = b"".join(b"\0" + row.tobytes() for row in deep)
+
+    read = decode("a.png", png(7, 5, rows, bits=16, colour=2 if channels == 3 else 6), gray=False)
+
+    assert np.array_equal(read, deep[..., :3] >> 8)
 
 
 GRAY = photo(1, channels=1)
@@ -128,14 +161,6 @@ def test_resizing_is_what_torchvision_does_with_pillow(shape: tuple[int, int], s
 # -- what is not read --------------------------------------------------------------------------------------------
 
 FRAMES = {"save_all": True, "append_images": [Image.fromarray(photo(9))]}
-
-
-def png(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
