@@ -10,7 +10,8 @@ from api.dependencies import Readiness
 from api.http import pages
 from api.http.problems import NoSuchMode
 from api.jobs.body import SUBMISSIONS
-from kd.models.catalog import FAMILIES, FAMILY_OF, MODELS
+from kd.models.catalog import FAMILY_OF, MODELS, family_of
+from kd.models.own import names as own_names
 from kd.models.timm import catalog as timm_catalog
 
 
@@ -19,6 +20,7 @@ class Model(BaseModel):
     name: str
     family: str
     extra: Literal["zoo"] | None = Field(description="a worker builds it with this extra only: stillhouse[zoo]")
+    package: str | None = Field(description="that registers it here, of those of your own: workers need it too")
     parameters: int | None = Field(description="with ten classes, where that is known without building it")
     macs: int | None = Field(description="multiply-accumulates for an image of 32×32 in colour, likewise")
 
@@ -28,13 +30,14 @@ class Health(BaseModel):
 
 
 def model(name: str) -> Model:
-    family = FAMILY_OF[name]
+    family = FAMILY_OF.get(name, "own")
     known = timm_catalog.facts_of(name.removeprefix(timm_catalog.PREFIX)) if family == "timm" else None
     return Model(
         object="model",
         name=name,
         family=family,
-        extra=FAMILIES[family].extra,
+        extra=family_of(name).extra,
+        package=own_names.package_of(name),
         parameters=known and known.parameters,
         macs=known and known.macs,
     )
@@ -45,8 +48,8 @@ router = APIRouter(tags=["system"])
 
 @router.get("/models")
 def list_models() -> pages.Page[Model]:
-    """Every architecture, for `teacher.arch` and `student.arch`."""
-    return pages.page([model(name) for name in MODELS])
+    """Every architecture, for `teacher.arch` and `student.arch`: those there are always, and those of your own."""
+    return pages.page([model(name) for name in (*MODELS, *own_names.names())])
 
 
 class SchemaResponse(JSONResponse):

@@ -27,7 +27,14 @@ class ModelMissing(KdError):
     """A model that there is cannot be built here: the package that has it is not installed, or is another version."""
 
     def __init__(self, arch: str, why: str):
-        super().__init__(f"{arch} cannot be built here: {why}: pip install --upgrade 'stillhouse[zoo]'.")
+        super().__init__(f"{arch} cannot be built here: {why}.")
+
+
+class BadModel(KdError):
+    """What a user's own factory builds is no network that sorts images."""
+
+    def __init__(self, arch: str, why: str):
+        super().__init__(f"{arch} cannot be used: {why}.")
 
 
 class SpecUnfit(KdError):

@@ -18,6 +18,8 @@ from kd.machine.precision import FORMATS, find_precision
 from kd.models import weights
 from kd.models.build import outline
 from kd.models.catalog import ONNX, why_unknown
+from kd.models.own import networks
+from kd.models.own.names import is_own
 from kd.objectives.trained import make_part
 from kd.parallel import launch
 from kd.parallel.team import join
@@ -158,8 +160,18 @@ def run(
         repetitions=config.seeds,
         team=team,
     )
+    check_own(at_hand)
     plan_work(at_hand, log)
     yield from PIPELINES[spec.mode](at_hand, log)
+
+
+def check_own(run: Run) -> None:
+    """Raise what there is to say of architectures of the user's own: before hours of training."""
+    config = run.config
+    learning = {config.student.arch, *(teacher.arch for teacher in teachers_trained(run).values())}
+    teaching = {one.teacher_arch for one in run.members or (run,) if one.teacher_arch}
+    for arch in filter(is_own, sorted(learning | teaching)):
+        networks.check(arch, len(run.dataset.classes), run.dataset.shape, learns=arch in learning)
 
 
 def check_pixels(name: str, folder: Path) -> None:
@@ -188,7 +200,7 @@ def arch_of_teacher(teacher: OneModel, file: Path | None) -> str:
         return ONNX
     assert file is not None, "`match_files` has seen to it"
     arch = weights.read_facts(file).arch
-    if why := why_unknown(arch):
+    if (why := why_unknown(arch)) and not is_own(arch):  # one's own may not be installed here: to build it says so
         raise TeacherUnfit(why)
     return arch
 

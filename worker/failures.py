@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from jobs.endings import Code, Ending
 from kd.errors import (
+    BadModel,
     BadResume,
     BadWeights,
     DamagedResume,
@@ -138,6 +139,12 @@ KNOWN: tuple[tuple[Callable[[BaseException], bool], Code, str, bool], ...] = (
         lambda error: isinstance(error, ModelMissing),
         Code.NO_PACKAGE,
         "Install it where the workers run, as the message says, and retry; or name another model.",
+        True,
+    ),
+    (
+        lambda error: isinstance(error, BadModel),
+        Code.BAD_SPEC,
+        "Mend the factory as the message says, install it where the workers run, and retry; or name another model.",
         True,
     ),
     (

@@ -23,8 +23,17 @@ def weight_bytes(model: nn.Module) -> int:
 
 
 def macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
-    """Multiply-accumulates of convolutions, linear layers and attention for one image; nothing is computed."""
-    return macs_given(model, torch.empty(1, *shape, device="meta"))
+    """Multiply-accumulates of convolutions, linear layers and attention for one image; nothing is computed, unless the
+    model's code asks what is in a tensor, or has tensors that are neither parameters nor buffers."""
+    try:
+        return macs_given(model, torch.empty(1, *shape, device="meta"))
+    except RuntimeError:
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        if device.type == "meta":
+            raise
+    with evaluating(model), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, *shape, device=device))
+    return int(counter.get_total_flops()) // 2
 
 
 def macs_given(model: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> int:

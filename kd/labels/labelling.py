@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kd import liveness
-from kd.errors import LabelsHeld
+from kd.errors import LabelsHeld, SpecUnfit
 from kd.evaluation.predict import batch_size
 from kd.events import Event, Noted, PhaseStarted, Waiting
 from kd.labels import cache, table
@@ -125,7 +125,11 @@ def find_wider(run: Run, identity: Identity) -> Identity | None:
         or (run.labels / f"{identity.name}{cache.MANIFEST}").exists()
     ):
         return None
-    wider = identity.model_copy(update={"pooled": run.measure(run.teacher_arch, pooled=True).pooled})
+    try:
+        pooled = run.measure(run.teacher_arch, pooled=True).pooled
+    except SpecUnfit:  # it has none, which of some only who builds them knows
+        return None
+    wider = identity.model_copy(update={"pooled": pooled})
     return wider if (run.labels / f"{wider.name}{cache.MANIFEST}").exists() else None
 
 

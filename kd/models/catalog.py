@@ -6,6 +6,7 @@ from typing import Literal
 
 from kd import nearest
 from kd.models import mlp_names
+from kd.models.own import names as own_names
 from kd.models.timm import catalog as timm_catalog
 
 SMALL = ("mlp", "cnn", "cnn_small")
@@ -65,6 +66,8 @@ FAMILIES = {
     "timm": Family("kd.models.timm.networks", TIMM, channels=(1, 3), extra="zoo"),
     "onnx": Family("kd.models.onnx.network", (ONNX,)),
 }
+# Which there are depends on what is installed: see `own_names`.
+OWN = Family("kd.models.own.networks", ())
 FAMILY_OF = {arch: name for name, family in FAMILIES.items() for arch in family.archs}
 MODELS = tuple(arch for arch in FAMILY_OF if arch != ONNX)
 """Those that a spec may name."""
@@ -77,18 +80,22 @@ def why_unknown(arch: str) -> str | None:
     """The sentence for a name that nothing is built by, with what it may have meant; None for one that is known."""
     if arch in FAMILY_OF or mlp_names.read(arch) is not None:
         return None
+    if own_names.is_own(arch):
+        return own_names.why_unknown(arch)
     if arch.startswith(mlp_names.PREFIX):
         return f"perceptrons are named {mlp_names.NAMES_ARE}"
-    return nearest.unknown("model", arch, MODELS)
+    return nearest.unknown("model", arch, (*MODELS, *own_names.names()))
 
 
 def family_of(arch: str) -> Family:
     """The family of a name that is known."""
+    if own_names.is_own(arch):
+        return OWN
     return FAMILIES[FAMILY_OF.get(arch, "mlp")]
 
 
 def stages_of(arch: str) -> int:
-    """How many stages of an architecture can be looked into; 0: none."""
+    """How many stages of an architecture can be looked into; 0: none, as far as anybody knows."""
     return family_of(arch).stages.get(arch, 0)
 
 

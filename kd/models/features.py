@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kd.errors import SpecUnfit
 from kd.models.build import outline
 from kd.models.catalog import family_of
+from kd.models.own.names import identity
 
 # Shapes: B = batch, C = classes or channels, D = width of the pooled feature.
 
@@ -86,21 +87,30 @@ class Measures(NamedTuple):
     """Channels, height and width of each map."""
 
 
-@cache
 def measure(
     arch: str, classes: int, shape: tuple[int, int, int], *, pooled: bool = False, stages: bool = False
 ) -> Measures:
     """Measure them for images of `shape` (channels, height, width); nothing is computed.
 
-    Raises `SpecUnfit` for one without a pooled feature: of timm's, the catalog does not know which they are.
+    Raises `SpecUnfit` for one without a pooled feature: of timm's, and of one's own, the catalog does not know which
+    they are.
     """
+    return _measure(arch, classes, shape, pooled, stages, identity(arch))
+
+
+@cache
+def _measure(
+    arch: str, classes: int, shape: tuple[int, int, int], pooled: bool, stages: bool, _identity: str
+) -> Measures:
     points = Points(pooled, name_stages(arch) if stages else ())
     try:
         observed = Observed(outline(arch, classes, shape).eval(), points)
+        device = next(observed.parameters()).device
+        _, features = observed(torch.zeros(1, *shape, device=device))
+        if pooled and (features.pooled_BD is None or features.pooled_BD.ndim != 2):
+            raise LookupError("its last linear layer does not read one feature of an image, so it is no classifier")
     except LookupError as error:
         raise SpecUnfit("objective.method", f"cannot be this one with {arch}: {error}") from None
-    device = next(observed.parameters()).device
-    _, features = observed(torch.empty(1, *shape, device=device))
     return Measures(
         points,
         classes,

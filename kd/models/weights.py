@@ -17,6 +17,7 @@ from kd.disk import sha256_of, write
 from kd.errors import BadWeights, first_line
 from kd.events import SavedFile
 from kd.models.build import build
+from kd.models.own.names import identity
 
 State = dict[str, Tensor]
 
@@ -103,7 +104,7 @@ def copy_of(model: nn.Module) -> State:
 def digest_of(arch: str, state: State) -> str:
     """What a model is, as a sha256: its architecture and every weight."""
     # By value, not by file: the teacher of another job, or trained a second time to the same weights, is the same one.
-    content = hashlib.sha256(arch.encode())
+    content = hashlib.sha256(identity(arch).encode())
     for name, tensor in state.items():
         content.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from kd.models.catalog import MODELS, ONNX, has_pooled, stages_of
+from kd.models.own.names import is_own
 from kd.spec.objective import READS, Objective, Term
 from kd.spec.teacher import AnyTeacher, Committee, Teacher, TeacherLabels, TeacherUploaded
 
@@ -53,12 +54,14 @@ def _misses_maps(objective: Objective) -> Iterator[tuple[str, str]]:
 def _why_not(term: Term, student: str, teacher: str | None) -> str | None:
     read = READS.get(term.method)
     if read == "heads" and not stages_of(student):
-        return f"puts heads on the student's stages, and {student} has none: take a student that has ({WITH_STAGES})"
+        why = f"{student} {_without_stages(student)}"
+        return f"puts heads on the student's stages, and {why}: take a student that has ({WITH_STAGES})"
     if teacher == ONNX and read in FEATURES:
         return f"compares {FEATURES[read]}, and an ONNX model has none to show: take another teacher"
     for role, arch in (("student", student), ("teacher", teacher)):
         if read == "stages" and arch is not None and not stages_of(arch):
-            return f"compares maps of stages, and the {role}, {arch}, has none: take another ({WITH_STAGES})"
+            why = f"the {role}, {arch}, {_without_stages(arch)}"
+            return f"compares maps of stages, and {why}: take another ({WITH_STAGES})"
         if read == "pooled" and arch is not None and not has_pooled(arch):
             return (
                 f"compares what the classifiers of student and teacher read, and that of the {role}, {arch}, is a "
@@ -67,6 +70,10 @@ def _why_not(term: Term, student: str, teacher: str | None) -> str | None:
     if read == "stages" and teacher is not None:
         return _why_no_pair(term, student, teacher)
     return None
+
+
+def _without_stages(arch: str) -> str:
+    return "is one of your own, whose stages nobody knows" if is_own(arch) else "has none"
 
 
 def _why_no_pair(term: Term, student: str, teacher: str) -> str | None:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
@@ -11,6 +11,8 @@ from kd import nearest
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
 from kd.models.catalog import ONNX, why_unknown
+from kd.models.own.names import is_own
+from kd.spec.part import was_accepted
 
 
 def _known_dataset(name: str) -> str:
@@ -26,7 +28,9 @@ def _known_dataset(name: str) -> str:
     return name
 
 
-def _known_model(name: str) -> str:
+def _known_model(name: str, info: ValidationInfo) -> str:
+    if was_accepted(info) and is_own(name):
+        return name  # whether it is installed here is for those to say who build it
     if name == ONNX:
         raise PydanticCustomError(
             "unknown_model", "onnx is no architecture to train: `kd teacher add` brings a file, teacher.upload names it"

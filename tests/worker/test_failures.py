@@ -12,6 +12,7 @@ from jobs.endings import Code
 from jobs.queue.fence import Claim
 from kd.errors import (
     BadLabels,
+    BadModel,
     BadResume,
     DamagedResume,
     DataError,
@@ -63,6 +64,7 @@ def test_a_machine_that_is_out_of_files_says_nothing_of_the_run_whatever_it_was_
         (BadResume(Path("resume.pt"), "it was saved by another version"), "unfit_checkpoint"),
         (DeviceMissing("cuda"), "no_device"),
         (ModelMissing("timm/resnet18", "timm is not installed"), "no_package"),
+        (BadModel("own/tiny", "its factory gives a dict, and no torch.nn.Module"), "bad_spec"),
         (TeacherUnfit("it knows 7 classes"), "bad_teacher"),
         (OSError(errno.EACCES, "Permission denied"), "disk_error"),
         (OSError(errno.EROFS, "Read-only file system"), "disk_error"),

@@ -17,6 +17,7 @@ from kd.models.timm.catalog import PREFIX, TimmFacts, facts_of
 from kd.torchvision_import import torchvision_models
 
 LAST_MAP = 4
+REMEDY = "pip install --upgrade 'stillhouse[zoo]'"
 Size = tuple[int, int]
 
 
@@ -27,7 +28,7 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     name = arch.removeprefix(PREFIX)
     timm = timm_of(arch)
     if not timm.is_model(name):
-        raise ModelMissing(arch, f"timm {version('timm')} does not know it")
+        raise ModelMissing(arch, f"timm {version('timm')} does not know it: {REMEDY}")
     facts = facts_of(name)
     return Fitted(create(timm, name, classes, facts, size := size_for(facts, shape)), size)
 
@@ -37,7 +38,7 @@ def timm_of(arch: str) -> ModuleType:
     try:
         version("timm")
     except PackageNotFoundError as error:
-        raise ModelMissing(arch, "timm is not installed") from error
+        raise ModelMissing(arch, f"timm is not installed: {REMEDY}") from error
     torchvision_models()  # timm imports torchvision, which may need our help
     return import_module("timm")
 
