@@ -37,6 +37,13 @@ class BadModel(KdError):
         super().__init__(f"{arch} cannot be used: {why}.")
 
 
+class ModelChanged(BadModel):
+    """The weights that a model has had are not those of the network that its name stands for now."""
+
+    def __init__(self, kind: str, why: str):
+        super().__init__(f"A {kind}", f"the weights it is to have are of another network, or of earlier code ({why})")
+
+
 class SpecUnfit(KdError):
     """The spec asks for something that its data set does not allow."""
 

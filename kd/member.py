@@ -21,6 +21,7 @@ def main(order_file: str) -> int:
     lifeline, messages = Lifeline(reads=leads), take_stdout()
     # These load torch, which takes seconds: the lifeline is minded by now.
     from kd import spec
+    from kd.models.own import files
     from kd.run import run
 
     order = json.loads(Path(order_file).read_text())
@@ -30,7 +31,8 @@ def main(order_file: str) -> int:
             lifeline.say(messages, event.model_dump_json())
 
     try:
-        with liveness.reported(lambda: say(Advanced())):
+        models = files.registered([Path(file) for file in order["models"]])
+        with liveness.reported(lambda: say(Advanced())), models:
             for event in run(
                 spec.parse(json.dumps(order["spec"]), accepted=True), **order["options"], save_now=lifeline.save_now
             ):

@@ -1,7 +1,6 @@
 """`kd run`: one run here and now, with no server and no database."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,15 +24,15 @@ from kd import disk
 from kd.events import Event, Finished, Saved, Step
 from kd.labels.cache import DEFAULT_BYTES
 from kd.outputs import PAGE, STUDENT, weights_of
+from kd.run_folder import keep_best, prune_checkpoints, resume_files
 from kd.spec import GuideSpec, TrainSpec, parse
 
 MODES: dict[str, type[TrainSpec] | type[GuideSpec]] = {"train": TrainSpec, "guide": GuideSpec}
 SPEC = "spec.json"
-# Two, so that one is left should the machine die while it writes the newer one's successor.
-KEPT_RESUME_FILES = 2
 
 
 def run(
+    context: typer.Context,
     spec: SpecFile = None,
     mode: SetMode = None,
     set_: Settings = [],  # noqa: B006  # typer copies it
@@ -49,6 +48,12 @@ def run(
             exists=True,
             dir_okay=False,
             help="The weights of the teacher, if config.teacher names a job; of a committee, those of each that does.",
+        ),
+    ] = [],  # noqa: B006  # typer copies it
+    models: Annotated[
+        list[Path],
+        typer.Option(
+            help="A Python file with architectures of your own, MODELS = {name: factory}; specs name them own/NAME."
         ),
     ] = [],  # noqa: B006  # typer copies it
     label_cache_bytes: Annotated[
@@ -78,6 +83,7 @@ def run(
         set_ = [*set_, f"config.epochs={extend_to}"]
     if resume and spec is None and mode is None:
         spec = str(out) + f"/{SPEC}"
+    register(models, context)
     run_spec = parse_spec(specs.assemble(spec, mode, set_), data)
     folder = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_spec.mode}"
     if resume_files(folder) and not resume:
@@ -125,6 +131,14 @@ def run(
         return
     show(run_spec, finished, folder, narration)
     console().print(f"The student is {student}, the report {folder / PAGE}.", markup=False)
+
+
+def register(models: list[Path], context: typer.Context) -> None:
+    """Have the models of these files until the command ends."""
+    if models:
+        with extra("kd", "run"):
+            from kd.models.own import files
+        context.with_resource(files.registered(models))
 
 
 def write_spec(run_spec: TrainSpec | GuideSpec, folder: Path) -> None:
@@ -231,28 +245,6 @@ def follow(
             raise
         raise trouble from error
     raise AssertionError("a run's last word is Finished")
-
-
-def keep_best(saved: Saved, folder: Path) -> None:
-    """Put the best student where people find it."""
-    if saved.student is not None and saved.best:
-        with open(folder / saved.student.path, "rb") as student, disk.atomic(folder / STUDENT) as file:
-            shutil.copyfileobj(student, file)
-    prune_checkpoints(folder)
-
-
-def prune_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints that newer ones replace."""
-    for old in resume_files(folder)[KEPT_RESUME_FILES:]:
-        old.unlink()
-        old.with_name(STUDENT).unlink(missing_ok=True)
-        if not any(old.parent.iterdir()):
-            old.parent.rmdir()
-
-
-def resume_files(folder: Path) -> list[Path]:
-    """The resume files of a run, newest first: their folders' names hold the step."""
-    return sorted(folder.glob("checkpoints/step-*/resume.pt"), reverse=True)
 
 
 def known_failure(error: BaseException) -> Trouble | None:

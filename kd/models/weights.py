@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from kd.disk import sha256_of, write
-from kd.errors import BadWeights, first_line
+from kd.errors import BadWeights, ModelChanged, first_line
 from kd.events import SavedFile
 from kd.models.build import build
 from kd.models.own.names import identity
@@ -73,7 +73,7 @@ def _open(path: Path) -> Iterator[Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             yield file
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError, ModelChanged) as error:
         raise BadWeights(path, first_line(error)) from error
 
 
@@ -89,11 +89,16 @@ def load_state(model: nn.Module, state: State) -> None:
 
     A state is tensors and nothing else. A state dict of torch also says of which version its modules are; without that
     a module may take the weights for those of its first version, and refuse them (torchvision's MNASNet does).
+    Raises `ModelChanged` where names or shapes are others.
     """
     versions = model.state_dict()._metadata  # type: ignore[attr-defined]
     versioned = OrderedDict(state)
     versioned._metadata = versions  # type: ignore[attr-defined]
-    model.load_state_dict(versioned)
+    try:
+        model.load_state_dict(versioned)
+    except RuntimeError as error:
+        _, *said = str(error).splitlines()  # the first line has the model's class, the next ones what is wrong
+        raise ModelChanged(type(model).__name__, " ".join(" ".join(said).split())[:300] or first_line(error)) from error
 
 
 def copy_of(model: nn.Module) -> State:

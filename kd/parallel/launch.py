@@ -15,6 +15,7 @@ from kd import events, liveness
 from kd.errors import KdError, TeamFailed
 from kd.events import Advanced, Event, Finished
 from kd.machine import child
+from kd.models.own import names
 from kd.spec import GuideSpec, TrainSpec
 
 # How long the team may take to end once it is told to.
@@ -29,7 +30,8 @@ def launch(
     """`run(of, **options)` in so many processes: the events of the first one. What stopped it is raised here too."""
     with tempfile.TemporaryDirectory(prefix="stillhouse-team-") as folder:
         order, failure = Path(folder) / "order.json", Path(folder) / "failure.txt"
-        order.write_text(json.dumps({"spec": of.model_dump(mode="json"), "options": options, "failure": str(failure)}))
+        facts = {"spec": of.model_dump(mode="json"), "options": options, "failure": str(failure)}
+        order.write_text(json.dumps({**facts, "models": [str(file) for file in names.files()]}))
         torchrun = ["--standalone", "--max-restarts=0", f"--nproc-per-node={processes}"]
         team = child.start("torch.distributed.run", *torchrun, "-m", "kd.member", str(order), own_group=False)
         assert team.stdout is not None

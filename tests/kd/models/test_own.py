@@ -6,12 +6,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from kd.errors import BadModel, ModelMissing, ModelUnfit, SpecUnfit
+from kd.errors import BadModel, ModelChanged, ModelMissing, ModelUnfit, SpecUnfit
 from kd.events import Finished
 from kd.models.build import build
 from kd.models.catalog import why_unknown
 from kd.models.own import names, networks
-from kd.models.weights import copy_of, digest_of, load_model, read_facts
+from kd.models.weights import copy_of, digest_of, load_model, load_state, read_facts
 from kd.run import run
 from kd.spec import parse
 from tests.kd.tiny import TINY
@@ -133,6 +133,13 @@ def test_a_classifier_that_is_no_linear_layer_is_told_before_anything_is_trained
     # Of logits alone it can be a teacher, too.
     as_a_teacher = spec("mlp", teacher={"arch": "own/conv", "epochs": 1}, control=False, epochs=1)
     assert isinstance(list(run(as_a_teacher, tmp_path / "out", data_folder=data))[-1], Finished)
+
+
+def test_weights_of_earlier_code_are_told_from_what_the_code_builds_now(installed):
+    installed({"tiny": "tiny", "other": "by_size"})
+
+    with pytest.raises(ModelChanged, match=r"of another network, or of earlier code \(Missing key\(s\) in"):
+        load_state(build("own/tiny", 10, SHAPE), copy_of(build("own/other", 10, SHAPE)))
 
 
 FACTORIES = """
