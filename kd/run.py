@@ -23,10 +23,10 @@ from kd.models.own.names import is_own
 from kd.objectives.trained import make_part
 from kd.parallel import launch
 from kd.parallel.team import join
-from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TeacherUploaded, TrainSpec, teachers_in
+from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TrainSpec, teachers_in
 from kd.spec.features import misses
 from kd.spec.objective import READS
-from kd.spec.teacher import Brought, OneModel, OneOfThem
+from kd.spec.teacher import Brought, OneModel, OneOfThem, arch_of
 from kd.teachers import uploads
 from kd.train import train
 from kd.training.batches import count_batches
@@ -194,10 +194,8 @@ def match_files(
 
 def arch_of_teacher(teacher: OneModel, file: Path | None) -> str:
     """What will be trained, or what was brought along."""
-    if isinstance(teacher, Teacher):
-        return teacher.arch
-    if isinstance(teacher, TeacherUploaded):
-        return ONNX
+    if (known := arch_of(teacher)) is not None:
+        return known
     assert file is not None, "`match_files` has seen to it"
     arch = weights.read_facts(file).arch
     if (why := why_unknown(arch)) and not is_own(arch):  # one's own may not be installed here: to build it says so

@@ -21,7 +21,7 @@ class Outcome:
     sizes: Mapping[str, int] = field(default_factory=dict)  # bytes of the weights file
     verdict: str | None = None
     brought: Collection[str] = ()
-    """Who comes from another job, or was brought as a file."""
+    """Who is not trained in the run."""
 
 
 def teachers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -36,9 +36,7 @@ def teachers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def archs(config: Mapping[str, Any], known: Mapping[str, str] = {}) -> dict[str, str]:
     """Who is who in a resolved config, which of a teacher that is brought along knows only whose it is; some may be
     `known` from elsewhere."""
-    teaching = {
-        role: known.get(role) or _where_from(teacher) or teacher["arch"] for role, teacher in teachers(config).items()
-    }
+    teaching = {role: known.get(role) or _arch(teacher) for role, teacher in teachers(config).items()}
     together = {"teacher": f"committee of {len(teaching)}"} if len(teaching) > 1 else {}
     if not teaching:
         together = {"teacher": f"labels {config['teacher']['labels'][:8]}"}
@@ -47,15 +45,20 @@ def archs(config: Mapping[str, Any], known: Mapping[str, str] = {}) -> dict[str,
 
 
 def brought(config: Mapping[str, Any]) -> set[str]:
-    """Who comes from another job, or was brought as a file."""
-    return {role for role, teacher in teachers(config).items() if _where_from(teacher)}
+    """Who is not trained in the run."""
+    return {role for role, teacher in teachers(config).items() if is_brought(teacher)}
 
 
-def _where_from(teacher: Mapping[str, Any]) -> str | None:
-    """Of one that is not trained in its run."""
-    if teacher.get("job") is not None:
+def is_brought(teacher: Mapping[str, Any]) -> bool:
+    return bool(teacher.get("job") or teacher.get("upload") or teacher.get("as_built"))
+
+
+def _arch(teacher: Mapping[str, Any]) -> str:
+    if teacher.get("job"):
         return f"the {teacher['role']} of {teacher['job']}"
-    return f"ONNX {teacher['upload'][:12]}" if teacher.get("upload") is not None else None
+    if teacher.get("upload"):
+        return f"ONNX {teacher['upload'][:12]}"
+    return str(teacher.get("as_built") or teacher["arch"])
 
 
 def show(outcome: Outcome, to: Console) -> None:

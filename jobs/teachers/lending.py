@@ -166,7 +166,8 @@ def _arch(session: Session, job: Job, wanted: TeacherOfJob) -> str | None:
         return str(config["student"]["arch"])
     taken = brought(job.resolved_spec).get(wanted.role)
     if taken is None:
-        return str(_teachers(config)[wanted.role]["arch"])
+        teacher = _teachers(config)[wanted.role]
+        return str(teacher.get("as_built") or teacher["arch"])
     if isinstance(taken, TeacherUploaded):
         return ONNX
     with contextlib.suppress(NoTeacher):

@@ -8,7 +8,7 @@ from kd import liveness
 from kd.errors import BadLabels, FeatureTooLarge, TeacherUnfit
 from kd.labels.table import Table
 from kd.models.features import Observed, Points
-from kd.spec.teacher import Brought
+from kd.spec.teacher import Ready
 from kd.training.run import Run
 
 # Shapes: N = images, V = views of each, C = numbers of a label, B = batch.
@@ -30,7 +30,7 @@ def check_numbers(run: Run, table_NVC: Table) -> None:
     """Raise what there is to say of a teacher whose labels are not all numbers in half precision."""
     classes = len(run.dataset.classes)
     if not is_finite(table_NVC[..., :classes]):
-        if isinstance(run.config.teacher, Brought):
+        if isinstance(run.config.teacher, Ready):
             raise TeacherUnfit("it gives logits that are not finite in half precision", run.teacher_role)
         raise BadLabels(run.teacher_arch)
     if not is_finite(table_NVC[..., classes:]):

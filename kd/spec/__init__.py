@@ -26,6 +26,7 @@ from kd.spec.rounds import Rounds as Rounds
 from kd.spec.rounds import Route as Route
 from kd.spec.teacher import Committee as Committee
 from kd.spec.teacher import Teacher as Teacher
+from kd.spec.teacher import TeacherAsBuilt as TeacherAsBuilt
 from kd.spec.teacher import TeacherLabels as TeacherLabels
 from kd.spec.teacher import TeacherOfJob as TeacherOfJob
 from kd.spec.teacher import TeacherUploaded as TeacherUploaded

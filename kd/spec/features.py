@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kd.models.catalog import MODELS, ONNX, has_pooled, stages_of
 from kd.models.own.names import is_own
 from kd.spec.objective import READS, Objective, Term
-from kd.spec.teacher import AnyTeacher, Committee, Teacher, TeacherLabels, TeacherUploaded
+from kd.spec.teacher import AnyTeacher, Committee, TeacherLabels, arch_of
 
 OTHERWISE = "or a method that compares logits alone: kd, dkd, dist, wttm, cross_view"
 FEATURES = {"pooled": "features", "stages": "maps of stages"}
@@ -22,8 +22,7 @@ def faults(objective: Objective, student: str, teacher: AnyTeacher, *, has_maps:
         yield from _misses_one_model(objective, "a committee is no one model and has none")
     if isinstance(teacher, TeacherLabels):
         yield from _misses_one_model(objective, "labels that were pushed have none")
-    arch = teacher.arch if isinstance(teacher, Teacher) else ONNX if isinstance(teacher, TeacherUploaded) else None
-    yield from misses(objective, student, arch)
+    yield from misses(objective, student, arch_of(teacher))
 
 
 def misses(objective: Objective, student: str, teacher: str | None) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from kd.spec.config import Config
 from kd.spec.part import Part, context, was_accepted, without_default
 from kd.spec.rounds import Rounds, Route
-from kd.spec.teacher import Brought, Committee, Teacher, TeacherLabels, TeacherUploaded
+from kd.spec.teacher import Committee, Teacher, TeacherLabels, TeacherUploaded
 
 
 class TrainConfig(Config):
@@ -105,7 +105,7 @@ class GuideConfig(Config):
 
     @model_validator(mode="after")
     def _a_route_is_a_training(self) -> Self:
-        if self.rounds.teacher == "route" and isinstance(self.teacher, Brought):
+        if self.rounds.teacher == "route" and not isinstance(self.teacher, Teacher):
             raise PydanticCustomError(
                 "route",
                 "rounds.teacher 'route' needs a teacher that is trained here: anchors are saved along its training",

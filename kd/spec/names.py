@@ -40,6 +40,14 @@ def _known_model(name: str, info: ValidationInfo) -> str:
     return name
 
 
+def _own_model(name: str) -> str:
+    if not is_own(name):
+        raise PydanticCustomError(
+            "own_model", "is no architecture of your own (own/NAME), which alone may come with its weights: see arch"
+        )
+    return name
+
+
 JOB_ID = r"^job_[0-7][0-9A-HJKMNP-TV-Z]{25}$"
 
 
@@ -75,6 +83,7 @@ DatasetName = Annotated[
     str, Field(max_length=200, json_schema_extra={"pattern": _DATASET}), AfterValidator(_known_dataset)
 ]
 Arch = Annotated[str, Field(max_length=200), AfterValidator(_known_model)]
+OwnArch = Annotated[Arch, AfterValidator(_own_model)]
 
 TableId = Annotated[str, Field(max_length=32, json_schema_extra={"pattern": TABLE_ID}), AfterValidator(_id_of_a_table)]
 JobId = Annotated[str, Field(max_length=30, json_schema_extra={"pattern": JOB_ID}), AfterValidator(_id_of_a_job)]

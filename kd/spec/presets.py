@@ -202,7 +202,7 @@ def _teacher(given: dict[str, Any], lengths: Lengths) -> dict[str, Any]:
     if isinstance(members := given.get("committee"), list | tuple):
         return given | {"committee": [_teacher(one, lengths) if isinstance(one, dict) else one for one in members]}
     norm = _norm_of(given, "cnn")
-    if {"job", "labels", "upload"} & set(given) or norm is None:
+    if {"job", "labels", "upload", "as_built"} & set(given) or norm is None:
         return given
     # Whoever says how long has not thought of our patience.
     long = {} if "epochs" in given else {"epochs": lengths.teacher_epochs, "patience": lengths.teacher_patience}

@@ -1,5 +1,5 @@
-"""Where the teacher comes from: trained here, another job's, brought as a file, a committee of such, or labels made
-elsewhere."""
+"""Where the teacher comes from: trained here or before, of another job, brought as a file, a committee of such, or
+labels made elsewhere."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from kd.spec.names import Arch, JobId, TableId, UploadId
+from kd.models.catalog import ONNX
+from kd.spec.names import Arch, JobId, OwnArch, TableId, UploadId
 from kd.spec.part import Part, without_default
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
@@ -77,10 +78,17 @@ class TeacherUploaded(Part):
     upload: UploadId = Field(description="its id, as `kd teacher add` says it")
 
 
+class TeacherAsBuilt(Part):
+    """A teacher that is trained already: the factory of an architecture of one's own gives it with its weights."""
+
+    as_built: OwnArch = Field(description="an architecture of your own, built with its weights")
+
+
 def _kind_of_teacher(given: Any) -> str:
     # What is none of them gets its complaint as the usual kind.
     for kind, mark, field in (
         ("of a job", TeacherOfJob, "job"),
+        ("as built", TeacherAsBuilt, "as_built"),
         ("a committee", Committee, "committee"),
         ("of labels", TeacherLabels, "labels"),
         ("uploaded", TeacherUploaded, "upload"),
@@ -95,9 +103,12 @@ def _kind_of_member(given: Any) -> str:
     return kind if kind in ("of a job", "uploaded") else "trained here"
 
 
-OneModel = Teacher | TeacherOfJob | TeacherUploaded
+MemberModel = Teacher | TeacherOfJob | TeacherUploaded
+OneModel = MemberModel | TeacherAsBuilt
 Brought = TeacherOfJob | TeacherUploaded
-"""Whose weights come from elsewhere, and are never trained."""
+"""Whose weights come as a file."""
+Ready = Brought | TeacherAsBuilt
+"""Who is trained already."""
 
 Member = Annotated[
     Annotated[Teacher, Tag("trained here")]
@@ -107,7 +118,7 @@ Member = Annotated[
 ]
 
 
-def _of_several(members: tuple[OneModel, ...]) -> tuple[OneModel, ...]:
+def _of_several(members: tuple[MemberModel, ...]) -> tuple[MemberModel, ...]:
     if not 2 <= len(members) <= MOST_MEMBERS:
         raise PydanticCustomError(
             "committee",
@@ -143,6 +154,7 @@ class TeacherLabels(Part):
 AnyTeacher = Annotated[
     Annotated[Teacher, Tag("trained here")]
     | Annotated[TeacherOfJob, Tag("of a job")]
+    | Annotated[TeacherAsBuilt, Tag("as built")]
     | Annotated[Committee, Tag("a committee")]
     | Annotated[TeacherLabels, Tag("of labels")]
     | Annotated[TeacherUploaded, Tag("uploaded")],
@@ -150,7 +162,7 @@ AnyTeacher = Annotated[
 ]
 
 
-OneOfThem = Teacher | TeacherOfJob | Committee | TeacherLabels | TeacherUploaded
+OneOfThem = OneModel | Committee | TeacherLabels
 
 
 def teachers_in(teacher: OneOfThem) -> dict[str, OneModel]:
@@ -160,6 +172,15 @@ def teachers_in(teacher: OneOfThem) -> dict[str, OneModel]:
     if isinstance(teacher, Committee):
         return {f"teacher.{number}": member for number, member in enumerate(teacher.committee, 1)}
     return {"teacher": teacher}
+
+
+def arch_of(teacher: OneOfThem) -> str | None:
+    """The architecture of a single teacher, as far as the spec says it."""
+    if isinstance(teacher, TeacherAsBuilt):
+        return teacher.as_built
+    if isinstance(teacher, TeacherUploaded):
+        return ONNX
+    return teacher.arch if isinstance(teacher, Teacher) else None
 
 
 def trained_in(teacher: OneOfThem) -> Iterator[tuple[str, Teacher]]:

@@ -13,8 +13,8 @@ from kd.evaluation.scores import is_finite, score
 from kd.events import Evaluated, Event, Noted, PhaseStarted, Wrote
 from kd.models.weights import State, copy_of, digest_of, load_model, save_weights
 from kd.objectives.objective import Objective
-from kd.spec import GuideConfig, Teacher, TeacherOfJob, TeacherUploaded, TrainConfig
-from kd.spec.teacher import Brought
+from kd.spec import GuideConfig, Teacher, TeacherAsBuilt, TeacherOfJob, TrainConfig
+from kd.spec.teacher import Ready
 from kd.teachers import onnx
 from kd.teachers.fitness import misfit
 from kd.teachers.frozen import freeze, mean_validation_logits
@@ -40,16 +40,22 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
             objective = Objective(None, run.class_weights_C)
             yield from loop.fit(run, log, role, model, wanted, objective, patience=wanted.patience, anchors=anchors)
         else:
-            assert isinstance(wanted, Brought), "a committee has members"
+            assert isinstance(wanted, Ready), "a committee has members"
             yield from bring(run, log, wanted)
 
     # Also after a resume: the run may have been stopped before it came to this.
     best = log.outcome(role).best
     if weak := weakness(best.scores, run.dataset.validation.labels, len(run.dataset.classes)):
+        remedy = "try a smaller learning rate or more epochs"
+        if isinstance(wanted, TeacherAsBuilt):
+            data = run.dataset
+            remedy = (
+                "look whether its classes are in this order, and whether it wants its pixels, in 0..1, less "
+                f"{_shown(data.mean)} and divided by {_shown(data.std)}"
+            )
         yield Noted(
             code="weak_teacher",
-            message=f"On the validation split {named(role)} {weak}. Its labels will teach little: try a smaller "
-            "learning rate or more epochs.",
+            message=f"On the validation split {named(role)} {weak}. Its labels will teach little: {remedy}.",
         )
     if run.team.leads:
         yield Wrote(
@@ -84,16 +90,24 @@ def members_of(run: Run, log: Logbook) -> list[tuple[Run, State]]:
     return [(member, log.outcome(member.teacher_role).best.weights) for member in run.members]
 
 
+def _shown(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{number:.4g}" for number in numbers)
+
+
 def named(role: str) -> str:
     """`the teacher`, or `the committee's teacher.2`."""
     return "the teacher" if role == "teacher" else f"the committee's {role}"
 
 
-def bring(run: Run, log: Logbook, wanted: TeacherOfJob | TeacherUploaded) -> Iterator[Event]:
-    """Take the teacher in `run.teacher_file` as if it had been trained here, for no epoch. Raises `TeacherUnfit`."""
+def bring(run: Run, log: Logbook, wanted: Ready) -> Iterator[Event]:
+    """Take the teacher in `run.teacher_file`, or that which its factory builds, as if it had been trained here, for no
+    epoch. Raises `TeacherUnfit`."""
     log.enter(run.teacher_role)
     yield PhaseStarted(phase=run.teacher_role, facts={"arch": run.teacher_arch, "images": len(run.validation)})
-    if isinstance(wanted, TeacherOfJob):
+    if isinstance(wanted, TeacherAsBuilt):
+        weights = copy_of(run.build(wanted.as_built, "teacher"))
+        what = f"{wanted.as_built}, as its factory builds it"
+    elif isinstance(wanted, TeacherOfJob):
         weights, what = weights_of_job(run), f"the {wanted.role} of {wanted.job}, a {run.teacher_arch}"
     else:
         uploaded, weights, settings = onnx.take(run)

@@ -51,6 +51,8 @@ def teacher(given: Any) -> str:
         return f"{given['arch']}, {numbers.count(given.get('epochs'))} epochs"
     if "job" in given:
         return f"the {given.get('role', 'teacher')} of {given['job']}"
+    if "as_built" in given:
+        return f"{given['as_built']}, trained before"
     if "committee" in given:
         return f"a committee: {'; '.join(map(teacher, given['committee']))}"
     if "labels" in given:

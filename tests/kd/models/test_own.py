@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from kd.errors import BadModel, ModelChanged, ModelMissing, ModelUnfit, SpecUnfit
-from kd.events import Finished
+from kd.events import Finished, Noted
 from kd.models.build import build
 from kd.models.catalog import why_unknown
 from kd.models.own import names, networks
@@ -224,3 +224,51 @@ def test_a_module_that_cannot_be_imported_is_told_with_its_error(installed):
 
     with pytest.raises(ModelMissing, match="raises ModuleNotFoundError: No module named 'nothing_of_that_name'"):
         build("own/tiny", 10, SHAPE)
+
+
+WITH_WEIGHTS = """
+import torch
+from torch import nn
+
+def sure(classes, channels):
+    # By hand: it says the same of all images.
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64 * channels, classes))
+    nn.init.zeros_(net[1].weight)
+    net[1].bias.data = torch.arange(classes).float()
+    return net
+"""
+
+
+@pytest.mark.parametrize("mode", ["train", "guide"])
+def test_a_teacher_that_its_factory_gives_with_its_weights_teaches_as_it_is(installed, tmp_path, data, mode):
+    installed({"sure": "sure"}, WITH_WEIGHTS)
+    config = {**TINY, "teacher": {"as_built": "own/sure"}, "epochs": 1, "control": False}
+
+    events = list(run(parse({"mode": mode, "config": config}), tmp_path / "out", data_folder=data))
+
+    said = {event.code: event.message for event in events if isinstance(event, Noted)}
+    assert said["teacher_brought"] == "The teacher is own/sure, as its factory builds it: none is trained here."
+    assert (
+        "look whether its classes are in this order, and whether it wants its pixels, in 0..1" in said["weak_teacher"]
+    )
+    assert events[-1].metrics["teacher.epochs"] == 0
+    teacher, _ = load_model(tmp_path / "out" / "teacher.safetensors")
+    assert teacher[1].bias.tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "config", "why"),
+    [
+        ({"as_built": "cnn"}, {}, "is no architecture of your own .own/NAME., which alone may come with its weights"),
+        ({"as_built": "own/nothing"}, {}, "there is no model named 'own/nothing'"),
+        ({"as_built": "own/sure", "epochs": 3}, {}, "Extra inputs are not permitted"),
+        ({"as_built": "own/sure"}, {"rounds": {"teacher": "route"}}, "needs a teacher that is trained here"),
+        ({"as_built": "own/sure"}, {"objective": {"method": "fitnet"}}, "own/sure, is one of your own, whose stages"),
+    ],
+)
+def test_such_a_teacher_is_refused_where_it_cannot_be_had(installed, teacher, config, why):
+    installed({"sure": "sure"}, WITH_WEIGHTS)
+    student = {"student": {"arch": "cnn"}}
+
+    with pytest.raises(ValidationError, match=why):
+        parse({"mode": "guide", "config": {**TINY, **student, "teacher": teacher, **config}})
