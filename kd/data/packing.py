@@ -33,6 +33,9 @@ BLOCK_BYTES = 1 << 24
 # They are kept as int64.
 HIGHEST_LABEL = int(np.iinfo(np.int64).max)
 
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and std of each channel, of pixels in 0..1."""
+
 # Shapes: N = images, B = a chunk's, H, W = height and width, C = channels.
 
 
@@ -70,15 +73,17 @@ def pack(
     chunks: Iterable[Chunk],
     classes: Sequence[str] | None = None,
     *,
+    normalisation: Normalisation | None = None,
     tell: Callable[[str], None] = lambda remark: None,
     name_of: Callable[[int], str] = "image {}".format,
     resized: Resized | None = None,
 ) -> PackedFacts:
     """Write the data set `packed/<name>` into a data folder: whole, or not at all.
 
-    Holds one chunk in memory, and some tens of bytes an image. Without `classes` these are the labels' own numbers.
-    Labels that do not count from 0 without a gap are made to; `tell` hears of it, and of what else looks strange,
-    where an image is called what `name_of` its number says. `resized`: how the images came to their size.
+    Holds one chunk in memory, and some tens of bytes an image. Without `classes` these are the labels' own numbers,
+    without a `normalisation` mean and std are those of the training images. Labels that do not count from 0 without a
+    gap are made to; `tell` hears of it, and of what else looks strange, where an image is called what `name_of` its
+    number says. `resized`: how the images came to their size.
     Raises `CannotPack` when the chunks make no data set, or when there is one of that name.
     """
     check_name(folder, name)
@@ -87,7 +92,7 @@ def pack(
     draft = place.with_name(f".{place.name}.{uuid4().hex}")
     draft.mkdir()
     try:
-        facts = _write(draft, name, chunks, classes, tell, name_of, resized)
+        facts = _write(draft, name, chunks, classes, normalisation, tell, name_of, resized)
         _refuse_to_replace(place, name)
         os.replace(draft, place)
     except BaseException:
@@ -114,6 +119,7 @@ def _write(
     name: str,
     chunks: Iterable[Chunk],
     classes: Sequence[str] | None,
+    normalisation: Normalisation | None,
     tell: Callable[[str], None],
     name_of: Callable[[int], str],
     resized: Resized | None,
@@ -167,14 +173,15 @@ def _write(
             sync(file)
 
     height, width, channels = shape
+    mean, std = normalisation or (statistics.mean, statistics.std)
     facts = PackedFacts(
         classes=known,
         shape=(channels, height, width),
         train=int((split_N == TRAIN).sum()),
         validation=int((split_N == VALIDATION).sum()),
         test=int((split_N == TEST).sum()),
-        mean=statistics.mean,
-        std=statistics.std,
+        mean=mean,
+        std=std,
         images_sha256=digest.hexdigest(),
         labels_sha256=_labels_sha256(labels_N, split_N, first_N),
         duplicates=None if first_N is None else int((first_N != np.arange(count)).sum()),

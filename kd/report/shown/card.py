@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from kd import outputs
+from kd.models.own.names import is_own
 from kd.report.pictures import numbers
 from kd.report.pictures.looks import in_words
 from kd.report.pictures.svg import plain
@@ -145,6 +146,12 @@ def limits(report: Report) -> str:
 
 
 def how_to_load(report: Report) -> str:
+    own = ""
+    if is_own(arch := report["config"].get("student", {}).get("arch", "")):
+        own = f"""
+
+{written(arch)} is an architecture of somebody's own: `load_model` needs it registered as it was. Its module takes the
+tensors by `load_state_dict`."""
     return f"""The weights are a [safetensors](https://github.com/huggingface/safetensors) file that says what it is:
 architecture, classes, shape of the images, their mean and standard deviation.
 
@@ -161,7 +168,7 @@ with torch.inference_mode():
 ```
 
 Without Stillhouse, `safetensors.torch.load_file` reads the tensors; the file's metadata has the facts as JSON, under
-`stillhouse`."""
+`stillhouse`.{own}"""
 
 
 def licence(report: Report) -> str:
