@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -121,7 +122,7 @@ def distil(
         raise CannotDistil("data", f"{data} has classes, mean and std of its own: leave these out")
     if not is_named:
         normalisation = _normalisation(sets, mean, std, as_is=isinstance(teacher, nn.Module))
-    folder = Path(out) if out is not None else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{mode}"
+    folder = Path(out) if out is not None else _new_folder(mode)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CannotDistil("out", f"{folder} is not empty; name a new folder")
 
@@ -250,6 +251,12 @@ def _normalisation(
             )
         found.append(tuple(numbers))
     return found[0], found[1]
+
+
+def _new_folder(mode: str) -> Path:
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{mode}"
+    each = (Path("runs") / (name if number == 1 else f"{name}-{number}") for number in count(1))
+    return next(folder for folder in each if not folder.exists())
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from kd.events import Phase
 from kd.machine.precision import make_scaler
 from kd.models.build import build
 from kd.models.features import Measures, measure
+from kd.models.own import networks
+from kd.models.own.names import is_own
 from kd.models.weights import Facts, State, load_state
 from kd.objectives.objective import Objective as StudentObjective
 from kd.parallel.team import Team
@@ -138,6 +140,8 @@ class Run:
         model = build(arch, len(self.dataset.classes), self.dataset.shape)
         if state is not None:
             load_state(model, state)
+        if is_own(arch):
+            return networks.in_memory(model, self.device, self.dataset.shape)
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def facts(self, arch: str) -> Facts:

@@ -42,6 +42,21 @@ def test_a_job_may_name_it_and_the_server_does_not_import_it(
     assert "tiny_models" not in sys.modules
 
 
+@pytest.mark.usefixtures("installed")
+def test_a_job_lends_a_teacher_that_came_with_its_weights(lone_client: TestClient, lone_worker: Any) -> None:
+    config: dict[str, Any] = {"teacher": {"as_built": "own/tiny"}, "student": {"arch": "cnn"}}
+    first = lone_client.post("/jobs", json={"mode": "train", "config": config}).json()
+    lone_worker.publish_artifact(lone_worker.claim(first), "teacher.safetensors", b"weights")
+
+    config["teacher"] = {"job": first["id"]}
+    taken = lone_client.post("/jobs", json={"mode": "train", "config": config})
+    config["objective"] = {"method": "fitnet"}
+    refused = lone_client.post("/jobs", json={"mode": "guide", "config": config})
+
+    assert taken.status_code == 201
+    assert "own/tiny, is one of your own, whose stages nobody knows" in refused.text
+
+
 def test_one_that_is_not_installed_is_refused_and_told_how_it_would_be(
     lone_client: TestClient, problem_in: Any
 ) -> None:

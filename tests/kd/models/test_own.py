@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from kd.errors import BadModel, ModelChanged, ModelMissing, ModelUnfit, SpecUnfit
-from kd.events import Finished, Noted
+from kd.events import Finished, Noted, Saved
 from kd.models.build import build
 from kd.models.catalog import why_unknown
 from kd.models.own import names, networks
@@ -163,6 +163,12 @@ class Pair(nn.Module):
         super().__init__()
         self.linear = nn.Linear(64, classes)
     def forward(self, x): return self.linear(x.flatten(1)), x
+class More(Pair):
+    def forward(self, x): return super().forward(x) if self.training else self.linear(x.flatten(1))
+class Held(nn.Sequential):
+    def __init__(self, classes, channels):
+        super().__init__(nn.Flatten(), nn.Linear(64, classes))
+        self.held = (number for number in range(3))
 count = 0
 def unlike(classes, channels):
     global count
@@ -196,6 +202,8 @@ number = 3
         ("too_many", BadModel, "float32 of shape 2×11, where logits are floats of shape 2×10"),
         ("maps", BadModel, "of shape 2×10×8×8, where logits are"),
         ("Pair", BadModel, "it answers with a tuple; it must give logits, a tensor of shape B×10"),
+        ("More", BadModel, "it answers with a tuple; it must give logits"),
+        ("Held", BadModel, "it cannot be copied, TypeError: cannot pickle 'generator' object"),
         ("always_one", BadModel, "gives the same module every time, and student and control would be one"),
         ("unlike", BadModel, r"other first weights \(1.bias\) from the same seed"),
         ("number", ModelMissing, "tiny_models:number of tiny-models 1.2 is no function that builds a model"),
@@ -237,6 +245,42 @@ def sure(classes, channels):
     net[1].bias.data = torch.arange(classes).float()
     return net
 """
+
+
+VIEWS = """
+import torch
+from torch import nn
+
+class Views(nn.Module):
+    def __init__(self, classes, channels):
+        super().__init__()
+        self.stem, self.lazy = nn.Conv2d(channels, 8, 3, padding=1), nn.LazyLinear(classes)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        return self.lazy(x.view(len(x), -1))
+"""
+
+
+@pytest.mark.parametrize("mode", ["train", "guide"])
+def test_a_run_with_code_of_all_sorts_that_was_stopped_goes_on_to_the_bit(installed, tmp_path, data, mode):
+    installed({"views": "Views", "sure": "sure"}, WITH_WEIGHTS + VIEWS)
+    config = {**TINY, "teacher": {"as_built": "own/sure"}, "student": {"arch": "own/views"}, "control": False}
+    asked = parse({"mode": mode, "config": {**config, "epochs": 2}})
+
+    def weights_of(name, events):
+        list(events)
+        return load_model(max((tmp_path / name).rglob("student.safetensors")))[0].state_dict()
+
+    whole = weights_of("whole", run(asked, tmp_path / "whole", data_folder=data, label_folder=tmp_path / "labels"))
+    for event in run(asked, tmp_path / "parts", data_folder=data, label_folder=tmp_path / "others"):
+        if isinstance(event, Saved) and event.phase == "student":
+            break
+    resumed = run(asked, tmp_path / "parts", tmp_path / "parts" / event.resume.path, data_folder=data)
+    parts = weights_of("parts", resumed)
+
+    assert event.epoch == 1
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
 
 
 @pytest.mark.parametrize("mode", ["train", "guide"])
