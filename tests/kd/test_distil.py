@@ -75,6 +75,8 @@ def test_two_modules_and_two_data_sets_are_enough(digits, teacher, tmp_path, mod
     assert result.verdict.code in ("better", "not_better", "undecided")
     assert (result.classes, result.mean, result.std) == (tuple("0123456789"), (0.0,), (1.0,))
     assert result.report.read_text().startswith("<!doctype html>")
+    card = (tmp_path / "out" / "model-card.md").read_text()
+    assert "own/student-Sequential is an architecture of somebody's own: `load_model` needs it registered" in card
     assert f"student {result.metrics['student.test.top1']:.2%}" in str(result)
     assert any(line.startswith("student, epoch 2: ") for line in said)
     # What was given is as it was, and what the run alone needed is gone.

@@ -105,12 +105,13 @@ def load(arch: str) -> Factory:
 @contextmanager
 def registered(these: Mapping[str, Registered]) -> Iterator[None]:
     """While the block lasts, this process has these as well, by names as specs have them."""
-    before = dict(_here)
+    before = {arch: _here[arch] for arch in these if arch in _here}
     _here.update(these)
     try:
         yield
     finally:
-        _here.clear()
+        for arch in these:
+            _here.pop(arch, None)
         _here.update(before)
 
 

@@ -5,7 +5,7 @@ from io import StringIO
 from rich.console import Console
 
 from cli.shown.narration import Narration
-from cli.shown.results import Outcome, archs, show
+from cli.shown.results import Outcome, archs, brought, show
 
 CONFIG = {"student": {"arch": "mlp"}, "teacher": {"arch": "cnn"}}
 SCORES = {"teacher": 0.95, "student": 0.93, "control": 0.91, "label_smoothing": 0.92}
@@ -26,6 +26,13 @@ def test_the_verdict_comes_before_the_table_and_every_role_that_was_measured_has
         ["label_smoothing", "mlp", "92.00"],
     ]  # fmt: skip
     assert not any("±" in line for line in lines)
+
+
+def test_a_teacher_that_came_with_its_weights_is_named_and_was_brought_along():
+    config = {"student": {"arch": "mlp"}, "teacher": {"as_built": "own/mine"}}
+
+    assert archs(config)["teacher"] == "own/mine"
+    assert brought(config) == {"teacher"}
 
 
 def test_of_several_seeds_accuracies_are_means_with_their_spread():

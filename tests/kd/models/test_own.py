@@ -262,11 +262,10 @@ class Views(nn.Module):
 """
 
 
-@pytest.mark.parametrize("mode", ["train", "guide"])
-def test_a_run_with_code_of_all_sorts_that_was_stopped_goes_on_to_the_bit(installed, tmp_path, data, mode):
+def test_a_run_with_code_of_all_sorts_that_was_stopped_goes_on_to_the_bit(installed, tmp_path, data):
     installed({"views": "Views", "sure": "sure"}, WITH_WEIGHTS + VIEWS)
     config = {**TINY, "teacher": {"as_built": "own/sure"}, "student": {"arch": "own/views"}, "control": False}
-    asked = parse({"mode": mode, "config": {**config, "epochs": 2}})
+    asked = parse({"mode": "guide", "config": {**config, "epochs": 2}})
 
     def weights_of(name, events):
         list(events)
@@ -283,12 +282,11 @@ def test_a_run_with_code_of_all_sorts_that_was_stopped_goes_on_to_the_bit(instal
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
 
 
-@pytest.mark.parametrize("mode", ["train", "guide"])
-def test_a_teacher_that_its_factory_gives_with_its_weights_teaches_as_it_is(installed, tmp_path, data, mode):
+def test_a_teacher_that_its_factory_gives_with_its_weights_teaches_as_it_is(installed, tmp_path, data):
     installed({"sure": "sure"}, WITH_WEIGHTS)
     config = {**TINY, "teacher": {"as_built": "own/sure"}, "epochs": 1, "control": False}
 
-    events = list(run(parse({"mode": mode, "config": config}), tmp_path / "out", data_folder=data))
+    events = list(run(parse({"mode": "train", "config": config}), tmp_path / "out", data_folder=data))
 
     said = {event.code: event.message for event in events if isinstance(event, Noted)}
     assert said["teacher_brought"] == "The teacher is own/sure, as its factory builds it: none is trained here."
@@ -296,6 +294,7 @@ def test_a_teacher_that_its_factory_gives_with_its_weights_teaches_as_it_is(inst
         "look whether its classes are in this order, and whether it wants its pixels, in 0..1" in said["weak_teacher"]
     )
     assert events[-1].metrics["teacher.epochs"] == 0
+    assert "own/sure, trained before" in (tmp_path / "out" / "report.html").read_text()
     teacher, _ = load_model(tmp_path / "out" / "teacher.safetensors")
     assert teacher[1].bias.tolist() == list(range(10))
 
