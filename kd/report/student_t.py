@@ -13,7 +13,7 @@ NEARLY_NORMAL = 1e7
 
 def quantile(confidence: float, freedom: float) -> float:
     """The t for which |T| ≤ t has the probability `confidence`, with so many degrees of freedom (1 or more; they need
-    not be whole). To six digits, and to more where there are few."""
+    not be whole). To six digits, and to more where there are few, up to a confidence of 0.99."""
     if freedom >= NEARLY_NORMAL:
         return NormalDist().inv_cdf((1 + confidence) / 2)
     low, high = 0.0, 1.0
