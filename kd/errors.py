@@ -1,5 +1,6 @@
 """What can go wrong in a run, in sentences that a user can act on."""
 
+import errno
 from pathlib import Path
 
 
@@ -179,6 +180,12 @@ class TeamFailed(KdError):
 
     def __init__(self, exit_code: int):
         super().__init__(f"The run's processes ended with exit code {exit_code} before it had finished.")
+
+
+def is_passing(error: OSError) -> bool:
+    """Whether a file cannot be had for the machine's sake and for now, whatever is in it."""
+    passing = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
+    return error.errno in passing
 
 
 def first_line(error: BaseException) -> str:

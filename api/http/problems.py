@@ -1,5 +1,6 @@
 """Errors become answers: one table from error class to status, one handler, always RFC 9457 problem+json."""
 
+import errno
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -163,6 +164,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     InternalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),
     OperationalError: (503, "database_unavailable", "The database does not answer; try again in a moment."),
     PoolTimeout: (503, "database_unavailable", "The database is too busy; try again in a moment."),
+    OSError: (503, "files_unavailable", "The server's files cannot be read or written now; try again in a moment."),
     Exception: (500, "internal", "Something went wrong in the server; its log has the details under this request_id."),
 }
 
@@ -202,6 +204,8 @@ async def answer(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):  # FastAPI reads only the query; bodies are ours
         found: list[Any] = [{**problem, "loc": problem["loc"][1:]} for problem in error.errors()]
         error = Invalid(faults.find(found, dict(request.query_params), place="query"))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        error = jobs_errors.NoRoom("The disk is full.")
     if isinstance(error, DBAPIError):
         error = writes.refusal(error) or error
     status, code, *rest = next(PROBLEMS[base] for base in type(error).__mro__ if base in PROBLEMS)

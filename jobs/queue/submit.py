@@ -119,7 +119,7 @@ def check_data(config: Config, data_dir: Path) -> None:
         if config.dataset not in packed_facts.names(folder):
             raise SpecRefused([Fault("/config/dataset", packed_facts.missing(folder, config.dataset))])
         facts = packed_facts.read(folder, config.dataset)
-    except (DataError, OSError) as error:
+    except DataError as error:
         raise SpecRefused([Fault("/config/dataset", layout.without_places(str(error), data_dir))]) from None
     if faults := [
         Fault(f"/config/{field.replace('.', '/')}", why)

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from kd import nearest
-from kd.errors import DataError
+from kd.errors import DataError, is_passing
 
 PREFIX = "packed/"
 NAME = re.compile(r"packed/[a-z0-9][a-z0-9_-]{0,63}")
@@ -98,13 +98,18 @@ def missing(folder: Path, name: str) -> str:
 
 
 def read(folder: Path, name: str) -> PackedFacts:
-    """The facts of `packed/<name>` in a data folder; `DataError` when it is not there or they make no sense."""
+    """The facts of `packed/<name>` in a data folder.
+
+    Raises `DataError` when it is not there, or they make no sense, and OSError while the machine does not give them.
+    """
     path = folder / name / "facts.json"
     try:
         return PackedFacts.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(name, f"{missing(folder, name)}.") from error
     except OSError as error:
+        if is_passing(error):
+            raise
         raise DataError(name, f"{path}: {error.strerror}.") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
+from kd.errors import is_passing
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -63,8 +65,12 @@ class Manifest(Identity):
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """None if it has just been removed, or is none of ours."""
+    """None if it has just been removed, or is none of ours. Raises OSError while the machine does not give it."""
     try:
         return Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValueError):
+    except OSError as error:
+        if is_passing(error):
+            raise
+        return None
+    except ValueError:
         return None

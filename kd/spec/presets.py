@@ -34,13 +34,13 @@ USUAL = Size(10_000, 100)
 
 def size_of(dataset: Any, data_folder: Path | None) -> Size:
     """That of a data set that a spec names, a packed one if it is in this folder. (What is wrong with a name, or with
-    the facts of a packed one, others say.)"""
+    the facts of a packed one, others say. While the disk does not give them this raises OSError.)"""
     if (facts := DATASETS.get(str(dataset))) is not None:
         return Size(facts.train, facts.classes)
     if data_folder is not None and packed_facts.is_packed(str(dataset)):
         try:
             packed = packed_facts.read(data_folder, dataset)
-        except (DataError, OSError):
+        except DataError:
             return USUAL
         return Size(packed.train, len(packed.classes))
     return USUAL

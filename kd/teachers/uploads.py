@@ -151,14 +151,12 @@ def read(folder: Path, teacher_id: str) -> Uploaded:
 
 
 def read_manifest(path: Path) -> Uploaded:
-    """The same from its file. Raises `NoSuchTeacher`."""
+    """The same from its file. Raises `NoSuchTeacher`, and OSError while the disk does not give it."""
     teacher_id = path.parent.name
     try:
         return Uploaded.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise NoSuchTeacher(teacher_id) from error
-    except OSError as error:
-        raise NoSuchTeacher(teacher_id, f"the disk does not give it ({error.strerror})") from error
     except ValidationError as error:
         raise NoSuchTeacher(teacher_id, f"its {MANIFEST} is damaged") from error
 

@@ -17,8 +17,8 @@ HALF_A_REQUEST = b"GET /healthz HTTP/1.1\r\n"
 
 def exhaust_the_files_of_the_api(world: World, users: Users, dice: Random) -> Iterator[Harm]:
     """And who comes first keeps what is left: with requests that never end."""
-    if not world.deployment.api.alive:
-        return
+    if not (world.deployment.api.alive and world.deployment.client.is_ready()):
+        return  # one that cannot open its first file says so and ends
     with contextlib.ExitStack() as clients:
         for _ in range(dice.randint(0, 20)):
             with contextlib.suppress(OSError):
