@@ -79,9 +79,10 @@ class Student(Part):
 
 
 class Teacher(Part):
-    """One that is trained, the job that trained it, a committee of such, a table of labels, or a file."""
+    """One that is trained, here or before, the job that trained it, a committee of such, labels, or a file."""
 
     arch: str | None = None
+    as_built: str | None = None
     job: str | None = None
     role: str | None = None
     committee: list["Teacher"] | None = None
@@ -90,10 +91,8 @@ class Teacher(Part):
 
     @model_validator(mode="after")
     def _is_known(self) -> "Teacher":
-        if not any((self.committee, self.labels, self.upload, self.arch if self.job is None else self.role)):
-            raise PydanticCustomError(
-                "teacher", "should have an arch, a job and a role, a committee, labels or an upload"
-            )
+        if not any((self.job and self.role, self.arch, self.as_built, self.committee, self.labels, self.upload)):
+            raise PydanticCustomError("teacher", "should have an arch, a job and a role, a committee, labels or a file")
         return self
 
 
@@ -251,24 +250,6 @@ class Artifact(Part):
     name: str
     size: Size
     sha256: Sha256
-
-
-class LabelTable(Part):
-    id: str
-    status: str
-    size: Size
-    dataset: str | None
-    teacher_arch: str | None = None
-    origin: str | None = None
-    remarks: list[str] = []
-    used_at: Moment
-
-
-class Dataset(Part):
-    name: str
-    images: Size
-    classes: Size
-    digest: str | None
 
 
 class Worker(Part):

@@ -5,13 +5,32 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from client import answers
-from client.answers import Json
+from pydantic import Field
+
+from client.answers import Json, Moment, Part, Size
 from client.encoding import Blocks, label_table_path
 from client.http import Http
 
 # A server that is busy with other things checks labels so fast, at least.
 SLOWEST_BYTES_A_SECOND = 500_000
+
+
+class LabelTable(Part):
+    id: str
+    status: str
+    size: Size
+    dataset: str | None
+    teacher_arch: str | None = None
+    origin: str | None = None
+    remarks: list[str] = Field(default_factory=list)
+    used_at: Moment
+
+
+class Dataset(Part):
+    name: str
+    images: Size
+    classes: Size
+    digest: str | None
 
 
 class Labels:
@@ -21,7 +40,7 @@ class Labels:
 
     def label_tables(self) -> Iterator[Json]:
         """What teachers said of whole data sets, shared between jobs; the table used last first."""
-        return self._http.pages("/label-tables", {"limit": 100}, answers.LabelTable)
+        return self._http.pages("/label-tables", {"limit": 100}, LabelTable)
 
     def label_table(self, table_id: str) -> Json:
         return self._http.request_json("GET", label_table_path(table_id))
@@ -48,11 +67,11 @@ class Labels:
             # It checks every row before it answers.
             timeout_seconds=self._http.timeout_seconds + size / SLOWEST_BYTES_A_SECOND,
         )
-        return self._http.json_object(answer.content, answers.LabelTable)
+        return self._http.json_object(answer.content, LabelTable)
 
     def datasets(self) -> Iterator[Json]:
         """The data sets that there are, with their sizes and digests."""
-        return self._http.pages("/datasets", {}, answers.Dataset)
+        return self._http.pages("/datasets", {}, Dataset)
 
     def delete_label_table(self, table_id: str) -> None:
         """Make room for others. A job that needs the table again makes it again."""

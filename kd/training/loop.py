@@ -19,7 +19,6 @@ from kd.objectives.objective import Objective
 from kd.randomness import derive, permutation, seed_torch
 from kd.training.anchors import Trail
 from kd.training.batches import count_batches, cut_batches
-from kd.training.choice import Choice
 from kd.training.curve import Curve
 from kd.training.ema import Average
 from kd.training.guidance import Guidance
@@ -28,7 +27,7 @@ from kd.training.meter import Meter
 from kd.training.position import Moment, Outcome, Scores, Training
 from kd.training.recipe import Recipe, learning_rate, make_optimizer
 from kd.training.run import Run
-from kd.training.validation import validate
+from kd.training.validation import Choice, validate
 
 # Shapes: B = batch, C = classes.
 

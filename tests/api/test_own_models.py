@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.support.installed import install
+from tests.support.models.installed import install
 
 REFUSES = "raise AssertionError('the server has imported it')"
 

@@ -13,7 +13,7 @@ from jobs.settings import Settings
 from jobs.states import State
 from kd.teachers import uploads
 from kd.teachers.uploads import Said
-from tests.support.onnx_files import linear
+from tests.support.models.onnx_files import linear
 
 BINARY = {"Content-Type": "application/octet-stream"}
 FILE = linear().SerializeToString()

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from kd.teachers import uploads
-from tests.support.onnx_files import linear
+from tests.support.models.onnx_files import linear
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from kd.models.own import names
-from tests.support.installed import TINY, install
+from tests.support.models.installed import TINY, install
 
 TABLE = TINY + '\nMODELS = {"tiny": tiny, "by-size": by_size}\n'
 OPTIONS = ["--mode", "train", "--set", "config.dataset=digits", "--set", "config.epochs=1", "--set", "config.views=1"]

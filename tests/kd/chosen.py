@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kd.events import Evaluated
-from kd.training.choice import standard_error
+from kd.training.validation import standard_error
 
 
 def latest_within_an_error(accuracies: Sequence[float], images: int) -> int:

@@ -3,7 +3,7 @@
 import sys
 
 from tests.support.databases import ON_ONE_DATABASE
-from tests.support.installed import install
+from tests.support.models.installed import install
 
 
 @ON_ONE_DATABASE

@@ -22,8 +22,8 @@ from kd.teachers import uploads
 from tests.support import curves
 from tests.support.claiming import claim_job
 from tests.support.databases import ON_ONE_DATABASE
+from tests.support.models.onnx_files import linear
 from tests.support.offers import ENOUGH
-from tests.support.onnx_files import linear
 from worker.attempt import supervise
 from worker.reserve import Trainers
 from worker.worker import Worker

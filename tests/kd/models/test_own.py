@@ -1,13 +1,11 @@
 """Architectures of one's own, by entry point: found by their names, built by their factories, refused in words."""
 
-import sys
-
 import pytest
 import torch
 from pydantic import ValidationError
 
 from kd.errors import BadModel, ModelChanged, ModelMissing, ModelUnfit, SpecUnfit
-from kd.events import Finished, Noted, Saved
+from kd.events import Finished
 from kd.models.build import build
 from kd.models.catalog import why_unknown
 from kd.models.own import names, networks
@@ -15,22 +13,10 @@ from kd.models.weights import copy_of, digest_of, load_model, load_state, read_f
 from kd.run import run
 from kd.spec import parse
 from tests.kd.tiny import TINY
-from tests.support.installed import install
+from tests.support.models.installed import install
 
 SHAPE = (1, 8, 8)
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """Install a package for the test's length."""
-
-    def add(models, *code, **package):
-        folder = install(tmp_path / package.get("package", "site"), models, *code, **package)
-        monkeypatch.syspath_prepend(str(folder))
-        monkeypatch.delitem(sys.modules, package.get("package", "tiny-models").replace("-", "_"), raising=False)
-
-    return add
 
 
 def spec(student="own/tiny", **config):
@@ -232,86 +218,3 @@ def test_a_module_that_cannot_be_imported_is_told_with_its_error(installed):
 
     with pytest.raises(ModelMissing, match="raises ModuleNotFoundError: No module named 'nothing_of_that_name'"):
         build("own/tiny", 10, SHAPE)
-
-
-WITH_WEIGHTS = """
-import torch
-from torch import nn
-
-def sure(classes, channels):
-    # By hand: it says the same of all images.
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64 * channels, classes))
-    nn.init.zeros_(net[1].weight)
-    net[1].bias.data = torch.arange(classes).float()
-    return net
-"""
-
-
-VIEWS = """
-import torch
-from torch import nn
-
-class Views(nn.Module):
-    def __init__(self, classes, channels):
-        super().__init__()
-        self.stem, self.lazy = nn.Conv2d(channels, 8, 3, padding=1), nn.LazyLinear(classes)
-
-    def forward(self, x):
-        x = torch.relu(self.stem(x))
-        return self.lazy(x.view(len(x), -1))
-"""
-
-
-def test_a_run_with_code_of_all_sorts_that_was_stopped_goes_on_to_the_bit(installed, tmp_path, data):
-    installed({"views": "Views", "sure": "sure"}, WITH_WEIGHTS + VIEWS)
-    config = {**TINY, "teacher": {"as_built": "own/sure"}, "student": {"arch": "own/views"}, "control": False}
-    asked = parse({"mode": "guide", "config": {**config, "epochs": 2}})
-
-    def weights_of(name, events):
-        list(events)
-        return load_model(max((tmp_path / name).rglob("student.safetensors")))[0].state_dict()
-
-    whole = weights_of("whole", run(asked, tmp_path / "whole", data_folder=data, label_folder=tmp_path / "labels"))
-    for event in run(asked, tmp_path / "parts", data_folder=data, label_folder=tmp_path / "others"):
-        if isinstance(event, Saved) and event.phase == "student":
-            break
-    resumed = run(asked, tmp_path / "parts", tmp_path / "parts" / event.resume.path, data_folder=data)
-    parts = weights_of("parts", resumed)
-
-    assert event.epoch == 1
-    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
-
-
-def test_a_teacher_that_its_factory_gives_with_its_weights_teaches_as_it_is(installed, tmp_path, data):
-    installed({"sure": "sure"}, WITH_WEIGHTS)
-    config = {**TINY, "teacher": {"as_built": "own/sure"}, "epochs": 1, "control": False}
-
-    events = list(run(parse({"mode": "train", "config": config}), tmp_path / "out", data_folder=data))
-
-    said = {event.code: event.message for event in events if isinstance(event, Noted)}
-    assert said["teacher_brought"] == "The teacher is own/sure, as its factory builds it: none is trained here."
-    assert (
-        "look whether its classes are in this order, and whether it wants its pixels, in 0..1" in said["weak_teacher"]
-    )
-    assert events[-1].metrics["teacher.epochs"] == 0
-    assert "own/sure, trained before" in (tmp_path / "out" / "report.html").read_text()
-    teacher, _ = load_model(tmp_path / "out" / "teacher.safetensors")
-    assert teacher[1].bias.tolist() == list(range(10))
-
-
-@pytest.mark.parametrize(
-    ("teacher", "config", "why"),
-    [
-        ({"as_built": "cnn"}, {}, "is no architecture of your own .own/NAME., which alone may come with its weights"),
-        ({"as_built": "own/nothing"}, {}, "there is no model named 'own/nothing'"),
-        ({"as_built": "own/sure", "epochs": 3}, {}, "Extra inputs are not permitted"),
-        ({"as_built": "own/sure"}, {"rounds": {"teacher": "route"}}, "needs a teacher that is trained here"),
-        ({"as_built": "own/sure"}, {"objective": {"method": "fitnet"}}, "own/sure, is one of your own, whose stages"),
-    ],
-)
-def test_such_a_teacher_is_refused_where_it_cannot_be_had(installed, teacher, config, why):
-    installed({"sure": "sure"}, WITH_WEIGHTS)
-    student = {"student": {"arch": "cnn"}}
-
-    with pytest.raises(ValidationError, match=why):
-        parse({"mode": "guide", "config": {**TINY, **student, "teacher": teacher, **config}})

@@ -20,7 +20,7 @@ from kd.spec import parse
 from kd.teachers import uploads
 from kd.teachers.uploads import NoOnnx, NoSuchTeacher, Said
 from tests.kd.tiny import TINY
-from tests.support.onnx_files import linear
+from tests.support.models.onnx_files import linear
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

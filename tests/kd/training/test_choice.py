@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
-from kd.training.choice import Choice, standard_error
 from kd.training.position import Moment, Outcome, Position, from_plain, to_plain
+from kd.training.validation import Choice, standard_error
 from tests.kd.chosen import latest_within_an_error
 
 BORN = Moment(0, {}, {"top1": -1.0, "nll": math.inf})

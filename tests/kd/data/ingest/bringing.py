@@ -1,6 +1,7 @@
 """Folders and archives as people bring them."""
 
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -11,6 +12,12 @@ from kd.data.ingest.listing import Limits
 
 Files = Mapping[str, bytes]
 KINDS = ("folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz")
+FILES: Files = {
+    "pets/cat/1.jpg": b"one" * 1_000,
+    "pets/cat/naïve.jpg": os.urandom(3_000),
+    "pets/dog/sub/2.jpg": b"",
+    "pets/" + "long/" * 12 + "3.jpg": b"three",
+}
 
 
 def bring(place: Path, kind: str, files: Files) -> Path:

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kd.models.onnx import inspect
 from kd.models.onnx.inspect import Unfit
-from tests.support.onnx_files import linear, model
+from tests.support.models.onnx_files import linear, model
 
 PIXELS = (None, 3, 8, 8)
 WHOLE = linear().SerializeToString()

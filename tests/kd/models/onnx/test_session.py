@@ -15,7 +15,7 @@ from kd.models.onnx.network import OnnxNetwork, state_of
 from kd.models.onnx.said import Preprocess, Settings
 from kd.models.onnx.session import Session
 from kd.models.weights import Facts, load_model, save_weights
-from tests.support.onnx_files import linear, model
+from tests.support.models.onnx_files import linear, model
 
 WEIGHTS = np.random.default_rng(1).normal(size=(3 * 6 * 8, 10)).astype(np.float32)
 IMAGES = np.random.default_rng(2).integers(0, 256, (7, 3, 6, 8)).astype(np.uint8)
