@@ -23,7 +23,11 @@ class Connection(psycopg.Connection[Any]):
 
     def wait(self, gen: PQGen[T], *args: Any, **named: Any) -> T:
         """All that is ever asked of the server, the ends of transactions included, waits here."""
-        return super().wait(self._with_deadline(gen), *args, **named)
+        try:
+            return super().wait(self._with_deadline(gen), *args, **named)
+        except OSError as error:  # to wait takes a file, and this process may have no more of them
+            self.close()
+            raise psycopg.OperationalError(f"the server cannot be listened to: {error.strerror}") from error
 
     def _with_deadline(self, gen: PQGen[T]) -> PQGen[T]:
         patience, heard = self.patience(), time.monotonic()
@@ -60,6 +64,8 @@ class Breaker:
         except psycopg.OperationalError:
             self._is_open = True
             raise
+        except OSError as error:  # ours, and not the server's: whoever comes next may have the file that it takes
+            raise psycopg.OperationalError(f"no connection can be made: {error.strerror}") from error
         finally:
             if was_open:
                 self._trying.release()
