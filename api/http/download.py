@@ -122,6 +122,10 @@ def _check(file: BufferedReader, sha256: str) -> None:
         raise FileDamaged(Path(file.name).name)
 
 
+class CutOff(Exception):
+    """An answer that has begun cannot be finished: the client sees a cut connection."""
+
+
 def _chunks(file: BufferedReader, start: int, stop: int, *, sha256: str | None) -> Iterator[bytes]:
     """The bytes from `start` to `stop`, which are the whole file where its digest is given, to be checked."""
     digest = hashlib.sha256()
@@ -130,11 +134,11 @@ def _chunks(file: BufferedReader, start: int, stop: int, *, sha256: str | None) 
         while start < stop:
             chunk = file.read(min(CHUNK_BYTES, stop - start))
             if not chunk:
-                raise OSError(f"{file.name} became shorter while it was sent")  # the client sees a cut connection
+                raise CutOff(f"{file.name} became shorter while it was sent")
             start += len(chunk)
             if sha256 is not None:
                 digest.update(chunk)
                 if start == stop and digest.hexdigest() != sha256:
                     log.error("file_damaged", path=file.name)
-                    raise OSError(f"{file.name} is not what was written")
+                    raise CutOff(f"{file.name} is not what was written")
             yield chunk

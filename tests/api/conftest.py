@@ -161,7 +161,7 @@ def packed(lone_app: FastAPI) -> Iterator[Callable[..., None]]:
         name: str, side: int, *, channels: int = 3, validation: int = 0, train: int = 10, classes: int = 2
     ) -> None:
         facts = PackedFacts(
-            classes=tuple(f"kind {number}" for number in range(classes)),
+            classes=("cat", "dog", *(f"kind {number}" for number in range(2, classes)))[:classes],
             shape=(channels, side, side),
             train=train,
             validation=validation,

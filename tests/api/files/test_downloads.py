@@ -90,7 +90,7 @@ def test_a_large_file_that_is_not_what_was_written_does_not_come_to_its_end(
     (path,) = (lone_worker.app.state.settings.data_dir / "jobs" / job["id"]).rglob("*.safetensors")
     flip_a_bit(path)
 
-    with pytest.raises(OSError, match="is not what was written"):  # to a client: a cut connection
+    with pytest.raises(download.CutOff, match="is not what was written"):  # to a client: a cut connection
         lone_client.get(f"{job['urls']['checkpoints']}/best/download")
 
 
