@@ -127,6 +127,7 @@ def test_a_job_whose_trainer_dies_at_every_attempt_fails_after_three_and_the_nex
     assert wait_for(healthy).state == State.SUCCEEDED
 
 
+@pytest.mark.slow  # as is shown above of one that dies at once
 @ON_ONE_DATABASE
 def test_a_trainer_that_dies_at_the_end_of_every_attempt_is_not_tried_for_ever(
     worker, submit, wait_for, tiny, stage, db

@@ -62,7 +62,7 @@ def in_two(data, tmp_path_factory) -> Callable[[str], tuple[Path, list]]:
     return in_two
 
 
-@pytest.mark.parametrize("mode", ["train", "guide"])
+@pytest.mark.parametrize("mode", ["train", pytest.param("guide", marks=pytest.mark.slow)])
 def test_two_processes_come_to_the_weights_of_one(data, tmp_path, in_two, mode):
     alone = go(tmp_path, data, config_of(mode), mode)
     out, together = in_two(mode)
