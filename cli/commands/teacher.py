@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -16,6 +16,9 @@ from cli.given.url import DEFAULT_URL, Url
 from cli.shown import numbers
 from cli.shown.console import console, print_json, table
 from jobs.files import layout
+
+if TYPE_CHECKING:
+    from kd.models.onnx.said import Preprocess
 
 app = typer.Typer(no_args_is_help=True, help="Teachers of any architecture, as ONNX files: bring one, list, delete.")
 
@@ -40,9 +43,8 @@ Pixels = Annotated[
 Mean = Annotated[str | None, typer.Option(help="Instead: what it takes off pixels in 0..1, as in 0.485,0.456,0.406.")]
 Std = Annotated[str | None, typer.Option(help="And what it divides them by.")]
 Size = Annotated[str | None, typer.Option(metavar="HxW", help="The images it sees, where the file leaves it open.")]
-Interpolation = Annotated[
-    Literal["nearest", "bilinear", "bicubic"], typer.Option(help="How images of another size are resized.")
-]
+Interpolated = Literal["nearest", "bilinear", "bicubic"]
+Interpolation = Annotated[Interpolated, typer.Option(help="How images of another size are resized.")]
 Classes = Annotated[
     str | None,
     typer.Option(help="The data set's classes in the order of its outputs, as in cat,dog; if it is another order."),
@@ -71,13 +73,9 @@ def add(
         import onnxruntime  # noqa: F401  # here, to say that it is missing; it runs in a process of its own
 
         from kd.models.onnx.session import Session
-    from kd.models.onnx.said import preprocess
     from kd.teachers import uploads
 
-    try:
-        how = preprocess(pixels, mean=mean, std=std, size=size, interpolation=interpolation)
-    except ValueError as error:
-        raise Misused(f"{error}.") from None
+    how = _seen(pixels, mean, std, size, interpolation)
     said = uploads.Said(name=name or _stem(file), preprocess=how, classes=_names(classes))
     with onnx_file(file, weights, shape) as path, path.open("rb") as content:
         uploads.refuse_other_kinds(content)
@@ -126,12 +124,8 @@ def push(
 ) -> None:
     """Send an ONNX model to a server. The first job that names it looks it through and tries it."""
     from client import Client
-    from kd.models.onnx.said import preprocess
 
-    try:
-        how = preprocess(pixels, mean=mean, std=std, size=size, interpolation=interpolation)
-    except ValueError as error:
-        raise Misused(f"{error}.") from None
+    how = _seen(pixels, mean, std, size, interpolation)
     with onnx_file(file, weights, shape) as path, Client(url) as client:
         made = client.push_teacher(
             path,
@@ -178,6 +172,18 @@ def delete(
         for each in teachers:
             client.delete_teacher(each)
             console().print(f"{each} is deleted.", markup=False)
+
+
+def _seen(
+    pixels: str | None, mean: str | None, std: str | None, size: str | None, interpolation: Interpolated
+) -> "Preprocess | None":
+    """What the options say that it sees of an image."""
+    from kd.models.onnx.said import preprocess
+
+    try:
+        return preprocess(pixels, mean=mean, std=std, size=size, interpolation=interpolation)
+    except ValueError as error:
+        raise Misused(f"{error}.") from None
 
 
 @contextmanager

@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.orm import Session
-
 from jobs.database.engine import Sessions
 from jobs.files import layout, quota
-from jobs.queue.submit import Submission, check_data
+from jobs.queue.submit import Submission, check_data, check_teachers
 from jobs.settings import Settings
-from jobs.teachers import labels, lending, uploads
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS, TEST_FRACTION
 from kd.spec import Config, GuideConfig, TrainConfig
@@ -42,16 +39,9 @@ def look_ahead(db: Sessions, settings: Settings, submission: Submission) -> Pref
         quota.check(session, settings)
     check_data(config, settings.data_dir)
     with db.begin() as session:
-        waits_for = _check_teachers(session, submission, settings.data_dir)
+        waits_for = check_teachers(session, submission, settings.data_dir)
         session.rollback()
     return reckon(config, settings.data_dir, waits_for)
-
-
-def _check_teachers(session: Session, submission: Submission, data_dir: Path) -> str | None:
-    waits_for = lending.check(session, submission.spec)
-    labels.check(session, submission.spec, data_dir)
-    uploads.check(session, submission.spec, data_dir)
-    return waits_for
 
 
 def reckon(config: TrainConfig | GuideConfig, data_dir: Path, waits_for: str | None) -> Preflight:

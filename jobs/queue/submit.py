@@ -143,11 +143,18 @@ def _add(
         return add(session, submission, settings.data_dir, idempotency)
 
 
-def add(session: Session, submission: Submission, data_dir: Path, idempotency: Idempotency | None = None) -> Job:
-    """The row of a new job, which waits for its teacher if another job is still to have it. Raises `SpecRefused`."""
+def check_teachers(session: Session, submission: Submission, data_dir: Path) -> str | None:
+    """Refuse teachers and labels that are not to be had. Returns the job that still has to have its teacher. Raises
+    `SpecRefused`."""
     waits_for = lending.check(session, submission.spec)
     labels.check(session, submission.spec, data_dir)
     uploads.check(session, submission.spec, data_dir)
+    return waits_for
+
+
+def add(session: Session, submission: Submission, data_dir: Path, idempotency: Idempotency | None = None) -> Job:
+    """The row of a new job, which waits for its teacher if another job is still to have it. Raises `SpecRefused`."""
+    waits_for = check_teachers(session, submission, data_dir)
     return add_job(
         session,
         submission.spec,

@@ -67,13 +67,13 @@ def convert(module: nn.Module, shape: tuple[int, int, int]) -> bytes:
     if not isinstance(expected, torch.Tensor) or expected.dim() != 2:
         raise NotConverted("what it says of images is no tensor [images, classes]")
     content = _export(module, images)
-    with_batch = Session(content)
+    session = Session(content)
     try:
-        graph = with_batch.open()
+        graph = session.open()
         at_once = graph.batch or COMPARED
-        said = np.concatenate([with_batch.answer(part.numpy()) for part in torch.split(images, at_once)])
+        said = np.concatenate([session.answer(part.numpy()) for part in torch.split(images, at_once)])
     finally:
-        with_batch.close()
+        session.close()
     furthest = float(np.abs(said - expected.numpy()).max())
     if not furthest <= NEARLY * max(1.0, float(expected.abs().max())):
         raise NotConverted(f"the file says something else than the model, by up to {furthest:.3g}")
