@@ -3,6 +3,7 @@
 The database stays the queue. A ring that is lost, doubled or late costs nothing, since the worker also polls.
 """
 
+import errno
 import os
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import structlog
 from celery import bootsteps, signals
+from celery.worker import consumer as celery_consumer
 from kombu.asynchronous import get_event_loop, set_event_loop
 
 from jobs import logs
@@ -85,6 +87,22 @@ class Reconnecting(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 app.steps["consumer"].add(Reconnecting)
+
+
+class Consumer(celery_consumer.Consumer):  # type: ignore[misc]
+    """Celery's own takes a machine that is out of files for a moment for the end of the worker."""
+
+    class Blueprint(celery_consumer.Consumer.Blueprint):  # type: ignore[misc]
+        def start(self, parent: Any) -> None:
+            try:
+                super().start(parent)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+                raise ConnectionError(str(error)) from error  # it is tried again, like any that was lost
+
+
+app.conf.worker_consumer = Consumer
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]

@@ -48,11 +48,25 @@ loop.make_worker = make_worker
 sys.exit(loop.main([]))
 """
 
+# It finds the machine out of files as it connects to its broker for the first time, and for the second.
 CELERY_THAT_NEVER_POLLS = """
+import errno
 from celery.__main__ import main
+from celery.worker.consumer import tasks
 from worker import celery_app
 
+connect, failures = tasks.Tasks.start, [errno.EMFILE, errno.ENFILE]
+
+
+def start(step, consumer):
+    if failures:
+        raise OSError(failures.pop(), "Too many open files")
+    connect(step, consumer)
+
+
+tasks.Tasks.start = start
 celery_app.POLL_SECONDS = 86_400.0
+celery_app.RECONNECT_SECONDS = 0.01
 main()
 """
 
@@ -191,7 +205,9 @@ def test_a_celery_worker_that_is_shut_down_by_remote_control_gives_its_job_back(
 
 
 @SLOW_ON_POSTGRESQL
-def test_a_job_that_is_rung_for_starts_before_anybody_polls(start, submit, wait_for, long, valkey_url):
+def test_a_job_that_is_rung_for_starts_before_anybody_polls_and_a_machine_out_of_files_ends_no_worker(
+    start, submit, wait_for, long, valkey_url
+):
     start(["-c", CELERY_THAT_NEVER_POLLS, *CELERY[2:]], valkey_url)
     job_id, notifier = submit(long()), Notifier(valkey_url)
 
