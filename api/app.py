@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import datasets, label_tables, openapi, presets, system, teachers, workers
+from api import datasets, label_tables, openapi, presets, system, teachers, uploads, workers
 from api.files import report
 from api.files import routes as files_routes
 from api.http import problems
@@ -52,6 +52,7 @@ ROUTERS = (
     sweeps_routes.router,
     label_tables.router,
     teachers.router,
+    uploads.router,
     datasets.router,
     presets.router,
     workers.router,
@@ -83,6 +84,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     files = {
         ("POST", label_tables.router.prefix): settings.max_labels_bytes,
         ("POST", teachers.router.prefix): settings.max_teacher_bytes,
+        ("PUT", f"{uploads.router.prefix}/"): uploads.PART_BYTES,
     }
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger=files)
     app.add_middleware(KnownHosts, allowed=settings.names)

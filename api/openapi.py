@@ -13,8 +13,10 @@ from api.jobs.body import SUBMISSIONS, Retry
 from jobs import ids
 from jobs.envelope import Change
 from jobs.files import layout
+from jobs.files.uploads import Announced
 from jobs.sweeps.plan import Plan
 from kd.labels import cache
+from kd.spec.ingest import Ingest
 
 PROBLEM = {"application/problem+json": {"schema": {"$ref": REF.format(model=Problem.__name__)}}}
 
@@ -68,7 +70,7 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    ours: list[type[BaseModel]] = [Problem, Change, Retry, Plan, *SUBMISSIONS.values()]
+    ours: list[type[BaseModel]] = [Problem, Change, Retry, Plan, Announced, Ingest, *SUBMISSIONS.values()]
     _, definitions = models_json_schema([(model, "validation") for model in ours], ref_template=REF)
     schemas.update(definitions["$defs"])
     for path, operations in document["paths"].items():

@@ -106,6 +106,15 @@ class ResolvedSpec(Part):
     config: Config
 
 
+class Ingest(Part):
+    name: str
+
+
+class IngestSpec(Part):
+    mode: Literal["ingest"]
+    config: Ingest
+
+
 class Job(Part):
     id: str
     status: str
@@ -119,7 +128,7 @@ class Job(Part):
     attempt: int
     worker: str | None
     parent_job_id: str | None
-    resolved_spec: ResolvedSpec
+    resolved_spec: ResolvedSpec | IngestSpec
     error: JobError | None
     result: Result | None
     created_at: Moment

@@ -17,6 +17,7 @@ from typing import Any, Self
 from client import answers, curves, download, events, long_poll, sweeps
 from client.answers import Json
 from client.choices import Choices
+from client.datasets import Datasets
 from client.encoding import checkpoint_path, envelope, filters, job_path, plain, worker_path
 from client.errors import ClientError
 from client.http import Http
@@ -34,7 +35,7 @@ class Unchanged(Enum):
 UNCHANGED = Unchanged.UNCHANGED
 
 
-class Client(Labels, Teachers, Choices):
+class Client(Datasets, Labels, Teachers, Choices):
     """A Stillhouse server. Every method is one request unless it says otherwise; failures are `ClientError`s."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", timeout: float = 30.0):

@@ -38,6 +38,14 @@ def teacher_path(teacher_id: str) -> str:
     return f"/teachers/{quote(teacher_id, safe='')}"
 
 
+def upload_path(upload_id: str) -> str:
+    return f"/uploads/{quote(upload_id, safe='')}"
+
+
+def dataset_path(name: str) -> str:
+    return f"/datasets/{quote(name, safe='/')}"
+
+
 def plain(given: Mapping[str, Any] | TrainSpec | GuideSpec | Config) -> Json:
     """A spec or a config as JSON has it, with what was set only: the server fills in the rest and shows it."""
     return dict(given) if isinstance(given, Mapping) else given.model_dump(mode="json", exclude_unset=True)

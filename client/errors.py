@@ -52,6 +52,11 @@ class FieldError(NamedTuple):
     message: str
 
 
+class NameTaken(ClientError):
+    def __init__(self, name: str):
+        super().__init__(f"There is a data set {name} already: choose another name, or delete it first.")
+
+
 class Refused(ClientError):
     """The server said no, and why: its problem+json (RFC 9457)."""
 

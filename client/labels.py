@@ -1,4 +1,4 @@
-"""What a `Client` can do with label tables and the data sets that they are of."""
+"""What a `Client` can do with label tables."""
 
 from collections.abc import Iterator
 from os import PathLike
@@ -24,13 +24,6 @@ class LabelTable(Part):
     origin: str | None = None
     remarks: list[str] = Field(default_factory=list)
     used_at: Moment
-
-
-class Dataset(Part):
-    name: str
-    images: Size
-    classes: Size
-    digest: str | None
 
 
 class Labels:
@@ -68,10 +61,6 @@ class Labels:
             timeout_seconds=self._http.timeout_seconds + size / SLOWEST_BYTES_A_SECOND,
         )
         return self._http.json_object(answer.content, LabelTable)
-
-    def datasets(self) -> Iterator[Json]:
-        """The data sets that there are, with their sizes and digests."""
-        return self._http.pages("/datasets", {}, Dataset)
 
     def delete_label_table(self, table_id: str) -> None:
         """Make room for others. A job that needs the table again makes it again."""

@@ -120,6 +120,38 @@ class TableLent(JobError):
         )
 
 
+class NoSuchUpload(JobError):
+    def __init__(self, upload_id: str):
+        super().__init__(f"There is no upload {upload_id!r}; those that nobody brings on are deleted after a day.")
+
+
+class UploadInUse(JobError):
+    """A file of which a job makes a data set."""
+
+    def __init__(self, upload_id: str, users: Collection[str]):
+        super().__init__(f"{', '.join(users)} makes a data set of {upload_id}; cancel it first.")
+
+
+class PartMisplaced(JobError):
+    """A part of an upload that is not the next one."""
+
+    def __init__(self, upload_id: str, received: int, size: int):
+        self.received = received
+        super().__init__(f"Of {upload_id} {received} of {size} bytes are there: the next part begins at {received}.")
+
+
+class DatasetNotFound(JobError):
+    def __init__(self, name: str):
+        super().__init__(f"There is no data set {name!r}.")
+
+
+class DatasetInUse(JobError):
+    """Images of which jobs, which have not ended, learn."""
+
+    def __init__(self, name: str, users: Collection[str]):
+        super().__init__(f"{', '.join(users)} learn of {name}; delete it when they have ended.")
+
+
 class TeacherLent(JobError):
     """A teacher that somebody has brought, from which jobs, which have not ended, learn."""
 

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     max_teacher_bytes: int = Field(default=500_000_000, ge=1_000, le=LARGEST_BYTES)
     """The largest ONNX file of a teacher that may be brought."""
 
+    max_upload_bytes: int = Field(default=20_000_000_000, ge=1_000, le=10_000_000_000_000)
+    """The largest file that may be brought to become a data set."""
+
     label_cache_bytes: int = Field(default=DEFAULT_BYTES, ge=0)
     """What all label tables together may take on disk; 0 is no limit. Larger where teachers are costly to ask twice."""
 

@@ -13,7 +13,7 @@ from jobs.database.engine import Sessions
 from jobs.doorbell.notifier import Notifier
 from jobs.files import garbage, layout, scrub
 from jobs.log import purge
-from jobs.queue import chains, place, rescue
+from jobs.queue import chains, datasets, place, rescue
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.sweeps import advance, pruning
@@ -126,6 +126,7 @@ class Upkeep:
             log.warning(
                 "folders_of_unknown_jobs", count=found.unknown, kept_in=str(self._settings.data_dir / layout.JOBS)
             )
+        datasets.collect(self._database, self._settings.data_dir)
         # Last: where these take too long, files must go all the same.
         if cleared := purge.purge(self._database, self._stop):
             log.info("deleted_jobs_purged", jobs=cleared)

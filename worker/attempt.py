@@ -13,12 +13,13 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from jobs import endings
+from jobs import endings, kinds
 from jobs.database.engine import UNREACHABLE
 from jobs.endings import Code, Ending
 from jobs.errors import FileGone, LeaseLost, NoTeacher
 from jobs.files import layout, store
 from jobs.files.store import Stored
+from jobs.kinds import Kind
 from jobs.queue import leases
 from jobs.teachers import lending
 from kd.disk import sha256_of
@@ -45,9 +46,9 @@ STOP_SECONDS = 5.0
 WEIGHING_SECONDS = 0.5
 
 
-def supervise(worker: Worker) -> bool:
-    """Claim the next job and see it through. False when there was none to claim."""
-    lease = _claim(worker)
+def supervise(worker: Worker, kind: Kind = Kind.DISTILLATION) -> bool:
+    """Claim the next job of a kind and see it through. False when there was none to claim."""
+    lease = _claim(worker, kind)
     if lease is None:
         return False
     claim = lease.claim
@@ -71,18 +72,18 @@ def supervise(worker: Worker) -> bool:
     return True
 
 
-def _claim(worker: Worker) -> Lease | None:
+def _claim(worker: Worker, kind: Kind) -> Lease | None:
     """The lease of the next job; None if there is none."""
-    if worker.unanswered:
+    if kind in worker.unanswered:
         with worker.db.begin() as session:
-            leases.requeue_all_of(session, worker.name, max_stalls=worker.settings.max_stalls)
-        worker.unanswered = False
+            leases.requeue_all_of(session, worker.name, max_stalls=worker.settings.max_stalls, kind=kind)
+        worker.unanswered.discard(kind)
     ttl, asked = timedelta(seconds=worker.settings.lease_seconds), time.monotonic()
     try:
         with worker.db.begin() as session:
-            claim = leases.claim(session, worker=worker.name, ttl=ttl, offer=worker.offer)
+            claim = leases.claim(session, worker=worker.name, ttl=ttl, kind=kind, offer=worker.offer)
     except UNREACHABLE:
-        worker.unanswered = True
+        worker.unanswered.add(kind)
         raise
     return None if claim is None else Lease(worker, claim, claimed_at=asked)
 
@@ -92,6 +93,8 @@ class Attempt:
 
     def __init__(self, lease: Lease):
         self.lease, self.worker, self.claim = lease, lease.worker, lease.claim
+        kind = kinds.of(self.claim.spec["mode"])
+        self.is_light, self.children = kind is Kind.LIGHT, self.worker.children(kind)
         self.limits = Limits.of(self.worker, self.claim)
         self.limit: Ending | None = None  # the one that was exceeded
         self.stop_asked_at: float | None = None
@@ -110,12 +113,12 @@ class Attempt:
             settling.refuse(self.lease, endings.no_teacher(error))
             return
         try:
-            self.child = self.worker.trainers.take()
+            self.child = self.children.take()
             self.lease.fence(self.end_trainer)
         except OSError as error:  # no process, no thread, no memory: this machine's trouble, not the job's
             log.error("no_trainer", job=self.claim.job_id, error=str(error))
             self.end_trainer()
-            self.worker.trainers.fail(error)
+            self.children.fail(error)
             time.sleep(RETRY_SECONDS)
             settling.put_back(self.lease, endings.no_trainer(error))
             return
@@ -176,6 +179,7 @@ class Attempt:
             silence_seconds=self.worker.settings.lease_seconds,
             teacher_files=[(teacher.path, teacher.sha256) for teacher in teachers],
             label_cache_bytes=self.worker.settings.label_cache_bytes,
+            data_dir=str(data) if self.is_light else None,
         )
 
     def _listen(self, child: Child) -> None:

@@ -20,12 +20,13 @@ from kombu.asynchronous import get_event_loop, set_event_loop
 from jobs import logs
 from jobs.database.engine import UNREACHABLE
 from jobs.doorbell import celery
+from jobs.kinds import Kind
 from jobs.settings import Settings
 from jobs.signals import suspend_between_writes, trigger_for
 from kd.machine import open_files
 from worker.attempt import supervise
 from worker.heartbeat import at_work
-from worker.loop import make_worker, work
+from worker.loop import light_work, make_worker, work
 from worker.worker import Worker
 
 log = structlog.get_logger()
@@ -36,7 +37,7 @@ if settings.broker is None:
 logs.configure(settings.log_level)
 app = celery.make_celery(settings.broker)
 
-# One job at a time in this process, whether the doorbell or the poll found it.
+# One distillation at a time in this process, whether the doorbell or the poll found it.
 slot = threading.Lock()
 worker: Worker | None = None
 ask_to_stop: Callable[[], None] | None = None
@@ -57,7 +58,7 @@ def run_job(job_id: str) -> None:
     assert worker is not None, "the worker process is set up before its first task"
     try:
         with slot:
-            while worker.takes_jobs and supervise(worker):
+            while worker.takes(Kind.DISTILLATION) and supervise(worker):
                 pass
     except UNREACHABLE as error:  # the poll looks again
         log.warning("database_unreachable", error=str(error), recurs=True)
@@ -119,6 +120,7 @@ def start_polling(**_: object) -> None:
     ask_to_stop = trigger_for(partial(_leave, worker))
     suspend_between_writes(worker.db)
     on_duty.enter_context(at_work(worker))
+    on_duty.enter_context(light_work(worker, POLL_SECONDS))
     threading.Thread(target=_poll, args=(worker,), name="poll", daemon=True).start()
 
 

@@ -26,7 +26,7 @@ GONE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Order:
-    """What a trainer is asked to do; paths are absolute."""
+    """What a trainer, or a helper, is asked to do; paths are absolute."""
 
     spec: dict[str, Any]
     out: str
@@ -40,19 +40,25 @@ class Order:
     label_cache_bytes: int | None = None
     silence_seconds: float | None = None
     """Without a beat of ours for so long it ends."""
+    data_dir: str | None = None
+    """Of light work: the folder of all that the service keeps."""
+
+
+TRAINER, HELPER = "worker.trainer", "worker.helper"
+"""Whom there is to start: for distillations, for light work."""
 
 
 class Child:
-    """One trainer in a process group of its own. It dies with this process, and whatever it starts carries its mark and
-    ends with it."""
+    """One trainer, or helper, in a process group of its own. It dies with this process, and whatever it starts carries
+    its mark and ends with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = TRAINER) -> None:
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._killed = False
         self._mark = descendants.new_mark()
         self.descendants = descendants.Descendants(self._mark)
         self._process = child.start(
-            "worker.trainer",
+            module,
             # No credentials for what runs models: it speaks to us, we speak to the database.
             env={name: value for name, value in os.environ.items() if not name.startswith("STILLHOUSE_")}
             | {descendants.MARK: self._mark},

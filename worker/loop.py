@@ -9,12 +9,15 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import structlog
 
 from jobs import logs
 from jobs.database import engine as database
+from jobs.kinds import Kind
 from jobs.queue import place
 from jobs.settings import Settings
 from jobs.signals import suspend_between_writes, trigger_for
@@ -43,18 +46,19 @@ def make_worker(settings: Settings) -> Worker:
     return worker
 
 
-def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
-    """Run jobs until the worker is stopping. `slot` is held during a job: one job at a time in this process."""
+def work(worker: Worker, poll_seconds: float, slot: threading.Lock, kind: Kind = Kind.DISTILLATION) -> None:
+    """Run jobs of a kind until the worker is stopping. `slot` is held during a job: one at a time in this process."""
     while not worker.stopping.is_set():
         found = False
         try:
-            if worker.takes_jobs and (worker.unanswered or has_work(worker)) and slot.acquire(blocking=False):
+            waits = worker.takes(kind) and (kind in worker.unanswered or has_work(worker, kind))
+            if waits and slot.acquire(blocking=False):
                 try:
-                    found = supervise(worker)
+                    found = supervise(worker, kind)
                 finally:
                     slot.release()
             if not found and not slot.locked():
-                worker.trainers.warm_up()
+                worker.children(kind).warm_up()
         except database.UNREACHABLE as error:
             log.warning("database_unreachable", error=str(error), recurs=True)
         except Exception:  # tables that are not there yet, say: this thread is all that looks for work
@@ -63,10 +67,24 @@ def work(worker: Worker, poll_seconds: float, slot: threading.Lock) -> None:
             worker.stopping.wait(poll_seconds)
 
 
-def has_work(worker: Worker) -> bool:
+@contextmanager
+def light_work(worker: Worker, poll_seconds: float) -> Iterator[None]:
+    """Light work is done beside distillations for as long as the block lasts. Its end stops the worker."""
+    slot = threading.Lock()
+    thread = threading.Thread(target=work, args=(worker, poll_seconds, slot, Kind.LIGHT), name="light work")
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stopping.set()
+        thread.join()
+        worker.helpers.close()
+
+
+def has_work(worker: Worker, kind: Kind) -> bool:
     """Whether there is a job that this worker could take: cheaper to ask than to try to claim one."""
     with worker.db.read() as session:
-        return place.first(session, worker.offer) is not None
+        return place.first(session, worker.offer, kind) is not None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         Lifeline(at_end=worker.stopping.set)
 
     try:
-        with at_work(worker):
+        with at_work(worker), light_work(worker, settings.poll_seconds):
             work(worker, settings.poll_seconds, threading.Lock())
     finally:
         worker.trainers.close()

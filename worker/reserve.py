@@ -5,7 +5,7 @@ import time
 
 import structlog
 
-from worker.child import Child
+from worker.child import TRAINER, Child
 
 log = structlog.get_logger()
 
@@ -19,7 +19,8 @@ NO_TRAINER_SECONDS = 15.0
 class Trainers:
     """Where the supervisor gets its trainers: a warm one if there is one in reserve, else a new one."""
 
-    def __init__(self, *, keep_one_warm: bool):
+    def __init__(self, *, keep_one_warm: bool, module: str = TRAINER):
+        self._module = module
         self._keep_one_warm = keep_one_warm
         self._reserve: Child | None = None
         self._taken: Child | None = None  # the last one
@@ -37,7 +38,7 @@ class Trainers:
                 return
             self._next_reserve = time.monotonic() + RESERVE_EVERY_SECONDS
             try:
-                self._reserve = Child()
+                self._reserve = Child(self._module)
             except OSError as error:  # no process to be had; a job will say so if it is still so then
                 log.warning("no_standby_trainer", error=str(error))
 
@@ -46,7 +47,7 @@ class Trainers:
         with self._lock:
             reserve, self._reserve = self._reserve, None
             if reserve is None or not reserve.alive:
-                reserve = Child()
+                reserve = Child(self._module)
             else:
                 self._next_reserve = 0.0  # it was good, so the next one may follow at once
             self._taken, self._failure = reserve, None

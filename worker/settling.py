@@ -11,12 +11,13 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from jobs import endings
+from jobs import endings, kinds
 from jobs.database.engine import UNREACHABLE
 from jobs.endings import Code, Ending
 from jobs.errors import LeaseLost
 from jobs.files import find, retention, store
-from jobs.queue import leases, recording
+from jobs.kinds import Kind
+from jobs.queue import datasets, leases, recording
 from jobs.queue.fence import Claim
 from jobs.states import FINAL, State
 from kd.events import Finished
@@ -87,6 +88,8 @@ def _release(lease: Lease, end: End) -> None:
     if state in FINAL:
         # What a killed trainer had written but not yet published.
         store.delete_unnamed_checkpoints(data, job_id, named=named)
+    if state is State.SUCCEEDED and kinds.of(lease.claim.spec["mode"]) is Kind.LIGHT:
+        datasets.use_up(lease.worker.db, data, lease.claim.spec["config"]["upload"])
     log.info("job_released", job=job_id, attempt=lease.claim.attempt, state=state)
 
 
@@ -98,13 +101,14 @@ def _move(session: Session, lease: Lease, end: End) -> tuple[State, list[str]]:
         return state, leases.release(session, claim, state, spent=lease.spent, **facts)
 
     def with_patch(ending: Ending) -> Ending:
-        return replace(ending, patch=remedies.suggest(ending.code, claim.spec, end.phase))
+        light = kinds.of(claim.spec["mode"]) is Kind.LIGHT
+        return replace(ending, patch=None if light else remedies.suggest(ending.code, claim.spec, end.phase))
 
     if end.finished is not None:
-        best = find.checkpoint(session, claim.job_id, "best")
         said = end.finished.model_dump(mode="json", include={"metrics", "seconds", "verdict"})
-        result = said | {"best_checkpoint": best.id}
-        return release(State.SUCCEEDED, result=result)
+        if kinds.of(claim.spec["mode"]) is Kind.DISTILLATION:
+            said["best_checkpoint"] = find.checkpoint(session, claim.job_id, "best").id
+        return release(State.SUCCEEDED, result=said)
     if lease.requests.cancel:
         return release(State.CANCELLED)
     if failure is not None and failure.code is Code.BAD_CHECKPOINT and claim.resume is not None:

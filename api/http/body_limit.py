@@ -17,7 +17,8 @@ DRAIN_BYTES = 64 * 2**20
 
 
 class BodyLimit:
-    """`larger` are the bounds of requests, by method and path, that bring files."""
+    """`larger` are the bounds of requests, by method and path, that bring files. A path that ends in a slash stands for
+    all that are one name longer."""
 
     def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[tuple[str, str], int] = {}):
         self.app, self.max_bytes, self.larger = app, max_bytes, larger
@@ -25,7 +26,9 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        most = self.larger.get((scope["method"], scope["path"]), self.max_bytes)
+        method, path = scope["method"], scope["path"]
+        folder = f"{path.rpartition('/')[0]}/"
+        most = self.larger.get((method, path)) or self.larger.get((method, folder), self.max_bytes)
         if _content_length(scope) > most:
             return await self._refuse(scope, receive, send, most)
         received, more, started = 0, True, False

@@ -1,4 +1,4 @@
-"""`kd data`: photos become a data set of the data folder; which ones there are."""
+"""`kd data`: photos become a data set, of a data folder or of a server; which ones there are."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from cli.commands.watch import follow
 from cli.errors import Trouble, extra
 from cli.given.options import AsJson
+from cli.given.url import DEFAULT_URL, Url
 from cli.shown import numbers
 from cli.shown.console import console, print_json, table
 from cli.shown.progress import progress_display
@@ -17,11 +19,22 @@ from jobs.files import layout
 if TYPE_CHECKING:
     from kd.data.packed_facts import PackedFacts
 
-app = typer.Typer(no_args_is_help=True, help="Data sets of your own: make one of photos, list them.")
+app = typer.Typer(no_args_is_help=True, help="Data sets of your own: make one of photos, list them, delete one.")
 
 Folder = Annotated[
     Path, typer.Option(envvar="STILLHOUSE_DATA_DIR", help="The data folder of the server or of `kd run`.")
 ]
+
+DatasetName = Annotated[
+    str | None, typer.Option("--name", help="Specs name it packed/NAME.", show_default="as the path is named")
+]
+Side = Annotated[
+    int | None, typer.Option("--size", help="Pixels: the short side becomes so long, then the middle is cut square.")
+]
+Classes = Annotated[
+    str | None, typer.Option(metavar="A,B,C", help="Their order, such as a teacher's.", show_default="alphabetical")
+]
+SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out images that are damaged.")]
 
 
 @app.command()
@@ -32,18 +45,10 @@ def add(
             help="A folder, a zip or a tar of images, in folders named by class or with a table of labels; or an .npz."
         ),
     ],
-    name: Annotated[
-        str | None, typer.Option(help="Specs name it packed/NAME.", show_default="as the path is named")
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Pixels: the short side becomes so long, then the middle is cut square.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Their order, such as a teacher's.", show_default="alphabetical")
-    ] = None,
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out images that are damaged.")
-    ] = False,
+    name: DatasetName = None,
+    size: Side = None,
+    classes: Classes = None,
+    skip_unreadable: SkipUnreadable = False,
     max_files: Annotated[int | None, typer.Option(help="Of all kinds.", min=1, show_default="300000")] = None,
     data: Folder = Path("data"),
 ) -> None:
@@ -56,10 +61,58 @@ def add(
         name_of(path) if name is None else name,
         data,
         size=size,
-        classes=None if classes is None else [each.strip() for each in classes.split(",")],
+        classes=names(classes),
         skip_unreadable=skip_unreadable,
         limits=None if max_files is None else Limits(files=max_files),
     )
+
+
+@app.command()
+def push(
+    path: Annotated[Path, typer.Argument(exists=True, help="A folder, a zip or a tar of images; or an .npz.")],
+    name: DatasetName = None,
+    size: Side = None,
+    classes: Classes = None,
+    skip_unreadable: SkipUnreadable = False,
+    json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Bring photos to a server, and have a data set made of them there. Goes on where it was interrupted."""
+    from client import Client
+
+    with Client(url) as client:
+        with progress_display(quiet=json) as display:
+            job = client.push_dataset(
+                path,
+                packed(name_of(path) if name is None else name),
+                size=size,
+                classes=names(classes),
+                skip_unreadable=skip_unreadable,
+                progress=lambda sent, total: display.show({"phase": "sending", "fraction": sent / total}, None),
+            )
+        raise typer.Exit(follow(client, job["id"], json=json))
+
+
+@app.command()
+def delete(
+    datasets: Annotated[list[str], typer.Argument(metavar="NAME...", help="As specs name them, packed/NAME.")],
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Delete data sets of your own from a server."""
+    from client import Client
+
+    with Client(url) as client:
+        for each in datasets:
+            client.delete_dataset(packed(each))
+            console().print(f"{packed(each)} is deleted.", markup=False)
+
+
+def packed(name: str) -> str:
+    return f"packed/{name.removeprefix('packed/')}"
+
+
+def names(classes: str | None) -> list[str] | None:
+    return None if classes is None else [each.strip() for each in classes.split(",")]
 
 
 def make(path: Path, name: str, data: Path, **options: object) -> None:
@@ -67,7 +120,7 @@ def make(path: Path, name: str, data: Path, **options: object) -> None:
     with extra("kd", "data add"):
         from kd.data.ingest.add import add
 
-    dataset = f"packed/{name.removeprefix('packed/')}"
+    dataset = packed(name)
     try:
         with progress_display() as display:
             facts = add(
@@ -75,7 +128,7 @@ def make(path: Path, name: str, data: Path, **options: object) -> None:
                 dataset,
                 path,
                 tell=display.say,
-                progress=lambda phase, fraction: display.show({"phase": phase, "fraction": fraction}, None),
+                progress=lambda phase, images, fraction: display.show({"phase": phase, "fraction": fraction}, None),
                 **options,  # type: ignore[arg-type]
             )
     except OSError as error:

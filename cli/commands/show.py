@@ -35,17 +35,25 @@ def show(job: Job, json: AsJson = False, url: Url = DEFAULT_URL) -> None:
             show_outcome(client, found, narration_of(client.events(job)))
 
 
+def run(job: "Json") -> str:
+    """What it does, in a line."""
+    config = job["resolved_spec"]["config"]
+    if job["mode"] == "ingest":
+        return f"ingest of {config['name']}"
+    who = results.archs(config)
+    return f"{job['mode']} on {config['dataset']}: {who['teacher']} teaches {who['student']}"
+
+
 def facts(job: "Json") -> dict[str, str]:
     """What there is to say of a job, in words."""
-    config, so_far = job["resolved_spec"]["config"], job["progress"]
-    who = results.archs(config)
+    so_far = job["progress"]
     said = {
         "job": job["id"],
         "name": job["name"],
         "status": f"{job['status']}{status.pending_request(job)}",
         "waiting": status.queue_reason(job) if job["status"] == "queued" else None,
         "to go on": f"`kd resume {job['id']}`" if job["status"] == "paused" else None,
-        "run": f"{job['mode']} on {config['dataset']}: {who['teacher']} teaches {who['student']}",
+        "run": run(job),
         "labels": ", ".join(f"{key}={value}" for key, value in job["labels"].items()),
         "priority": str(job["priority"]) if job["priority"] else None,
         "limits": status.limits(job),

@@ -105,7 +105,9 @@ def poll(client: "Client", job_id: str, progress: ProgressDisplay) -> "Iterator[
 def show_outcome(client: "Client", job: "Json", narration: Narration) -> None:
     """How it ended: the result, or why there is none."""
     to = console()
-    if job["status"] == "succeeded":
+    if job["status"] == "succeeded" and job["mode"] == "ingest":
+        results.show_dataset(job, to)
+    elif job["status"] == "succeeded":
         results.show(outcome(client, job, narration), to)
         to.print(f"`kd download {job['id']}` fetches the student.")
     elif job["status"] == "failed":

@@ -61,6 +61,16 @@ def _arch(teacher: Mapping[str, Any]) -> str:
     return str(teacher.get("as_built") or teacher["arch"])
 
 
+def show_dataset(job: Mapping[str, Any], to: Console) -> None:
+    """What an ingest came to."""
+    counts = {name: count(job["result"]["metrics"].get(name)) for name in ("train", "validation", "test", "classes")}
+    to.print(
+        f"{job['resolved_spec']['config']['name']} has {counts['train']} images to learn from, {counts['validation']} "
+        f"for validation and {counts['test']} for the test, in {counts['classes']} classes.",
+        markup=False,
+    )
+
+
 def show(outcome: Outcome, to: Console) -> None:
     metrics = outcome.metrics
     to.print(outcome.verdict or verdict(metrics), markup=False)

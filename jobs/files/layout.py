@@ -17,6 +17,9 @@ DATASETS = "datasets"
 TEACHERS = "teachers"
 """Those that somebody has brought; `kd.teachers.uploads` names what is in it."""
 
+UPLOADS = "uploads"
+"""Files on their way to become data sets; `jobs.files.uploads` names what is in it."""
+
 LABELS = "labels"
 """Label tables, which jobs share."""
 

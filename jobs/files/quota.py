@@ -29,19 +29,20 @@ def check(session: Session, settings: Settings) -> None:
         )
 
 
-def trouble(settings: Settings) -> str | None:
-    """Why this machine's disk takes no job at the moment; None if it does."""
+def trouble(settings: Settings, coming_bytes: int = 0) -> str | None:
+    """Why this machine's disk takes no job, or a file of so many bytes, at the moment; None if it does."""
     if not settings.min_free_bytes:
         return None
     try:
         free = _free_bytes(settings.data_dir)
     except OSError as error:
         return f"The disk of the data folder does not answer: {error.strerror}."
-    if free >= settings.min_free_bytes:
+    if free - coming_bytes >= settings.min_free_bytes:
         return None
+    beside = f", beside the {_size(coming_bytes)} that are to come" if coming_bytes else ""
     return (
-        f"The disk of the data folder has {_size(free)} free; {_size(settings.min_free_bytes)} must be. Delete jobs "
-        "that have ended, label tables or other files, or lower STILLHOUSE_MIN_FREE_BYTES."
+        f"The disk of the data folder has {_size(free)} free; {_size(settings.min_free_bytes)} must be{beside}. "
+        "Delete jobs that have ended, label tables or other files, or lower STILLHOUSE_MIN_FREE_BYTES."
     )
 
 

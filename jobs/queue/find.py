@@ -8,8 +8,9 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from jobs import ids, pages
+from jobs import ids, kinds, pages
 from jobs.database import storable
+from jobs.kinds import Kind
 from jobs.pages import Page
 from jobs.states import State
 from jobs.tables import Job
@@ -19,7 +20,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Filter:
-    """Which jobs are meant. `label` is "key" or "key=value", `q` a part of the name, or the id."""
+    """Which jobs are meant: without a `mode`, distillations. `label` is "key" or "key=value", `q` a part of the name,
+    or the id."""
 
     states: Collection[State | str] = ()
     mode: str | None = None
@@ -62,8 +64,7 @@ def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if which.states:
         found.append(Job.state.in_([State(state) for state in which.states]))
-    if which.mode is not None:
-        found.append(Job.mode == which.mode)
+    found.append(kinds.is_of(Kind.DISTILLATION) if which.mode is None else Job.mode == which.mode)
     if which.label is not None:
         found.append(has_label(session, which.label))
     if which.q:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session, aliased
 
-from jobs import endings
+from jobs import endings, kinds
 from jobs.database import clock
 from jobs.endings import Ending
 from jobs.files import retention
+from jobs.kinds import Kind
 from jobs.log import events
 from jobs.log.curves import cut_back
 from jobs.log.events import NewEvent
@@ -46,16 +47,21 @@ def claim(
     *,
     worker: str,
     ttl: timedelta,
+    kind: Kind = Kind.DISTILLATION,
     offer: Offer | None = None,
     now: datetime | None = None,
 ) -> Claim | None:
-    """Take the first job that waits, for nothing else, and that suits `offer` (None: any); None if there is none.
+    """Take the first job of a kind that waits, for nothing else, and that suits `offer` (None: any); None if there is
+    none.
 
     A stall is counted in advance, and taken back by the first progress: nobody can count it for a worker that is dead.
     """
     waiting = aliased(Job)
     first = select(waiting.id).where(
-        waiting.state == State.QUEUED, backoff.is_over(now, waiting), chains.has_its_teacher(waiting)
+        waiting.state == State.QUEUED,
+        kinds.is_of(kind, waiting),
+        backoff.is_over(now, waiting),
+        chains.has_its_teacher(waiting),
     )
     if offer is not None:
         first = first.where(*needs.suits(offer, waiting))
@@ -190,9 +196,13 @@ def requeue(
     return State(row.state)
 
 
-def requeue_all_of(session: Session, worker: str, *, max_stalls: int, now: datetime | None = None) -> list[str]:
-    """Put back what a worker holds without knowing, since the answer to its claim was lost. Returns the jobs' ids."""
-    held = select(Job.id, Job.attempt).where(Job.lease_owner == worker, Job.state == State.RUNNING)
+def requeue_all_of(
+    session: Session, worker: str, *, max_stalls: int, kind: Kind = Kind.DISTILLATION, now: datetime | None = None
+) -> list[str]:
+    """Put back what of this kind a worker holds without knowing, since the answer to its claim was lost. Returns the
+    jobs' ids."""
+    mine = (Job.lease_owner == worker, Job.state == State.RUNNING, kinds.is_of(kind))
+    held = select(Job.id, Job.attempt).where(*mine)
     claims = [
         Claim(job_id, attempt, worker, spec={}, resume=None, checkpoint_step=-1)
         for job_id, attempt in session.execute(held).all()

@@ -7,7 +7,9 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from jobs import kinds
 from jobs.database import clock
+from jobs.kinds import Kind
 from jobs.queue import backoff, chains
 from jobs.states import State
 from jobs.tables import Job
@@ -21,12 +23,11 @@ PLACES_COUNTED = 1_000
 IN_TURN = (Job.priority.desc(), Job.created_at, Job.id)
 """The order in which jobs are claimed."""
 
-_LINE = (
-    select(Job.id).where(Job.state == State.QUEUED, backoff.is_over(None), chains.has_its_teacher()).order_by(*IN_TURN)
-)
-_PLACES = _LINE.limit(PLACES_COUNTED).subquery()
+_WAIT = (Job.state == State.QUEUED, backoff.is_over(None), chains.has_its_teacher())
+_LINES = {kind: select(Job.id).where(*_WAIT, kinds.is_of(kind)).order_by(*IN_TURN) for kind in Kind}
+_PLACES = {kind: line.limit(PLACES_COUNTED).subquery() for kind, line in _LINES.items()}
 # As one row: between the rows of many sqlite3 lets the process's other threads go first, each time for milliseconds.
-_PLACES_IN_ONE = select(func.aggregate_strings(_PLACES.c.id, ","))
+_PLACES_IN_ONE = {kind: select(func.aggregate_strings(places.c.id, ",")) for kind, places in _PLACES.items()}
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Waiting:
     """The job that is still to have its teacher."""
 
 
-def first(session: Session, offer: Offer | None = None) -> str | None:
-    """The id of the job that a worker with this offer (None: any worker) would claim next."""
-    line = _LINE if offer is None else _LINE.where(*suits(offer))
+def first(session: Session, offer: Offer | None = None, kind: Kind = Kind.DISTILLATION) -> str | None:
+    """The id of the job of a kind that a worker with this offer (None: any worker) would claim next."""
+    line = _LINES[kind] if offer is None else _LINES[kind].where(*suits(offer))
     return session.execute(line.limit(1)).scalar_one_or_none()
 
 
@@ -54,10 +55,14 @@ def waiting(session: Session, jobs: Sequence[Job]) -> dict[str, Waiting]:
     queued = [job for job in jobs if job.state is State.QUEUED]
     if not queued:
         return {}
-    line = session.execute(_PLACES_IN_ONE).scalar_one() or ""
+    lines = {kind: _line(session, kind) for kind in {kinds.of(job.mode) for job in queued}}
     there = [worker for worker in roster.all_now(session) if worker.status is not Status.LOST]
     at = clock.read(session) if any(job.retry_at for job in queued) else None
-    return {job.id: _why(job, _place(line, job.id), there, at) for job in queued}
+    return {job.id: _why(job, _place(lines[kinds.of(job.mode)], job.id), there, at) for job in queued}
+
+
+def _line(session: Session, kind: Kind) -> str:
+    return session.execute(_PLACES_IN_ONE[kind]).scalar_one() or ""
 
 
 def _place(line: str, job_id: str) -> int | None:
@@ -82,10 +87,15 @@ def _why(job: Job, position: int | None, there: Sequence[WorkerNow], at: datetim
         return Waiting(position, "workers_in_trouble", f"Workers cannot take jobs: {troubled[0]}")
     if at is not None and backoff.is_on(job, at):
         return Waiting(position, "backing_off", _when(job), job.retry_at)
-    if any(worker.status is Status.IDLE for worker in open_to_work):
+    # Whether its slot for light work is free a worker does not tell; each takes at most some minutes.
+    if any(worker.status is Status.IDLE for worker in open_to_work) or (position == 1 and _is_light(job)):
         return Waiting(position, "starting", "A worker is free and will take it in a moment.")
     ahead = f"{position - 1} ahead of it" if position else f"more than {PLACES_COUNTED} ahead of it"
     return Waiting(position, "workers_busy", f"Workers that could run it are busy ({len(open_to_work)}); {ahead}.")
+
+
+def _is_light(job: Job) -> bool:
+    return kinds.of(job.mode) is Kind.LIGHT
 
 
 def _needs(job: Job) -> str:

@@ -31,6 +31,7 @@ from kd.data import packed_facts
 from kd.errors import DataError
 from kd.spec import Config, GuideSpec, TeacherOfJob, TrainSpec
 from kd.spec.faults import Fault
+from kd.spec.ingest import IngestSpec
 
 NO_ENVELOPE = Envelope()
 
@@ -187,15 +188,14 @@ def add_job(
         keep_job(session, parent)
         get_job(session, parent)
 
-    # The id carries the time by the database's clock, so that ids sort as jobs do.
-    at = now or clock.read(session)
-    needs, teacher, patience = needs_of(spec), spec.config.teacher, envelope.limits.max_queue_seconds
-    job = Job(
+    at, needs, teacher = now or clock.read(session), needs_of(spec), spec.config.teacher
+    patience = envelope.limits.max_queue_seconds
+    job = _insert(
+        session,
+        spec,
+        at,
         **columns_of(envelope),
-        id=ids.new("job", at),
-        mode=spec.mode,
         spec=given,
-        resolved_spec=spec.model_dump(mode="json"),
         parent_job_id=parent,
         teacher_job_id=teacher.job if isinstance(teacher, TeacherOfJob) else None,
         waits_for_job_id=waits_for,
@@ -204,13 +204,31 @@ def add_job(
         start_by=None if patience is None else at + timedelta(seconds=patience),
         needs_gpus=needs.gpus,
         needs_memory_bytes=needs.memory_bytes,
+    )
+    session.add_all(Loan(job_id=job.id, lends=lender) for lender in sorted(lending.loans_of(spec)))
+    return job
+
+
+def add_light_job(session: Session, spec: IngestSpec, now: datetime | None = None) -> Job:
+    """The row of a new job of light work. It needs no machine in particular, and borrows nothing."""
+    given = spec.model_dump(mode="json", exclude_unset=True) | {"mode": spec.mode}
+    storable.refuse(given, "spec")
+    return _insert(session, spec, now or clock.read(session), **columns_of(NO_ENVELOPE), spec=given)
+
+
+def _insert(session: Session, wanted: TrainSpec | GuideSpec | IngestSpec, at: datetime, **columns: Any) -> Job:
+    job = Job(
+        # The id carries the time by the database's clock, so that ids sort as jobs do.
+        id=ids.new("job", at),
+        mode=wanted.mode,
+        resolved_spec=wanted.model_dump(mode="json"),
         state=State.QUEUED,
         events_seq=1,
         created_at=at,
         updated_at=at,
+        **columns,
     )
     session.add(job)
     session.flush()
-    session.add_all(Loan(job_id=job.id, lends=lender) for lender in sorted(lending.loans_of(spec)))
     events.append(session, job, [NewEvent("state", {"state": State.QUEUED})])
     return job

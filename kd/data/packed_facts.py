@@ -23,6 +23,9 @@ from kd.errors import DataError, is_passing
 PREFIX = "packed/"
 NAME = re.compile(r"packed/[a-z0-9][a-z0-9_-]{0,63}")
 NAMES_ARE = "packed/ and 1 to 64 of a-z, 0-9, _ and -, a letter or a digit first"
+FILE = "facts.json"
+LARGEST_SIDE = 4_096
+"""In pixels, to which images can be resized."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -86,7 +89,7 @@ def is_packed(name: str) -> bool:
 
 def names(folder: Path) -> tuple[str, ...]:
     """The packed data sets in a data folder, as specs name them."""
-    found = (f"{PREFIX}{path.parent.name}" for path in (folder / PREFIX).glob("*/facts.json"))
+    found = (f"{PREFIX}{path.parent.name}" for path in (folder / PREFIX).glob(f"*/{FILE}"))
     return tuple(sorted(filter(is_packed, found)))
 
 
@@ -102,7 +105,7 @@ def read(folder: Path, name: str) -> PackedFacts:
 
     Raises `DataError` when it is not there, or they make no sense, and OSError while the machine does not give them.
     """
-    path = folder / name / "facts.json"
+    path = folder / name / FILE
     try:
         return PackedFacts.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:

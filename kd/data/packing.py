@@ -77,6 +77,7 @@ def pack(
     tell: Callable[[str], None] = lambda remark: None,
     name_of: Callable[[int], str] = "image {}".format,
     resized: Resized | None = None,
+    may_be_there: bool = False,
 ) -> PackedFacts:
     """Write the data set `packed/<name>` into a data folder: whole, or not at all.
 
@@ -84,15 +85,19 @@ def pack(
     without a `normalisation` mean and std are those of the training images. Labels that do not count from 0 without a
     gap are made to; `tell` hears of it, and of what else looks strange, where an image is called what `name_of` its
     number says. `resized`: how the images came to their size.
-    Raises `CannotPack` when the chunks make no data set, or when there is one of that name.
+    Raises `CannotPack` when the chunks make no data set, or when there is one of that name; with `may_be_there` only if
+    that is another one: who was ended a moment too late begins anew.
     """
-    check_name(folder, name)
+    check_name(folder, name, may_be_there=may_be_there)
     place = folder / name
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f".{place.name}.{uuid4().hex}")
     draft.mkdir()
     try:
         facts = _write(draft, name, chunks, classes, normalisation, tell, name_of, resized)
+        if may_be_there and place.exists() and packed_facts.read(folder, name).digest == facts.digest:
+            shutil.rmtree(draft)
+            return facts
         _refuse_to_replace(place, name)
         os.replace(draft, place)
     except BaseException:
@@ -102,11 +107,12 @@ def pack(
     return facts
 
 
-def check_name(folder: Path, name: str) -> None:
-    """Raise `CannotPack` where it is no name of a packed data set, or that of another one."""
+def check_name(folder: Path, name: str, *, may_be_there: bool = False) -> None:
+    """Raise `CannotPack` where it is no name of a packed data set, or that of one that is there."""
     if not packed_facts.is_packed(name):
         raise CannotPack(name, f"its name must be {packed_facts.NAMES_ARE}")
-    _refuse_to_replace(folder / name, name)
+    if not may_be_there:
+        _refuse_to_replace(folder / name, name)
 
 
 def _refuse_to_replace(place: Path, name: str) -> None:
@@ -188,7 +194,7 @@ def _write(
         resized=resized,
     )
     facts = facts.model_copy(update={"facts_sha256": facts.digest})
-    with open(draft / "facts.json", "wb") as file:
+    with open(draft / packed_facts.FILE, "wb") as file:
         file.write(json.dumps(facts.model_dump(exclude_none=True), indent=2).encode())
         sync(file)
     sync_folder(draft)

@@ -2,6 +2,8 @@
 
 import io
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,17 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli.main import app
+from client import Client
+from jobs.settings import Settings
+from tests.support.offers import ENOUGH
+from tests.support.served import Server
+from worker.loop import light_work
+from worker.reserve import Trainers
+from worker.worker import Worker
 
 
-def kd(*arguments: str | Path) -> tuple[int, str]:
-    answer = CliRunner().invoke(app, ["data", *map(str, arguments)])
+def kd(*arguments: str | Path, url: str = "http://127.0.0.1:1") -> tuple[int, str]:
+    answer = CliRunner(env={"STILLHOUSE_URL": url}).invoke(app, ["data", *map(str, arguments)])
     return answer.exit_code, answer.output
 
 
@@ -26,6 +35,34 @@ def pets(tmp_path: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(chance.integers(0, 256, (9, 12, 3), np.uint8)).save(path)
     return tmp_path / "Pets v2"
+
+
+@pytest.fixture
+def helped(server: Server) -> Iterator[Server]:
+    """The server, with a worker in this process that does its light work."""
+    settings = Settings(data_dir=server.data)
+    worker = Worker("w1", server.db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
+    with light_work(worker, poll_seconds=0.05):
+        yield server
+
+
+def test_photos_become_a_data_set_of_a_server_which_says_what_it_understood(helped: Server, pets: Path) -> None:
+    code, said = kd("push", pets, "--size", "8", url=helped.url)
+    again, why = kd("push", pets, "--size", "8", url=helped.url)
+    wrong, sentence = kd("push", pets, "--name", "other", "--classes", "cat,cow", url=helped.url)
+    with Client(helped.url) as client:
+        job = next(client.list(mode="ingest", status="failed"))["id"]
+    shown = CliRunner(env={"STILLHOUSE_URL": helped.url}).invoke(app, ["show", job])
+    deleted, gone = kd("delete", "pets-v2", url=helped.url)
+
+    assert code == 0, said
+    assert "Pets-v2.zip is understood as class/image: 2 classes, 8 train.\n" in said
+    assert "packed/pets-v2 has 8 images to learn from, 0 for validation and 0 for the test, in 2 classes." in said
+    assert (again, "There is a data set packed/pets-v2 already" in why) == (1, True)
+    assert (wrong, "there is no class named 'dog'" in sentence) == (1, True)
+    assert ("ingest of packed/other" in shown.stdout, shown.exit_code) == (True, 0)
+    assert (deleted, gone) == (0, "packed/pets-v2 is deleted.\n")
+    assert kd("delete", "pets-v2", url=helped.url)[0] == 1
 
 
 def test_photos_become_a_data_set_that_is_listed(tmp_path: Path, pets: Path) -> None:

@@ -27,7 +27,7 @@ def test_a_worker_with_a_low_disk_takes_no_job_before_its_first_heartbeat(worker
 
     heartbeat.start()
 
-    assert not worker.takes_jobs
+    assert not worker.takes()
     heartbeat.close()
 
 
@@ -48,11 +48,11 @@ def test_a_low_disk_is_shown_with_the_worker_and_with_the_jobs_that_wait(db, wor
 def test_a_worker_takes_jobs_again_when_there_is_room(db, worker):
     heartbeat = Heartbeat(worker)
     heartbeat.beat()
-    assert not worker.takes_jobs
+    assert not worker.takes()
 
     worker.settings = worker.settings.model_copy(update={"min_free_bytes": 1})
     heartbeat.beat()
 
-    assert worker.takes_jobs
+    assert worker.takes()
     with db.read() as session:
         assert roster.one_now(session, "w1").trouble is None

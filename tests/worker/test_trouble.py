@@ -61,12 +61,12 @@ def test_where_no_trainer_can_be_started_no_job_is_taken_for_a_while(
 
     job = wait_for(job_id, lambda job: job.state is State.QUEUED)
     assert (job.attempt, job.stalls) == (1, 0)
-    assert not idle.takes_jobs
+    assert not idle.takes()
     assert "out of processes or memory" in idle.trouble
     assert not trainers()
     monkeypatch.undo()
     monkeypatch.setattr(reserve, "NO_TRAINER_SECONDS", 0.0)
-    assert idle.takes_jobs, "it is tried again"
+    assert idle.takes(), "it is tried again"
     supervise(idle)
     assert wait_for(job_id).state is State.SUCCEEDED
     assert idle.trouble is None

@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from kd.data.ingest.images import Unreadable
 from kd.data.ingest.layouts import Layout, understand
 from kd.data.ingest.listing import BadSource, Limits
 from kd.data.ingest.zips import Zip
-from kd.data.packed_facts import PackedFacts, Resized
+from kd.data.packed_facts import LARGEST_SIDE, PackedFacts, Resized
 from kd.data.packing import CannotPack, Chunk
 from kd.data.parts import TEST, TEST_FRACTION
 
@@ -32,7 +33,6 @@ CHUNK_BYTES = 1 << 22
 MOST_UNREADABLE = 100
 NPZ = {"images.npy", "labels.npy"}
 SIDES = (32, 48, 64, 96, 128, 160, 224)
-LARGEST_SIDE = 4_096
 
 # How often it is said how far it is.
 EVERY_IMAGES = 50
@@ -40,7 +40,9 @@ EVERY_IMAGES = 50
 SHARE_OF_SURVEY = 0.2
 
 Tell = Callable[[str], None]
-Progress = Callable[[str, float], None]
+Progress = Callable[[str, int, float], None]
+Pack = Callable[..., PackedFacts]
+"""`packing.pack` for one data set."""
 
 
 @dataclass
@@ -78,28 +80,31 @@ def add(
     classes: Sequence[str] | None = None,
     skip_unreadable: bool = False,
     limits: Limits | None = None,
+    may_be_there: bool = False,
     tell: Tell = lambda remark: None,
-    progress: Progress = lambda phase, fraction: None,
+    progress: Progress = lambda phase, images, fraction: None,
 ) -> PackedFacts:
     """Write the data set `packed/<name>` into a data folder from a folder, an archive or an .npz: whole, or not at all.
 
     `size`: the side in pixels of the squares that all images become; without, they must be of one size. `classes`:
-    their names in their order. `tell` hears what the files were understood as, and what looks strange;
-    `progress` the phase and which fraction of all is done.
+    their names in their order. `may_be_there`: this very data set, packed before. `tell` hears what the files were
+    understood as, and what looks strange; `progress` the phase, and how many images of it and which fraction of all are
+    done.
     Raises `BadSource` or `CannotPack` for what is no data set, `OSError` for what is not there or cannot be written.
     """
-    packing.check_name(folder, name)
+    packing.check_name(folder, name, may_be_there=may_be_there)
     if size is not None and not 1 <= size <= LARGEST_SIDE:
         raise CannotPack(name, f"its images cannot be of {size:,} pixels a side; they may have up to {LARGEST_SIDE:,}")
     for_photos = size is not None or skip_unreadable
+    pack = partial(packing.pack, folder, name, tell=tell, may_be_there=may_be_there)
     if path.suffix.casefold() == ".npz":
-        return _add_arrays(folder, name, npz.read(path), classes, tell, for_photos=for_photos)
+        return _add_arrays(pack, name, npz.read(path), classes, for_photos=for_photos)
     container = open_container(path, limits)
     if isinstance(container, Zip) and NPZ.issubset(entry.name for entry in container.entries):
-        return _add_arrays(folder, name, npz.read(path), classes, tell, for_photos=for_photos)
+        return _add_arrays(pack, name, npz.read(path), classes, for_photos=for_photos)
     if (found := arrays.find(container)) is not None:
         tell(f"{container.source} is {found}.")
-        return _add_arrays(folder, name, found, classes, tell, for_photos=for_photos)
+        return _add_arrays(pack, name, found, classes, for_photos=for_photos)
     layout = understand(container, classes)
     tell(f"{container.source} is {layout}.")
     for remark in layout.remarks:
@@ -108,15 +113,14 @@ def add(
         tell(f"Nothing says what is for the test: {TEST_FRACTION:.0%} of each class are, in all runs the same ones.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of what is odd in a file; what cannot be read is an error
-        return _Photos(folder, name, container, layout, size, skip_unreadable, tell, progress).pack()
+        return _Photos(folder, name, container, layout, size, skip_unreadable, tell, progress).pack_by(pack)
 
 
 def _add_arrays(
-    folder: Path,
+    pack: Pack,
     name: str,
     found: npz.Labelled | Arrays,
     classes: Sequence[str] | None,
-    tell: Tell,
     *,
     for_photos: bool,
 ) -> PackedFacts:
@@ -124,7 +128,7 @@ def _add_arrays(
         raise CannotPack(name, "these are pixels, not photos in files: size and skip-unreadable change nothing there")
     if classes is not None and found.classes is not None:
         raise CannotPack(name, "its classes have names; change their order there, and the labels with it")
-    return packing.pack(folder, name, found.chunks(), found.classes or classes, tell=tell)
+    return pack(found.chunks(), found.classes or classes)
 
 
 class _Photos:
@@ -150,17 +154,14 @@ class _Photos:
         self._gray = True
         self._order: list[str] = []  # as they were packed
 
-    def pack(self) -> PackedFacts:
+    def pack_by(self, pack: Pack) -> PackedFacts:
         self._number()
         self._survey()
         self._tell_unreadable()
         self._check_enough()
-        facts = packing.pack(
-            self._folder,
-            self._name,
+        facts = pack(
             self._chunks(),
             self._classes,
-            tell=self._tell,
             name_of=lambda image: self._order[image],
             resized=None if self._size is None else Resized(side=self._size),
         )
@@ -252,7 +253,7 @@ class _Photos:
     def _advance(self, phase: str, done: int, *, begin: float, share: float) -> None:
         liveness.advance()
         if done % EVERY_IMAGES == 0:
-            self._progress(phase, begin + share * done / len(self._place))
+            self._progress(phase, done, begin + share * done / len(self._place))
 
     def _chunk(self, waiting: list[NDArray[np.uint8]], places: list[int]) -> Chunk:
         return Chunk(np.stack(waiting), self._labels_N[places], self._split_N[places])

@@ -123,10 +123,13 @@ def test_an_npz_is_taken_as_well_whatever_its_name(tmp_path: Path, file: str) ->
 
 def test_it_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kd.data.ingest.add.EVERY_IMAGES", 5)
-    heard: list[tuple[str, float]] = []
+    heard: list[tuple[str, int, float]] = []
     added(tmp_path, pets(), progress=lambda *progress: heard.append(progress))
 
-    assert heard == [("looking", 0.0), ("looking", 0.1), ("packing", 0.2), ("packing", pytest.approx(0.6))]
+    assert heard == [
+        *(("looking", 0, 0.0), ("looking", 5, 0.1)),
+        *(("packing", 0, 0.2), ("packing", 5, pytest.approx(0.6))),
+    ]
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------

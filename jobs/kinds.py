@@ -1,0 +1,26 @@
+"""The kinds of work that wait in the queue: distillations, and light work, which never waits behind one."""
+
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement
+
+from jobs.tables import Job
+
+LIGHT_MODES = ("ingest",)
+"""What takes minutes of a core and no GPU. All other modes are those of distillations."""
+
+
+class Kind(StrEnum):
+    """Each worker has a slot of its own for either, and so does one of each at a time."""
+
+    DISTILLATION = "distillation"
+    LIGHT = "light"
+
+
+def of(mode: str) -> Kind:
+    return Kind.LIGHT if mode in LIGHT_MODES else Kind.DISTILLATION
+
+
+def is_of(kind: Kind, job: type[Job] = Job) -> ColumnElement[bool]:
+    """The condition that a job is work of this kind."""
+    return job.mode.in_(LIGHT_MODES) if kind is Kind.LIGHT else job.mode.not_in(LIGHT_MODES)
