@@ -1,6 +1,6 @@
 """How a job, or one attempt at it, ends when it does not succeed: every code, and the words that go with it.
 
-What only the trainer can tell, an exception of torch say, is put into these words by `worker.failures`.
+What only the trainer can tell, an exception of torch say, is put into these words by `worker.children.failures`.
 """
 
 import signal

@@ -13,7 +13,7 @@ from typing import Any
 from jobs.endings import Code
 from kd.events import Finished, Noted, PhaseStarted, Step, Stopped
 from kd.spec.ingest import IngestSpec
-from worker.carry_out import Say, Work, carry_out_one_order
+from worker.children.carry_out import Say, Work, carry_out_one_order
 
 PHASE = "ingesting"
 
@@ -28,7 +28,7 @@ def _load() -> Work:
     from kd.data.ingest.add import add
     from kd.disk import sha256_of
     from kd.errors import DataError, KdError
-    from worker.machine_failures import DISK, MEMORY, Known, explain, passes
+    from worker.children.machine_failures import DISK, MEMORY, Known, explain, passes
 
     def ingest(order: dict[str, Any], say: Say, save_now: threading.Event) -> None:
         config, began = IngestSpec.model_validate(order["spec"]).config, time.monotonic()

@@ -11,13 +11,13 @@ from typing import Any
 
 from kd.events import Event, Saved, Started, Step, Stopped, Waiting
 from kd.spec import parse
-from worker.carry_out import Say, Work, carry_out_one_order
+from worker.children.carry_out import Say, Work, carry_out_one_order
 
 
 def _load() -> Work:
     from kd.run import run
-    from worker.failures import explain
-    from worker.machine_failures import passes
+    from worker.children.failures import explain
+    from worker.children.machine_failures import passes
 
     def train(order: dict[str, Any], say: Say, save_now: threading.Event) -> None:
         for event in run(

@@ -250,7 +250,7 @@ def follow(
 def known_failure(error: BaseException) -> Trouble | None:
     """What can happen to any run and is no bug: no memory, no disk, a failing GPU."""
     from jobs.endings import Code
-    from worker.failures import explain
+    from worker.children.failures import explain
 
     ending = explain(error)
     if ending.code in (Code.OUT_OF_MEMORY, Code.DISK_FULL, Code.DISK_ERROR, Code.CUDA_ERROR):

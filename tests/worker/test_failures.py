@@ -28,8 +28,8 @@ from kd.errors import (
 from kd.events import PhaseStarted, Step
 from kd.spec import TeacherOfJob, parse
 from worker import remedies
-from worker.failures import explain
-from worker.machine_failures import passes
+from worker.children.failures import explain
+from worker.children.machine_failures import passes
 from worker.recorder import Recorder
 
 

@@ -13,7 +13,7 @@ from kd.data import packing
 from kd.data.dataset import load_dataset
 from kd.events import Failed
 from kd.training import resume
-from worker.failures import explain
+from worker.children.failures import explain
 from worker.recorder import Recorder
 
 

@@ -20,8 +20,8 @@ from kd.errors import (
     TeacherMissing,
     TeacherUnfit,
 )
-from worker import machine_failures
-from worker.machine_failures import Known, chain
+from worker.children import machine_failures
+from worker.children.machine_failures import Known, chain
 
 
 def explain(error: BaseException) -> Ending:
