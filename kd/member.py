@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kd import liveness
 from kd.events import Advanced, Event
+from kd.machine import imports
 from kd.machine.child import Lifeline, take_stdout
 
 
@@ -19,10 +20,10 @@ def main(order_file: str) -> int:
     """Take part in the run that the order describes; the first of us says what happens."""
     leads = os.environ["RANK"] == "0"
     lifeline, messages = Lifeline(reads=leads), take_stdout()
-    # These load torch, which takes seconds: the lifeline is minded by now.
-    from kd import spec
-    from kd.models.own import files
-    from kd.run import run
+    with imports.unburdened():  # to load torch takes seconds: the lifeline is minded by now
+        from kd import spec
+        from kd.models.own import files
+        from kd.run import run
 
     order = json.loads(Path(order_file).read_text())
 

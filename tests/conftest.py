@@ -1,6 +1,7 @@
 """Real databases for every test: SQLite files, and a PostgreSQL server of our own; loopback and sockets only."""
 
 import contextlib
+import gc
 import os
 import shutil
 import sqlite3
@@ -42,6 +43,14 @@ def pytest_configure(config: pytest.Config) -> None:
     # starts, which is later than all imports; the processes of pytest-xdist have the same options.
     if "gpu" not in config.option.markexpr.replace("not gpu", ""):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+    # What is imported and collected stays: let no collection go through it again, a hundred times.
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 class ByPlace(LoadFileScheduling):

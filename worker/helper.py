@@ -3,8 +3,6 @@
 It needs no torch. What it does is done anew if it is ended: it saves nothing.
 """
 
-import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 from jobs.endings import Code
 from kd.events import Finished, Noted, PhaseStarted, Step, Stopped
 from kd.spec.ingest import IngestSpec
-from worker.children.carry_out import Say, Work, carry_out_one_order
+from worker.children.carry_out import Say, Work, live
 
 PHASE = "ingesting"
 
@@ -79,6 +77,4 @@ def _load() -> Work:
 
 
 if __name__ == "__main__":
-    # As a trainer has it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(carry_out_one_order(_load))
+    live(_load)

@@ -4,14 +4,12 @@ It has no database credentials and dies with its parent. It loads torch before i
 trainer can be kept warm: started early, waiting. Asked to stop, it saves where it stands and ends.
 """
 
-import signal
-import sys
 import threading
 from typing import Any
 
 from kd.events import Event, Saved, Started, Step, Stopped, Waiting
 from kd.spec import parse
-from worker.children.carry_out import Say, Work, carry_out_one_order
+from worker.children.carry_out import Say, Work, live
 
 
 def _load() -> Work:
@@ -49,6 +47,4 @@ def loses_nothing_after(event: Event, mode: str) -> bool:
 
 
 if __name__ == "__main__":
-    # The parent ends us by signal or by closing the lifeline; Ctrl-C at its terminal is not our business.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(carry_out_one_order(_load))
+    live(_load)

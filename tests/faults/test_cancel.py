@@ -9,6 +9,7 @@ from client import ClientError
 from tests.faults.place import ENDLESS, QUICK
 from tests.support.deployed import wait_until
 from tests.support.processes import gone
+from tests.support.trainers import FINISHED
 
 
 def test_a_job_cancelled_while_it_waits_never_starts(place):
@@ -51,11 +52,13 @@ def test_a_job_whose_worker_dies_after_the_cancel_is_cancelled(place):
 
 
 def test_a_cancel_that_comes_between_the_trainers_last_word_and_the_worker_ends_the_job_once(place):
-    job_id = place.submit()
-    place.on.wait_for(job_id, lambda job: job["phase"], "has begun")
+    place.on.stage.close_gate(FINISHED)
+    job_id = place.submit(QUICK)
+    wait_until(place.on.stage.held, "the trainer is about to say its last word")
     worker = place.on.worker_of(job_id)
     trainers = worker.trainers()
-    place.on.freeze(worker)  # the trainer finishes, and nobody listens
+    place.on.freeze(worker)
+    place.on.stage.open_gate(FINISHED)  # it says it, and nobody listens
     wait_until(lambda: all(map(gone, trainers)), "the trainer has finished")
 
     place.on.client.cancel(job_id)

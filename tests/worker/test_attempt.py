@@ -53,8 +53,11 @@ def test_of_the_resume_states_nothing_is_left_after_success(worker, submit, wait
 def test_a_trainer_that_said_its_last_word_but_will_not_leave_does_not_hold_up_its_job(
     worker, submit, wait_for, tiny, tmp_path, monkeypatch
 ):
-    # As a CUDA context that takes its time to be torn down: every Python of this test leaves after ten seconds.
-    slow = "import atexit, sys, time\nif 'worker.trainer' in sys.orig_argv: atexit.register(time.sleep, 10)\n"
+    # As a CUDA context that takes its time to be torn down: every trainer of this test leaves after ten seconds.
+    slow = (
+        "import os, sys, time\nleave = os._exit\n"
+        "if 'worker.trainer' in sys.orig_argv: os._exit = lambda code: (time.sleep(10), leave(code))\n"
+    )
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(slow)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))

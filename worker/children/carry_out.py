@@ -7,18 +7,20 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from jobs.endings import Ending
 from kd import liveness
 from kd.errors import TeamFailed
 from kd.events import Advanced, Event, Failed, Ready
+from kd.machine import imports
 from kd.machine.child import Lifeline, take_stdout
 from worker import descendants
 
@@ -37,11 +39,23 @@ class Work:
     """Whether an error says nothing of the work."""
 
 
-def carry_out_one_order(load: Callable[[], Work]) -> int:
-    """Returns the exit code."""
+def live(load: Callable[[], Work]) -> NoReturn:
+    """The whole life of a child: it takes one order, and ends when that is carried out."""
+    # Its parent ends it by signal or by closing the lifeline; Ctrl-C at their terminal is not its business.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    code = _carry_out_one_order(load)
+    # Here and now: all that it had to say is said, and to unload torch takes half a second.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
+def _carry_out_one_order(load: Callable[[], Work]) -> int:
     messages, lifeline = take_stdout(), Lifeline()
     _volunteer_to_the_oom_killer()
-    work = load()  # to load torch takes seconds: the lifeline is minded by now
+    with imports.unburdened():  # to load torch takes seconds: the lifeline is minded by now
+        work = load()
 
     def say(event: Event) -> None:
         lifeline.say(messages, event.model_dump_json())
