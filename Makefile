@@ -59,7 +59,7 @@ LOCK := $(UV) pip compile --quiet --generate-hashes --annotation-style line --py
 
 lock: ## what the images install, with its hashes: after a change of pyproject.toml or constraints.txt; needs uv
 	$(LOCK) pyproject.toml --extra api --extra sweeps --output-file locks/api.txt
-	$(LOCK) pyproject.toml --extra worker --extra sweeps --extra zoo --extra onnx --extra demo --output-file locks/worker.txt
+	$(LOCK) pyproject.toml --extra worker --extra sweeps --extra zoo --extra onnx --extra parquet --extra demo --output-file locks/worker.txt
 	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 		| $(LOCK) - --output-file locks/build.txt
 

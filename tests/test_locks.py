@@ -18,7 +18,7 @@ TESTED = {
     canonicalize_name(name): version
     for name, version in re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
 }
-EXTRAS = {"api": ("api", "sweeps"), "worker": ("worker", "sweeps", "zoo", "onnx", "demo")}
+EXTRAS = {"api": ("api", "sweeps"), "worker": ("worker", "sweeps", "zoo", "onnx", "parquet", "demo")}
 # Where the images run, as far as requirements ask.
 PYTHON = re.findall(r"^ARG PYTHON_IMAGE=python:(\d+\.\d+)", DOCKERFILE, re.MULTILINE)[0]
 THERE = {

@@ -42,7 +42,8 @@ def add(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A folder, a zip or a tar of images, in folders named by class or with a table of labels; or an .npz."
+            help="A folder, a zip or a tar of images, in folders named by class or with a table of labels; Parquet; "
+            "or an .npz."
         ),
     ],
     name: DatasetName = None,

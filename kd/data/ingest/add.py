@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kd import liveness
 from kd.data import npz, numbering, packing
-from kd.data.ingest import arrays, images
+from kd.data.ingest import arrays, images, parquet
 from kd.data.ingest.arrays import Arrays
 from kd.data.ingest.containers import Container, open_container
 from kd.data.ingest.images import Unreadable
@@ -99,6 +99,9 @@ def add(
     pack = partial(packing.pack, folder, name, tell=tell, may_be_there=may_be_there)
     if path.suffix.casefold() == ".npz":
         return _add_arrays(pack, name, npz.read(path), classes, for_photos=for_photos)
+    if (tables := parquet.find(path, limits)) is not None:
+        layout = parquet.understand(tables, classes)
+        return _add_photos(folder, name, tables, layout, pack, size, skip_unreadable, tell, progress)
     container = open_container(path, limits)
     if isinstance(container, Zip) and NPZ.issubset(entry.name for entry in container.entries):
         return _add_arrays(pack, name, npz.read(path), classes, for_photos=for_photos)
@@ -106,6 +109,20 @@ def add(
         tell(f"{container.source} is {found}.")
         return _add_arrays(pack, name, found, classes, for_photos=for_photos)
     layout = understand(container, classes)
+    return _add_photos(folder, name, container, layout, pack, size, skip_unreadable, tell, progress)
+
+
+def _add_photos(
+    folder: Path,
+    name: str,
+    container: Container,
+    layout: Layout,
+    pack: Pack,
+    size: int | None,
+    skip_unreadable: bool,
+    tell: Tell,
+    progress: Progress,
+) -> PackedFacts:
     tell(f"{container.source} is {layout}.")
     for remark in layout.remarks:
         tell(remark)

@@ -76,6 +76,8 @@ def understand(container: Container, classes: Sequence[str] | None = None) -> La
     images = [name for name in paths if PurePosixPath(name).suffix[1:].casefold() in READ | NOT_READ]
     if not images:
         held = f"it holds {some(paths)}" if paths else "it is empty"
+        if any(name.endswith(".parquet") for name in paths):
+            held += "; Parquet is read as it is or from a folder, so unpack it first"
         raise BadSource(container.source, f"there are no images in it; {held}")
     wrapper = _wrapper([paths[name] for name in images], [paths[name] for name in found])
     inner = {name: path[wrapper:] for name, path in paths.items()}
@@ -94,7 +96,7 @@ def understand(container: Container, classes: Sequence[str] | None = None) -> La
         kind, items = _by_folder(container.source, {name: inner[name] for name in images})
         if any(len(inner[item.name]) > kind.count("/") + 1 for item in items):
             remarks.append("The folders of classes have folders of their own, whose images were taken as well.")
-    known, labels_N = _number(container.source, items, classes)
+    known, labels_N = number(container.source, items, classes)
     others = sorted(paths.keys() - {*images, *found})
     return Layout(kind, items, known, labels_N, others, remarks)
 
@@ -173,8 +175,8 @@ def _by_table(source: str, rows: Iterable[tables.Row], files: dict[Path, str], w
 # -- classes -----------------------------------------------------------------------------------------------------
 
 
-def _number(source: str, items: list[Item], classes: Sequence[str] | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The classes in their order, and each item's among them.
+def number(source: str, items: list[Item], classes: Sequence[str] | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The classes in their order, which is else that of the alphabet, and each item's among them. Raises `BadSource`.
 
     Where the labels are numbers and the classes are named, they stay these numbers: whether they fit, and whether they
     begin at 1, whoever packs them knows.
