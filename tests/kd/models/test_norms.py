@@ -1,5 +1,7 @@
 """What an architecture is said to normalise over is what its network normalises over."""
 
+import re
+
 import pytest
 import torch
 
@@ -9,8 +11,9 @@ from kd.models.norms import norm_of
 from kd.models.timm.survey import norm_in
 
 OWN = (*SMALL, "mlp_30x2", CIFAR_RESNETS[0], WIDE_RESNETS[0], VGGS[0], MOBILENETS[0], *SHUFFLENETS)
-# Those that are not built in shapes alone are like their siblings.
-OF_TORCHVISION = [name for name in TORCHVISION if "regnet" not in name and not name.endswith(("_l", "_h_14", "_l_16"))]
+# One of each family, whose names differ in numbers and in how large they are; regnets are not built in shapes alone.
+SIZE = re.compile(r"\d+|_(t|s|b|m|l|h|tiny|small|base|large)(?=_|$)")
+OF_TORCHVISION = list({SIZE.sub("", name): name for name in reversed(TORCHVISION) if "regnet" not in name}.values())
 
 
 @pytest.mark.parametrize("archs", [OWN, OF_TORCHVISION], ids=["ours", "torchvision's"])
