@@ -72,7 +72,7 @@ def understand(container: Container, classes: Sequence[str] | None = None) -> La
     Raises `BadSource` where it cannot be told what an image shows.
     """
     paths = {entry.name: tuple(entry.name.split("/")) for entry in container.entries}
-    found = [name for name in paths if PurePosixPath(name).name.casefold() in tables.NAMES]
+    found = [name for name in paths if tables.kind_of(name)]
     images = [name for name in paths if PurePosixPath(name).suffix[1:].casefold() in READ | NOT_READ]
     if not images:
         held = f"it holds {some(paths)}" if paths else "it is empty"
@@ -83,7 +83,7 @@ def understand(container: Container, classes: Sequence[str] | None = None) -> La
     inner = {name: path[wrapper:] for name, path in paths.items()}
     remarks = []
     if found:
-        kinds = {PurePosixPath(name).name.casefold() for name in found}
+        kinds = {tables.kind_of(name) or "" for name in found}
         if len(kinds) > 1:
             raise BadSource(container.source, f"it has tables of several kinds, {some(kinds)}; leave all but one out")
         rows = (row for name, content in container.read(found) for row in tables.read(container.source, name, content))
@@ -152,8 +152,13 @@ def _by_folder(source: str, images: dict[str, Path]) -> tuple[str, list[Item]]:
 def _by_table(source: str, rows: Iterable[tables.Row], files: dict[Path, str], wrapper: int) -> list[Item]:
     items: dict[str, Item] = {}
     lost, missing = None, 0
+    ends: dict[str, list[Path]] = {}
+    for each in files:
+        ends.setdefault(each[-1], []).append(each)
     for row in rows:
         path = (*PurePosixPath(row.table).parts[wrapper:-1], *PurePosixPath(row.file_name).parts)
+        if path not in files and row.lies_anywhere:
+            path = _whose_name_ends_so(source, row, ends) or path
         name = files.get(path)
         if name is None:
             lost, missing = lost or row, missing + 1
@@ -170,6 +175,20 @@ def _by_table(source: str, rows: Iterable[tables.Row], files: dict[Path, str], w
     if not items:
         raise BadSource(source, "its tables have no rows")
     return sorted(items.values())
+
+
+def _whose_name_ends_so(source: str, row: tables.Row, ends: dict[str, list[Path]]) -> Path | None:
+    """The one file whose path ends with the row's name; of several the one in a folder of the row's split."""
+    wanted = PurePosixPath(row.file_name).parts
+    found = [path for path in ends.get(wanted[-1], ()) if path[-len(wanted) :] == wanted]
+    if len(found) > 1 and row.split:
+        found = [path for path in found if any(part.casefold().startswith(row.split) for part in path[:-1])] or found
+    if len(found) > 1:
+        named = some("/".join(path) for path in found)
+        raise BadSource(
+            source, f"{row} names {row.file_name!r}, and that may be {named}; name the folder there as well"
+        )
+    return found[0] if found else None
 
 
 # -- classes -----------------------------------------------------------------------------------------------------

@@ -109,8 +109,9 @@ class Parquet:
             name, schema, [each for each, kind in features.items() if kind.get("_type") == "ClassLabel"], LABELS
         )
         names = features.get(label, {}).get("names")
-        named = isinstance(names, list) and len(names) > 0 and all(isinstance(each, str) for each in names)
-        return Columns(image, label, tuple(names) if named else None)
+        if not isinstance(names, list) or not names or not all(isinstance(each, str) for each in names):
+            return Columns(image, label, None)
+        return Columns(image, label, tuple(names))
 
     def _one(self, name: str, schema: "Schema", said: Sequence[str], usual: Sequence[str]) -> str:
         """The column that is meant: the one that the file says it is, else one of a usual name."""

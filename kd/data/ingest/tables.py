@@ -1,5 +1,5 @@
 """Tables of labels beside images: `metadata.csv` and `metadata.jsonl` (Hugging Face's imagefolder), `_classes.csv`
-(Roboflow's, a column for each class)."""
+(Roboflow's, a column for each class), and what labelling tools export (`annotations.py`)."""
 
 import csv
 import io
@@ -9,10 +9,17 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple, TextIO
 
+from kd.data.ingest import annotations
 from kd.data.ingest.listing import BadSource, some
 
 MOST_BYTES = 1 << 26
 NAMES = ("metadata.csv", "metadata.jsonl", "_classes.csv")
+
+
+def kind_of(name: str) -> str | None:
+    """What kind of table a file is, by its whole name; None if it is none."""
+    own = PurePosixPath(name).name.casefold()
+    return own if own in NAMES else annotations.kind_of(own)
 
 
 class Row(NamedTuple):
@@ -21,9 +28,12 @@ class Row(NamedTuple):
     file_name: str  # from the table's folder on
     label: str
     split: str | None = None
+    unit: str = "line"
+    lies_anywhere: bool = False
+    """Its file need not lie below the table's folder: it is the one whose name ends so."""
 
     def __str__(self) -> str:
-        return f"line {self.line} of {self.table}"
+        return f"{self.unit} {self.line} of {self.table}"
 
 
 def read(source: str, table: str, content: bytes) -> Iterator[Row]:
@@ -38,7 +48,8 @@ def read(source: str, table: str, content: bytes) -> Iterator[Row]:
         raise BadSource(source, f"{table} is not UTF-8 at byte {error.start}; save it as UTF-8") from error
     lines = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
     readers = {"metadata.csv": _metadata_csv, "metadata.jsonl": _metadata_jsonl, "_classes.csv": _one_hot}
-    for row in readers[PurePosixPath(table).name.casefold()](source, table, lines):
+    kind = kind_of(table) or ""
+    for row in readers[kind](source, table, lines) if kind in NAMES else _exported(kind, source, table, content):
         if not row.label:
             raise BadSource(source, f"{row} has no label for {row.file_name!r}; leave the row out, or label it")
         # As names are in the listing; tables are also made on Windows.
@@ -46,6 +57,11 @@ def read(source: str, table: str, content: bytes) -> Iterator[Row]:
         if not name or name.startswith("/") or ".." in name.split("/"):
             raise BadSource(source, f"{row} names {row.file_name!r}; it must be a file below the table's folder")
         yield row._replace(file_name=name, label=unicodedata.normalize("NFC", row.label))
+
+
+def _exported(kind: str, source: str, table: str, content: bytes) -> Iterator[Row]:
+    for one in annotations.READERS[kind](source, table, content):
+        yield Row(table, one.number, one.file_name, one.label, one.split, "image", lies_anywhere=True)
 
 
 def _metadata_csv(source: str, table: str, lines: TextIO) -> Iterator[Row]:
