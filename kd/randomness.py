@@ -44,7 +44,7 @@ def splitmix64(state: Tensor) -> Tensor:
     return mixed ^ _shift_right(mixed, 31)
 
 
-def below(bound: int, mixed: Tensor) -> Tensor:
+def below(bound: int | Tensor, mixed: Tensor) -> Tensor:
     """Mixed bits as numbers 0..bound-1."""
     return _shift_right(mixed, 1) % bound
 

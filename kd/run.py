@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from kd.data import packed_facts, packing
-from kd.data.dataset import Dataset, load_dataset
+from kd.data.dataset import load_dataset
 from kd.errors import BadResume, ModelUnfit, SpecUnfit, TeacherMissing, TeacherUnfit, first_line
 from kd.evaluation import cost
 from kd.events import Event, Noted, Started
@@ -171,7 +171,7 @@ def check_own(run: Run) -> None:
     learning = {config.student.arch, *(teacher.arch for teacher in teachers_trained(run).values())}
     teaching = {one.teacher_arch for one in run.members or (run,) if one.teacher_arch}
     for arch in filter(is_own, sorted(learning | teaching)):
-        networks.check(arch, len(run.dataset.classes), run.dataset.shape, learns=arch in learning)
+        networks.check(arch, len(run.dataset.classes), run.shape, learns=arch in learning)
 
 
 def check_pixels(name: str, folder: Path) -> None:
@@ -206,11 +206,11 @@ def arch_of_teacher(teacher: OneModel, file: Path | None) -> str:
 def plan_work(run: Run, log: Logbook) -> None:
     """Tell the progress what each phase will cost, and what is behind us."""
     config, dataset = run.config, run.dataset
-    channels, height, width = dataset.shape
+    channels, height, width = run.shape
     pixels, images = channels * height * width, len(dataset.train.labels)
     teachers = {one.teacher_role: one for one in run.members or (run,)}
     macs = {role: macs_of_teacher(one) for role, one in teachers.items() if one.teacher_arch}
-    of_teachers, of_student = sum(macs.values()), count_macs(config.student.arch, dataset)
+    of_teachers, of_student = sum(macs.values()), count_macs(config.student.arch, run)
     expect = log.progress.expect
     for role, recipe in teachers_trained(run).items():
         expect(role, images * recipe.epochs, macs[role], pixels, training=True)
@@ -263,18 +263,18 @@ def macs_of_teacher(run: Run) -> int:
     if run.teacher_arch == ONNX and run.teacher_file is not None and run.teacher_file.suffix == ".json":
         graph = uploads.read_manifest(run.teacher_file).graph
         return 0 if graph is None else graph.macs
-    return count_macs(run.teacher_arch, run.dataset)
+    return count_macs(run.teacher_arch, run)
 
 
-def count_macs(arch: str, dataset: Dataset) -> int:
+def count_macs(arch: str, run: Run) -> int:
     """What the model costs for one image. Whatever it has against such images, it says here: before hours of training.
 
     Raises `ModelUnfit`.
     """
     try:
-        return cost.macs(outline(arch, len(dataset.classes), dataset.shape), dataset.shape)
+        return cost.macs(outline(arch, len(run.dataset.classes), run.shape), run.shape)
     except (ValueError, RuntimeError, AssertionError) as error:
-        raise ModelUnfit(arch, dataset.shape, first_line(error)) from error
+        raise ModelUnfit(arch, run.shape, first_line(error)) from error
 
 
 def count_macs_trained(run: Run) -> int:

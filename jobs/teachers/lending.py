@@ -146,6 +146,9 @@ def _check_one(session: Session, teacher: TeacherOfJob, spec: TrainSpec | GuideS
     learnt_from = job.resolved_spec["config"]["dataset"]
     if learnt_from != config.dataset:
         raise NoTeacher(job.id, f"learnt from {learnt_from}, but this run is on {config.dataset}")
+    its, ours = job.resolved_spec["config"].get("input_size"), config.input_size
+    if None not in (its, ours) and its != ours:  # of one that says none only the images tell it, which the run does
+        raise NoTeacher(job.id, f"has models that see {its}×{its} pixels, and those of this run see {ours}×{ours}")
     sha256 = _find_file(session, job, teacher).sha256
     for field, why in misses(config.objective, config.student.arch, _arch(session, job, teacher)):
         raise NoTeacher(job.id, f"has a {teacher.role} that does not suit the objective: {field} {why}")

@@ -22,6 +22,7 @@ from kd.report.shown.page import page
 from kd.training.logbook import Logbook
 from kd.training.position import Measured, Outcome
 from kd.training.run import Run, Shown
+from kd.views import boxes
 
 LABELS = "labels"
 """The architecture of a teacher that is no model here."""
@@ -137,6 +138,7 @@ def summarise(run: Run, log: Logbook) -> dict[str, Any]:
             "name": dataset.name,
             "classes": len(dataset.classes),
             "shape": list(dataset.shape),
+            **what_is_seen(run),
             "digest": dataset.digest,
             "train": len(dataset.train.labels),
             "validation": len(dataset.validation.labels),
@@ -151,6 +153,14 @@ def summarise(run: Run, log: Logbook) -> dict[str, Any]:
         **class_by_class(dataset.classes, confusions),
         **(log.position.evidence or {}),  # none where an earlier version has measured the seed that is offered
     }
+
+
+def what_is_seen(run: Run) -> dict[str, Any]:
+    """Which box of an image is shown at which size, where that is not the whole of it as it is."""
+    if run.shape == run.dataset.shape:
+        return {}
+    box = dict(zip(boxes.COLUMNS, run.train.viewer.seen, strict=True))
+    return {"seen": {"box": box, "size": list(run.shape[1:])}}
 
 
 def archs_of(run: Run) -> dict[str, str]:
@@ -225,7 +235,7 @@ def add_up(metrics: dict[str, float], members: list[str]) -> dict[str, float]:
 
 def size_and_speed(run: Run, role: str, model: nn.Module) -> dict[str, float]:
     """Parameters, bytes of weights, multiply-accumulates for one image, and seconds a batch on the run's device."""
-    shape = run.dataset.shape
+    shape = run.shape
     return {
         f"{role}.parameters": cost.parameters(model),
         f"{role}.bytes": cost.weight_bytes(model),

@@ -4,6 +4,7 @@ Pydantic and the standard library only. The API validates with these classes, th
 they print, and `kd.run.run` takes them as they are.
 """
 
+from kd.spec.augmentation import Augmentation as Augmentation
 from kd.spec.comparison import Control as Control
 from kd.spec.config import Config as Config
 from kd.spec.config import Student as Student
@@ -16,7 +17,6 @@ from kd.spec.modes import parse as parse
 from kd.spec.objective import Objective as Objective
 from kd.spec.part import Part as Part
 from kd.spec.part import context as context
-from kd.spec.recipe import Augmentation as Augmentation
 from kd.spec.recipe import Optimizer as Optimizer
 from kd.spec.recipe import Schedule as Schedule
 from kd.spec.recipe import least_images as least_images

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
+from kd.spec.augmentation import Augmentation
 from kd.spec.part import Part
-from kd.spec.recipe import Augmentation, BatchSize, Optimizer, Schedule
+from kd.spec.recipe import BatchSize, Optimizer, Schedule
 
 
 class Control(Part):
@@ -57,4 +58,9 @@ def _fill_in(own: dict[str, Any], student: dict[str, Any], kind: type[Part]) -> 
         return own
     # How strong an operation is says nothing where there is none, and is refused there.
     idle = {"magnitude"} if own.get("strong") == 0 else set()
+    # Views are cut out in one way.
+    if own.get("resized_crop") is not None:
+        idle.add("crop_padding")
+    elif own.get("crop_padding"):
+        idle.add("resized_crop")
     return {name: value for name, value in student.items() if name not in idle} | own

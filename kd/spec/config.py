@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from kd.data import packed_facts
 from kd.data.catalog import DATASETS
 from kd.models.catalog import family_of
 from kd.spec import features, presets
+from kd.spec.augmentation import Augmentation, suiting, why_unfit
 from kd.spec.comparison import AnyControl, Baselines, Control, fill_in
 from kd.spec.cross_view import STRONG_OPERATIONS, are_no_pairs
 from kd.spec.names import Arch, DatasetName
@@ -20,7 +20,6 @@ from kd.spec.ramps import is_zero
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
     EMA_SAYS,
-    Augmentation,
     BatchSize,
     EmaDecay,
     Epochs,
@@ -82,6 +81,9 @@ class Config(Part):
         description="defaults to what suits the data set",
         json_schema_extra=without_default,
     )
+    input_size: int | None = Field(
+        default=None, ge=8, le=1_024, description="height and width of what models see; none: those of the images"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bf16 on a GPU that computes in it, fp16 on an older one, fp32 on a CPU"
     )
@@ -113,15 +115,7 @@ class Config(Part):
         if not was_accepted(info):  # what was accepted is whole, and stays what it was
             size = presets.size_of(given.get("dataset", "mnist5k"), data_folder(info))
             given = presets.fill_in(given, size, views="views" in cls.model_fields)
-        # An unknown data set is reported by its own field; here anything valid will do.
-        facts = DATASETS.get(str(given.get("dataset")), DATASETS["mnist5k"])
-        suits = {"crop_padding": facts.crop_padding, "flip": facts.flip}
-        if packed_facts.is_packed(str(given.get("dataset"))):
-            suits = {"crop_padding": 0, "flip": False}  # nobody said how large its images are, nor what they show
-        if isinstance(teacher := given.get("teacher"), dict) and "labels" in teacher:
-            suits = {"crop_padding": 0, "flip": False}  # they were made of images as they are, and not of views
-        if asks_for_pairs(given.get("objective")):
-            suits["strong"] = STRONG_OPERATIONS
+        suits = suiting(given) | ({"strong": STRONG_OPERATIONS} if asks_for_pairs(given.get("objective")) else {})
         given = {**given, "augmentation": suits | given.get("augmentation", {})}
         if isinstance(control := given.get("control"), dict):
             given["control"] = fill_in(control, given)
@@ -144,14 +138,12 @@ class Config(Part):
         not know all this: whoever does must ask.
         """
         trained = dict(trained_in(self.teacher))
-        limit = min(shape[1:]) // 2
         augmentations: dict[str, Augmentation | None] = {"augmentation": self.augmentation}
         augmentations |= {f"{place}.augmentation": teacher.augmentation for place, teacher in trained.items()}
         augmentations["control.augmentation"] = self.control.augmentation if isinstance(self.control, Control) else None
         for field, augmentation in augmentations.items():
-            if augmentation is not None and augmentation.crop_padding > limit:
-                why = f"must be at most {limit}, half of the side of an image of {self.dataset}"
-                yield f"{field}.crop_padding", why
+            if augmentation and (unfit := why_unfit(augmentation, self.dataset, shape, self.input_size)):
+                yield f"{field}.crop_padding", unfit
         archs = {"student": self.student.arch} | {place: teacher.arch for place, teacher in trained.items()}
         for place, arch in archs.items():
             if (channels := family_of(arch).channels) and shape[0] not in channels:

@@ -52,7 +52,7 @@ class TrainConfig(Config):
     def _all_is_a_number(self) -> Self:
         if self.views == "all" and self.augmentation.endless:
             raise PydanticCustomError(
-                "views", "views 'all' needs a complete set; strong and mixed views have no end: give a number"
+                "views", "views 'all' needs a complete set; strong, mixed and resized views have no end: give a number"
             )
         return self
 

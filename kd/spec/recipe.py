@@ -1,4 +1,4 @@
-"""How a model learns: optimizer, schedule, augmentation."""
+"""How a model learns: optimizer and schedule."""
 
 from typing import Annotated, Literal, Self
 
@@ -83,25 +83,3 @@ class Schedule(Part):
         if list(self.milestones) != sorted(set(self.milestones)):
             raise PydanticCustomError("milestones", "milestones must rise, each epoch once")
         return self
-
-
-class Augmentation(Part):
-    """What a view may change: a random crop after zero padding, a mirror image, strong operations, a second image."""
-
-    crop_padding: int = Field(ge=0, le=16, description="pixels of padding on each side before the crop")
-    flip: bool = Field(description="mirror half of the views")
-    strong: int = Field(default=0, ge=0, le=8, description="RandAugment operations on each view")
-    magnitude: int = Field(default=9, ge=0, le=30, description="how much a strong operation changes; 30 is most")
-    mixup: float = Field(default=0, ge=0, le=100, description="α of Beta(α, α); 0: no mixup")
-    cutmix: float = Field(default=0, ge=0, le=100, description="α of Beta(α, α); 0: no cutmix; with mixup half each")
-
-    @model_validator(mode="after")
-    def _every_setting_acts(self, info: ValidationInfo) -> Self:
-        if not self.strong:
-            refuse_idle(self, info, "magnitude", acts_with="strong operations ('strong' above 0)")
-        return self
-
-    @property
-    def endless(self) -> bool:
-        """Whether there are more views of an image than anybody could label."""
-        return bool(self.strong or self.mixup or self.cutmix)

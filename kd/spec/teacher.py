@@ -8,12 +8,12 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from kd.models.catalog import ONNX
+from kd.spec.augmentation import Augmentation
 from kd.spec.names import Arch, JobId, OwnArch, TableId, UploadId
 from kd.spec.part import Part, without_default
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
     EMA_SAYS,
-    Augmentation,
     BatchSize,
     EmaDecay,
     Epochs,

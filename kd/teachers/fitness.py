@@ -13,7 +13,8 @@ def misfit(facts: Facts, run: Run) -> str | None:
         if its != ours:
             return f"class {number} is {its!r} to it, but {ours!r} in {run.dataset.name}"
     if facts.shape != here.shape:
-        return f"it sees images of {_size(facts.shape)}, those of {run.dataset.name} are {_size(here.shape)}"
+        are = "are" if here.shape == run.dataset.shape else "are shown at"
+        return f"it sees images of {_size(facts.shape)}, those of {run.dataset.name} {are} {_size(here.shape)}"
     if (facts.mean, facts.std) != (here.mean, here.std):
         return (
             f"it wants pixels with the mean {facts.mean} and deviation {facts.std} taken out, "

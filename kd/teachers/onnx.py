@@ -43,7 +43,7 @@ def take(run: Run) -> tuple[Uploaded, State, Settings]:
 
 def fit(run: Run, said: Said, graph: Graph) -> Settings:
     """How this run's images become what the model wants to see. Raises `TeacherUnfit`."""
-    name, (channels, height, width) = run.dataset.name, run.dataset.shape
+    name, (channels, height, width) = run.dataset.name, run.shape
 
     def refuse(why: str) -> TeacherUnfit:
         return TeacherUnfit(why, run.teacher_role)

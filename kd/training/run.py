@@ -22,8 +22,10 @@ from kd.objectives.objective import Objective as StudentObjective
 from kd.parallel.team import Team
 from kd.randomness import derive, seed_torch
 from kd.spec import Augmentation, Committee, GuideConfig, Objective, Teacher, TrainConfig, teachers_in
+from kd.spec.augmentation import is_another_size
 from kd.spec.teacher import OneModel
 from kd.views import pixels
+from kd.views.boxes import Boxes, Size
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer
 
@@ -78,6 +80,11 @@ class Run:
         return _show(self.dataset, self.dataset.test, self.plan, padding, self.device, self.resident_bytes)
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what the models see."""
+        return self.train.viewer.shape
+
+    @property
     def views_to_label(self) -> int:
         """How many views of each image the teacher labels over the run."""
         if isinstance(self.config, TrainConfig):
@@ -103,7 +110,7 @@ class Run:
 
     def measure(self, arch: str, *, pooled: bool = False, stages: bool = False) -> Measures:
         """How large the features of an architecture are for these images."""
-        return measure(arch, len(self.dataset.classes), self.dataset.shape, pooled=pooled, stages=stages)
+        return measure(arch, len(self.dataset.classes), self.shape, pooled=pooled, stages=stages)
 
     def measures(self) -> tuple[Measures | None, Measures | None]:
         """Of the student and of the teacher, as far as the objective reads features of theirs."""
@@ -137,17 +144,17 @@ class Run:
     def build(self, arch: str, role: str, state: State | None = None) -> nn.Module:
         """A model on the device: as born from the run's seed for this role, or with the weights given."""
         seed_torch(derive(self.config.seed, "weights", role))
-        model = build(arch, len(self.dataset.classes), self.dataset.shape)
+        model = build(arch, len(self.dataset.classes), self.shape)
         if state is not None:
             load_state(model, state)
         if is_own(arch):
-            return networks.in_memory(model, self.device, self.dataset.shape)
+            return networks.in_memory(model, self.device, self.shape)
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def facts(self, arch: str) -> Facts:
         """What a weights file of this run says of itself."""
         data = self.dataset
-        return Facts(arch=arch, classes=data.classes, shape=data.shape, mean=data.mean, std=data.std)
+        return Facts(arch=arch, classes=data.classes, shape=self.shape, mean=data.mean, std=data.std)
 
     def autocast(self) -> AbstractContextManager[None]:
         """The forward's precision. Losses stay outside: they are fp32 always."""
@@ -177,9 +184,10 @@ def prepare(
 ) -> Run:
     """A run with its training and validation images put where they will be read. `members` are the architectures of a
     committee, with the weights files of those that are brought along."""
-    plan = plan_of(config.augmentation, paired=config.objective.paired)
+    input_size, paired = input_size_of(config, dataset), config.objective.paired
+    plan = plan_of(config.augmentation, input_size, paired=paired)
     teacher_plans = {role: teacher_plan_of(one, plan) for role, one in teachers_in(config.teacher).items()}
-    control_plan = plan_of(config.of_control().augmentation, paired=config.objective.paired)
+    control_plan = plan_of(config.of_control().augmentation, input_size, paired=paired)
     # Padded once, for whoever pads most.
     padding = max(one.crop_padding for one in (plan, control_plan, *teacher_plans.values()))
     train, validation = (
@@ -232,7 +240,7 @@ def seed_of_member(seed: int, number: int) -> int:
 def teacher_plan_of(teacher: OneModel, plan: ViewPlan) -> ViewPlan:
     """The views from which a teacher learns: unless it is told otherwise whole images, crops and flips."""
     wanted = teacher.augmentation if isinstance(teacher, Teacher) else None
-    return plan.plain() if wanted is None else plan_of(wanted)
+    return plan.plain() if wanted is None else plan_of(wanted, plan.input_size)
 
 
 def weigh_classes(objective: Objective, dataset: Dataset, device: torch.device) -> Tensor | None:
@@ -247,9 +255,16 @@ def weigh_classes(objective: Objective, dataset: Dataset, device: torch.device) 
     return torch.tensor(wanted, device=device)
 
 
-def plan_of(augmentation: Augmentation, *, paired: bool = False) -> ViewPlan:
+def input_size_of(config: TrainConfig | GuideConfig, dataset: Dataset) -> Size | None:
+    """The height and width of what models see, where that is not the images' own."""
+    side = config.input_size
+    return (side, side) if side is not None and is_another_size(side, dataset.shape) else None
+
+
+def plan_of(augmentation: Augmentation, input_size: Size | None = None, *, paired: bool = False) -> ViewPlan:
     """The views that an augmentation makes. The plan's seed is not the run's: whoever has the same teacher and data
     shows the same views, and can share its labels."""
+    crop = augmentation.resized_crop
     return ViewPlan(
         augmentation.crop_padding,
         augmentation.flip,
@@ -258,6 +273,8 @@ def plan_of(augmentation: Augmentation, *, paired: bool = False) -> ViewPlan:
         mixup=augmentation.mixup,
         cutmix=augmentation.cutmix,
         paired=paired,
+        resized_crop=None if crop is None else Boxes(crop.scale, crop.ratio),
+        input_size=input_size,
     )
 
 

@@ -72,7 +72,7 @@ class Resident:
         gather = Gather(images, rows)
         self.padding, self.shape, self.device = padding, gather.shape, torch.device(device)
         self._padded_NHWC = _blank(len(gather), self.shape, padding, self.device)
-        middle_NHWC = _middle(self._padded_NHWC, padding)
+        middle_NHWC = middle(self._padded_NHWC, padding)
         for first in range(0, len(gather), step := max(1, BLOCK_BYTES // gather.image_bytes)):
             image_B = torch.arange(first, min(first + step, len(gather)))
             middle_NHWC[first : first + step] = gather(image_B).to(self.device)
@@ -112,7 +112,7 @@ class Streamed:
         batch_BHWC = read_BHWC.to(self.device, non_blocking=True)
         if self.padding:
             padded_BHWC = _blank(len(image_B), self.shape, self.padding, self.device)
-            _middle(padded_BHWC, self.padding).copy_(batch_BHWC)
+            middle(padded_BHWC, self.padding).copy_(batch_BHWC)
             batch_BHWC = padded_BHWC
         return batch_BHWC.contiguous(), torch.arange(len(image_B), device=self.device)
 
@@ -131,7 +131,7 @@ def _blank(count: int, shape: tuple[int, int, int], padding: int, device: torch.
     return torch.zeros(count, height + 2 * padding, width + 2 * padding, channels, dtype=torch.uint8, device=device)
 
 
-def _middle(padded_NHWC: Tensor, padding: int) -> Tensor:
+def middle(padded_NHWC: Tensor, padding: int) -> Tensor:
     """The images without their padding, as a view."""
     _, height, width, _ = padded_NHWC.shape
     return padded_NHWC[:, padding : height - padding, padding : width - padding]

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from kd.views import mixup, randaugment
+from kd.views import boxes, mixup, randaugment
 from kd.views.mixup import Mix
-from kd.views.pixels import Pixels
+from kd.views.pixels import Pixels, middle
 from kd.views.plan import ViewPlan, columns, parameters
+from kd.views.resize import resize
 
 # Shapes: M = padded images, B = batch, C = channels, H, W = height and width; P = parameters of a view.
 
@@ -19,14 +20,18 @@ class Viewer:
         assert plan.crop_padding <= pixels.padding
         self.plan = plan
         self.device = pixels.device
-        self.shape = pixels.shape
         self.pixels = pixels
+        channels, height, width = pixels.shape
+        height, width = plan.input_size or (height, width)
+        self.shape = channels, height, width
         self._mean, self._std = mean, std
-        _, height, width = pixels.shape
         # As large as an image: operations on long rows are much faster than on three channels at a time.
         self._mean_HWC = torch.tensor(mean, device=self.device).repeat(height, width, 1)
         self._std_HWC = torch.tensor(std, device=self.device).repeat(height, width, 1)
         self._row_H = torch.arange(height, device=self.device)
+        self._place = columns(plan).index("flip")  # so many parameters say where a view is cut out
+        self.seen = boxes.middle(pixels.shape[1:], self.shape[1:])  # the box that evaluation sees
+        self._resizes_it = self.seen[2:] != self.shape[1:]
 
     def with_plan(self, plan: ViewPlan) -> "Viewer":
         """The same images in other views."""
@@ -38,7 +43,7 @@ class Viewer:
     def parameters(self, image_B: Tensor, view_B: Tensor) -> Tensor:
         """The views `view_B` of the images `image_B` as whole numbers, int64 [B, P] on the device; see `columns`."""
         image_B, view_B = image_B.to(self.device), view_B.to(self.device)
-        return parameters(self.plan, image_B, view_B, len(self), self.shape[1:])
+        return parameters(self.plan, image_B, view_B, len(self), self.pixels.shape[1:])
 
     def show(self, image_B: Tensor, view_B: Tensor) -> Tensor:
         """The views `view_B` of the images `image_B`: float32 [B, C, H, W], normalised, channels last."""
@@ -53,10 +58,10 @@ class Viewer:
         parameters_BP = parameters_BP.to(self.device, torch.int64)
         # Bytes until the last moment: a quarter of the memory to move, and whole numbers are rounded alike everywhere.
         if not self.plan.mixes:
-            return self._normalise(self._change(self._cut(image_B, parameters_BP), parameters_BP))
+            return self._normalise(self._change(self._view(image_B, parameters_BP), parameters_BP))
         own_BP, drawn_B7, partner_BP = self._parts(parameters_BP)
         # Cut apart, because pixels are read ahead for the images announced; changed together, in half as many calls.
-        cuts = [self._cut(image_B, own_BP), self._cut(drawn_B7[:, -1], partner_BP)]
+        cuts = [self._view(image_B, own_BP), self._view(drawn_B7[:, -1], partner_BP)]
         own_BHWC, partner_BHWC = self._change(torch.cat(cuts), torch.cat([own_BP, partner_BP])).chunk(2)
         return self._normalise(mixup.mix_images(own_BHWC, partner_BHWC, drawn_B7))
 
@@ -68,10 +73,12 @@ class Viewer:
         return Mix(partner_B=drawn_B7[:, -1], share_B=drawn_B7[:, 1] / mixup.WHOLE)
 
     def plain(self, image_B: Tensor) -> Tensor:
-        """The images themselves, which is what evaluation sees."""
-        # The crop in the middle of the padding: evaluation takes the same way as training, and no copy is kept for it.
-        middle_B2 = torch.full((len(image_B), 2), self.plan.crop_padding, device=self.device)
-        return self._normalise(self._cut(image_B, middle_B2))
+        """The images themselves, or where models see another size their middle: what evaluation sees."""
+        # In the middle of the padding: evaluation takes the same way as training, and no copy is kept for it.
+        top, left, *size = self.seen
+        place = (top + self.plan.crop_padding, left + self.plan.crop_padding, *size)
+        place_B4 = boxes.the_same(place, image_B.to(self.device))
+        return self._normalise(self._cut(image_B, place_B4, resized=self._resizes_it))
 
     def _parts(self, parameters_BP: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of a plan that mixes: a view's own parameters, how it is mixed, and its partner's parameters."""
@@ -79,15 +86,23 @@ class Viewer:
         drawn = own + len(mixup.COLUMNS)
         return parameters_BP[:, :own], parameters_BP[:, own:drawn], parameters_BP[:, drawn:]
 
-    def _cut(self, image_B: Tensor, parameters_BP: Tensor) -> Tensor:
-        """The crops whose top and left, within the plan's padding, come first: uint8 [B, H, W, C]."""
+    def _view(self, image_B: Tensor, parameters_BP: Tensor) -> Tensor:
+        """What views with these parameters are cut out of: uint8 [B, H, W, C]."""
+        resized = self.plan.resized_crop is not None or self._resizes_it
+        return self._cut(image_B, parameters_BP[:, : self._place], resized=resized)
+
+    def _cut(self, image_B: Tensor, place_BP: Tensor, *, resized: bool) -> Tensor:
+        """The crops whose top and left, within the plan's padding, come first, or the boxes that are to be resized:
+        uint8 [B, H, W, C]."""
         channels, height, width = self.shape
         padded_MHWC, index_B = self.pixels.padded(image_B)
-        if len(image_B) < len(parameters_BP):  # each is read once, whatever is shown of it
-            index_B = index_B.repeat_interleave(len(parameters_BP) // len(image_B))
+        if len(image_B) < len(place_BP):  # each is read once, whatever is shown of it
+            index_B = index_B.repeat_interleave(len(place_BP) // len(image_B))
+        if resized:
+            return resize(middle(padded_MHWC, self.pixels.padding), index_B, place_BP, (height, width))
         count, padded_height, padded_width, _ = padded_MHWC.shape
         spare = self.pixels.padding - self.plan.crop_padding
-        first_B = (index_B * padded_height + parameters_BP[:, 0] + spare) * padded_width + parameters_BP[:, 1] + spare
+        first_B = (index_B * padded_height + place_BP[:, 0] + spare) * padded_width + place_BP[:, 1] + spare
         # Each run of pixels as long as a row, wherever it begins, is a row of this view: so whole rows are copied.
         runs = count * padded_height * padded_width - width + 1
         run_RX = padded_MHWC.as_strided((runs, width * channels), (channels, 1))
@@ -96,7 +111,7 @@ class Viewer:
 
     def _change(self, pixels_BHWC: Tensor, parameters_BP: Tensor) -> Tensor:
         """Crops, mirrored and under strong operations as the parameters say; uint8 [B, H, W, C]."""
-        _, _, flip_B, *operations = parameters_BP.unbind(dim=1)
+        flip_B, *operations = parameters_BP[:, self._place :].unbind(dim=1)
         # All are mirrored and each takes the one it wants: to sort them out first the host would wait for the device.
         if self.plan.flip:
             flips_B111 = flip_B[:, None, None, None] == 1

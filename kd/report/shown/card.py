@@ -93,7 +93,15 @@ def what_it_is(report: Report) -> str:
     )
     classes = f" into {numbers.count(data.get('classes'))} classes" if data.get("classes") else ""
     source = f", like those of {written(data['name'])},"
-    return f"An image classifier of the architecture {student}, {taught}. It sorts images{images}{source}{classes}."
+    sorts = f"An image classifier of the architecture {student}, {taught}. It sorts images{images}{source}{classes}."
+    return sorts + (what_it_sees(data["seen"]) if data.get("seen") else "")
+
+
+def what_it_sees(seen: dict[str, Any]) -> str:
+    box, (height, width) = seen["box"], seen["size"]
+    resized = f", resized to {height} × {width} (bilinear, antialiased)"
+    middle = f" Of an image it sees the middle {box['height']} × {box['width']} pixels"
+    return f"{middle}{resized if [box['height'], box['width']] != [height, width] else ''}."
 
 
 def verdict(report: Report) -> str:

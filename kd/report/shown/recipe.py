@@ -31,7 +31,8 @@ def facts(report: Report) -> list[Fact]:
         ("Batch size", numbers.count(config.get("batch_size"))),
         ("Optimizer", listed(optimizer, "name", "lr", "weight_decay", "momentum")),
         ("Schedule", listed(schedule, "name", "warmup_epochs")),
-        ("Augmentation", listed(config.get("augmentation", {}), "crop_padding", "flip", "strong", "mixup", "cutmix")),
+        ("Input size", config.get("input_size")),
+        ("Augmentation", listed(config.get("augmentation", {}), *AUGMENTATION)),
         ("Views labelled", config.get("views")),
         ("Rounds", listed(config.get("rounds", {}), "epochs", "views", "teacher")),
         ("Seed", config.get("seed")),
@@ -40,6 +41,7 @@ def facts(report: Report) -> list[Fact]:
     return [(what, str(how)) for what, how in found if how not in (None, "", numbers.UNKNOWN)]
 
 
+AUGMENTATION = ("crop_padding", "resized_crop", "flip", "strong", "mixup", "cutmix")
 SPLITS = (("train", "to learn from"), ("validation", "to choose the epoch by"), ("test", "to test"))
 
 

@@ -155,6 +155,15 @@ def test_a_teacher_of_other_data_is_refused(submit: Any, worker: Any, refusal: R
     assert refusal({"job": first["id"]}, dataset="mnist5k") == "learnt from digits, but this run is on mnist5k"
 
 
+def test_a_teacher_that_sees_images_of_another_size_is_refused(submit: Any, worker: Any, refusal: Refusal) -> None:
+    first = submit(config={"input_size": 16})
+    worker.publish_artifact(worker.claim(first), "teacher.safetensors", b"weights")
+
+    why = "has models that see 16×16 pixels, and those of this run see 24×24"
+    assert refusal({"job": first["id"]}, input_size=24) == why
+    assert submit(config={"input_size": 16, "teacher": {"job": first["id"]}})["status"] == "queued"
+
+
 @pytest.mark.parametrize("role", ["teacher", "student"])
 def test_a_teacher_that_lacks_what_the_objective_compares_is_refused(
     submit: Any, worker: Any, refusal: Refusal, role: str

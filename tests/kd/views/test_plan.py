@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kd.randomness import below, splitmix64
 from kd.views.plan import ENDLESS, ViewPlan, columns, parameters
 from kd.views.randaugment import OPERATIONS
-from tests.kd.views.plans import ANY_PLANS, EVERYTHING
+from tests.kd.views.plans import ANY_PLANS, EVERYTHING, EVERYTHING_BOXED, USUAL
 
 PLANS = st.builds(ViewPlan, st.integers(0, 4), st.booleans(), st.integers(0, 2**63 - 1))
 IMAGES = st.integers(0, 10**7)
@@ -163,12 +163,13 @@ def test_a_pair_is_a_plain_view_and_a_strong_one(plan, image, number):
     plan = replace(plan, strong=2, mixup=0.0, cutmix=0.0)
     image_B, view_B = torch.tensor([image, image]), torch.tensor([2 * number, 2 * number + 1])
 
-    weak, strong = parameters(replace(plan, paired=True), image_B, view_B).tolist()
+    weak, strong = parameters(replace(plan, paired=True), image_B, view_B, size=(20, 30)).tolist()
 
     assert columns(replace(plan, paired=True)) == columns(plan)
-    assert weak[:3] == parameters(plan.plain(), image_B[:1], torch.tensor([number])).tolist()[0]
-    assert weak[3:] == [OPERATIONS.index("identity"), 0] * 2
-    assert [abs(magnitude) for magnitude in strong[4::2]] == [plan.magnitude] * 2
+    own = len(columns(plan.plain()))
+    assert weak[:own] == parameters(plan.plain(), image_B[:1], torch.tensor([number]), size=(20, 30)).tolist()[0]
+    assert weak[own:] == [OPERATIONS.index("identity"), 0] * 2
+    assert [abs(magnitude) for magnitude in strong[own + 1 :: 2]] == [plan.magnitude] * 2
 
 
 def test_in_pairs_both_kinds_go_through_every_crop_in_orders_that_do_not_know_of_each_other():
@@ -186,11 +187,22 @@ def test_in_pairs_both_kinds_go_through_every_crop_in_orders_that_do_not_know_of
     assert 0.45 < (shown[..., 0, 2] == shown[..., 1, 2]).double().mean() < 0.55
 
 
-def test_tables_of_plans_without_pairs_keep_the_names_that_they_had_before_there_were_any():
-    plan = ViewPlan(2, True, strong=1)
+def test_tables_of_plans_keep_the_names_that_they_had_before_there_were_pairs_and_boxes():
+    plan = ViewPlan(0, True, strong=1)
 
-    assert "paired" not in plan.facts()
+    assert plan.facts() == {
+        "crop_padding": 0,
+        "flip": True,
+        "seed": 0,
+        "strong": 1,
+        "magnitude": 9,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+    }
     assert replace(plan, paired=True).facts() == plan.facts() | {"paired": True}
+    boxed = {"resized_crop": {"scale": (0.08, 1.0), "ratio": (3 / 4, 4 / 3)}}
+    assert replace(plan, resized_crop=USUAL).facts() == plan.facts() | boxed
+    assert replace(plan, input_size=(6, 6)).facts() == plan.facts() | {"input_size": (6, 6)}
 
 
 @given(ANY_PLANS, st.lists(st.tuples(IMAGES, st.integers(0, ENDLESS - 1)), min_size=1, max_size=9))
@@ -209,6 +221,8 @@ def test_the_columns_say_what_the_numbers_are():
     plan = ViewPlan(2, True, strong=1, magnitude=7, mixup=0.2)
 
     assert columns(plan.plain()) == ("top", "left", "flip")
+    for boxed in ({"resized_crop": USUAL}, {"input_size": (6, 6)}):
+        assert columns(replace(plan.plain(), crop_padding=0, **boxed)) == ("top", "left", "height", "width", "flip")
     assert columns(plan.unmixed()) == ("top", "left", "flip", "operation_1", "magnitude_1")
     assert columns(plan) == (
         *columns(plan.unmixed()),
@@ -254,6 +268,39 @@ def test_a_partner_is_shown_in_its_own_view_of_the_same_number():
     partner_B = shown[:, columns(EVERYTHING).index("partner")]
     assert torch.equal(shown[:, :own], parameters(EVERYTHING.unmixed(), image_B, view_B))
     assert torch.equal(shown[:, -own:], parameters(EVERYTHING.unmixed(), partner_B, view_B))
+
+
+def test_every_view_has_a_box_of_its_own_and_every_other_one_is_mirrored():
+    plan, views = ViewPlan(0, True, resized_crop=USUAL), torch.arange(200)
+
+    shown = parameters(plan, torch.full_like(views, 3), views, size=(100, 120))
+
+    assert plan.endless
+    assert plan.count == ENDLESS
+    assert len(shown[:, :4].unique(dim=0)) > 195
+    assert (shown[1:, 4] != shown[:-1, 4]).all()
+
+
+def test_where_models_see_another_size_every_view_is_the_middle_until_it_is_said_otherwise():
+    plan, views = ViewPlan(0, True, input_size=(64, 64)), torch.arange(3)
+
+    shown = parameters(plan, torch.full_like(views, 8), views, size=(73, 80))
+
+    assert (plan.endless, plan.count) == (False, 2)
+    assert shown[:, :4].tolist() == [[4, 8, 64, 64]] * 3
+    assert sorted(shown[:2, 4].tolist()) == [0, 1]
+
+
+def test_stored_boxes_stay_valid():
+    image_B, view_B = torch.tensor([0, 1, 49_999]), torch.tensor([0, 5, 2**31 - 1])
+
+    shown = parameters(replace(EVERYTHING_BOXED, strong=0), image_B, view_B, images=50_000, size=(256, 224))
+
+    assert shown.tolist() == [
+        [151, 32, 105, 111, 1, 2, 27746, 58, 57, 256, 224, 46391, 38, 0, 218, 212, 0],
+        [78, 14, 169, 187, 0, 1, 65360, 21, 169, 21, 169, 34416, 12, 8, 234, 215, 0],
+        [15, 50, 180, 170, 0, 2, 44560, 118, 0, 256, 133, 41481, 23, 39, 128, 138, 1],
+    ]
 
 
 def test_stored_parameters_of_earlier_versions_stay_valid():

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from kd.views.pixels import Resident, Streamed
 from kd.views.plan import ENDLESS, ViewPlan, columns, parameters
+from kd.views.resize import resize
 from kd.views.viewer import Viewer
 from tests.kd.views.noise import pictures
-from tests.kd.views.plans import ANY_PLANS, EVERYTHING
+from tests.kd.views.plans import ANY_PLANS, EVERYTHING, EVERYTHING_BOXED, SMALLER
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 
@@ -99,7 +100,7 @@ def test_a_view_can_be_shown_again_bit_for_bit():
     assert torch.equal(once, backwards.flip(0))
 
 
-@pytest.mark.parametrize("plan", [ViewPlan(1, True), EVERYTHING])
+@pytest.mark.parametrize("plan", [ViewPlan(1, True), EVERYTHING, EVERYTHING_BOXED, SMALLER])
 def test_batches_come_in_the_layout_that_convolutions_like(plan):
     split = viewer(pictures(4, 3, 8, 9), plan)
 
@@ -120,7 +121,7 @@ def test_pixels_may_be_padded_more_than_a_plan_wants_but_not_less():
         roomy.with_plan(ViewPlan(4, True))
 
 
-@pytest.mark.parametrize("plan", [ViewPlan(2, True), EVERYTHING])
+@pytest.mark.parametrize("plan", [ViewPlan(2, True), EVERYTHING, EVERYTHING_BOXED, SMALLER])
 def test_where_the_images_are_kept_makes_no_difference(plan):
     images = pictures(9, 3, 8, 8)
     image_B, view_B = torch.tensor([8, 0, 3, 3]), torch.tensor([0, 1, 2, 3])
@@ -129,6 +130,40 @@ def test_where_the_images_are_kept_makes_no_difference(plan):
 
     assert torch.equal(streamed.show(image_B, view_B), viewer(images, plan).show(image_B, view_B))
     assert torch.equal(streamed.plain(image_B), viewer(images, plan).plain(image_B))
+
+
+@pytest.mark.parametrize("plan", [EVERYTHING_BOXED, replace(EVERYTHING_BOXED, input_size=(8, 9))])
+def test_boxes_leave_the_whole_images_to_evaluation(plan):
+    images = pictures(5, 3, 8, 9)
+
+    shown = viewer(images, plan).plain(torch.arange(5))
+
+    assert torch.equal(shown, viewer(images, ViewPlan(0, False)).plain(torch.arange(5)))
+
+
+@pytest.mark.parametrize(
+    ("side", "top", "left", "seen"),
+    [
+        (8, 0, 1, 8),  # of an image of at most 1.15 times that the middle, to the pixel
+        (5, 0, 1, 8),  # of a larger one the middle 1 / 1.15, resized
+        (12, 0, 1, 9),  # of a smaller one all that a square holds
+    ],
+)
+def test_where_models_see_another_size_evaluation_shows_the_middle_at_that_size(side, top, left, seen):
+    images, image_B = pictures(4, 3, 9, 11), torch.tensor([3, 0])
+    images_BHWC = images[image_B].permute(0, 2, 3, 1)
+    plan = ViewPlan(0, True, input_size=(side, side))
+
+    split = viewer(images, plan, (0.0,) * 3, (1 / 255,) * 3)
+    shown, views = split.plain(image_B), split.show(image_B, torch.tensor([0, 1]))
+
+    box_B4 = torch.tensor([[top, left, seen, seen]] * 2)
+    wanted = resize(images_BHWC, torch.arange(2), box_B4, (side, side)).permute(0, 3, 1, 2)
+    assert split.shape == (3, side, side)
+    assert torch.equal(shown.round().byte(), wanted)
+    if seen == side:
+        assert torch.equal(wanted, images[image_B][:, :, top : top + side, left : left + side])
+    assert all(torch.equal(view, own) or torch.equal(view, own.flip(2)) for view, own in zip(views, shown, strict=True))
 
 
 def test_crop_and_flip_alone_make_exactly_162_views_of_a_padding_of_four():
@@ -160,9 +195,10 @@ def test_a_view_is_shown_again_from_its_integers_on_disk_whoever_is_in_the_batch
         assert torch.equal(later.replay(image_B[[i]], stored[[i]]), shown[[i]])
 
 
-def test_nothing_shown_depends_on_what_the_numbers_are():
+@pytest.mark.parametrize("plan", [EVERYTHING, EVERYTHING_BOXED])
+def test_nothing_shown_depends_on_what_the_numbers_are(plan):
     # On the meta device tensors have shapes but no content: whoever needs a number from there fails.
-    split = viewer(pictures(6, 3, 8, 8), EVERYTHING, device="meta")
+    split = viewer(pictures(6, 3, 8, 8), plan, device="meta")
     image_B = torch.arange(6)
 
     view_BP = split.parameters(image_B, image_B)
@@ -174,7 +210,10 @@ def test_nothing_shown_depends_on_what_the_numbers_are():
     assert mix.share_B.device.type == "meta"
 
 
-@pytest.mark.parametrize("plan", [ViewPlan(4, True), replace(EVERYTHING, crop_padding=4)])
+@pytest.mark.parametrize(
+    "plan",
+    [ViewPlan(4, True), replace(EVERYTHING, crop_padding=4), EVERYTHING_BOXED, replace(SMALLER, input_size=(20, 20))],
+)
 @pytest.mark.gpu
 def test_a_gpu_shows_what_a_cpu_shows_and_never_makes_it_wait(plan):
     images = pictures(50, 3, 32, 32)
