@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
-from kd.spec.part import Part, refuse_idle
+from kd.spec.part import Part, refuse_idle, was_accepted
 
 
 class ResizedCrop(Part):
@@ -31,6 +31,14 @@ class ResizedCrop(Part):
                     "{name} must be two numbers from {least} to {most}, the smaller one first, not {low} and {high}",
                     {"name": name, "least": least, "most": most, "low": f"{low:g}", "high": f"{high:g}"},
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _there_is_something_to_draw(self, info: ValidationInfo) -> Self:
+        if self.scale[0] == 1 and not was_accepted(info):
+            raise PydanticCustomError(
+                "scale", "scale must begin below 1: of a box as large as its image there is one, and nothing to draw"
+            )
         return self
 
 

@@ -48,6 +48,7 @@ OTHER_SIZE = "crop_padding must be 0 with an input_size of 64, since crops after
     [
         ({"augmentation": BOXED | {"crop_padding": 2}}, "crop_padding must be 0 with resized_crop"),
         ({"augmentation": {"resized_crop": {"scale": [0.5, 0.2]}}}, "scale must be two numbers from 0.001 to 1"),
+        ({"augmentation": {"resized_crop": {"scale": [1, 1]}}}, "scale must begin below 1"),
         ({"augmentation": {"resized_crop": {"ratio": [0, 1]}}}, "ratio must be two numbers from 0.1 to 10"),
         ({"augmentation": {"resized_crop": {"scale": [0.5]}}}, "scale/1 is missing"),
         ({"augmentation": {"resized_crop": {"scale": ["0.5", 1]}}}, 'scale/0 should be a number, not "0.5"'),
