@@ -16,6 +16,12 @@ class Preset(Part):
     config: dict[str, object]
 
 
+class Estimate(Part):
+    total_seconds: float | None
+    seconds: dict[str, float | None]
+    jobs: Size
+
+
 class Preflight(Part):
     resolved_spec: dict[str, object]
     waits_for: str | None
@@ -23,6 +29,7 @@ class Preflight(Part):
     images_shown: dict[str, Size]
     images_labelled: Size
     label_table_bytes: Size | None
+    estimate: Estimate
 
 
 class Choices:

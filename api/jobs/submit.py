@@ -11,8 +11,9 @@ from api.http import conditional, idempotency
 from api.jobs import retry, views
 from api.jobs.body import RETRY_BODY, SUBMISSION_BODY, Retried, Submitted
 from api.jobs.shown import Unchanged, view_of
+from jobs.queue.estimate import estimate
 from jobs.queue.preflight import look_ahead
-from jobs.queue.submit import Idempotency, submit
+from jobs.queue.submit import Idempotency, Submission, submit
 from jobs.tables import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -43,8 +44,14 @@ async def submit_job(
 async def validate_job(wanted: Submitted, db: Database, settings: Settings, lanes: Lanes) -> views.Preflight:
     """Whether POST /jobs would take this, and what would come of it; no job is made. What it would refuse is refused
     here with the same answer."""
-    found = await lanes.write(partial(look_ahead, db, settings, wanted.submission))
-    return views.preflight(wanted.submission, found)
+    return await lanes.write(partial(_foresee, db, settings, wanted.submission))
+
+
+def _foresee(db: Database, settings: Settings, submission: Submission) -> views.Preflight:
+    found = look_ahead(db, settings, submission)
+    with db.read() as session:
+        seconds = estimate(session, submission.spec.config, found, settings.data_dir)
+    return views.preflight(submission, found, seconds)
 
 
 @router.post(

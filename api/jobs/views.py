@@ -15,6 +15,7 @@ from jobs import endings
 from jobs import tables as module
 from jobs.envelope import Limits
 from jobs.job import envelope_of
+from jobs.queue.estimate import Estimate as TimeEstimate
 from jobs.queue.place import Waiting as QueuePlace
 from jobs.queue.preflight import Preflight as Reckoned
 from jobs.queue.submit import Submission
@@ -57,6 +58,14 @@ class Waiting(BaseModel):
     ]
 
 
+class Estimate(BaseModel):
+    """How long it would take, by what jobs that have ended took."""
+
+    total_seconds: Annotated[float | None, Field(description="of all attempts; null: of a phase nothing is known")]
+    seconds: Annotated[dict[str, float | None], Field(description="of each phase; null: that model has never run here")]
+    jobs: Annotated[int, Field(description="by so many jobs, the last ones")]
+
+
 class Preflight(BaseModel):
     """What a submission would come to."""
 
@@ -73,9 +82,10 @@ class Preflight(BaseModel):
     label_table_bytes: Annotated[
         int | None, Field(description="of the table, which is made once for all jobs that want it; null: none is kept")
     ]
+    estimate: Estimate
 
 
-def preflight(submission: Submission, found: Reckoned) -> Preflight:
+def preflight(submission: Submission, found: Reckoned, estimate: TimeEstimate) -> Preflight:
     return Preflight(
         object="preflight",
         mode=submission.spec.mode,
@@ -85,6 +95,11 @@ def preflight(submission: Submission, found: Reckoned) -> Preflight:
         images_shown=found.images_shown,
         images_labelled=found.images_labelled,
         label_table_bytes=found.table_bytes,
+        estimate=Estimate(
+            total_seconds=None if estimate.total_seconds is None else round(estimate.total_seconds, 1),
+            seconds={phase: None if each is None else round(each, 1) for phase, each in estimate.seconds.items()},
+            jobs=estimate.jobs,
+        ),
     )
 
 

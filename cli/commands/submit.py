@@ -88,8 +88,20 @@ def foresee(found: "Json", json: bool) -> None:
     table = found["label_table_bytes"]
     kept = "" if table is None else f", a table of {numbers.size(table)}"
     to.print(f"Labelled: {numbers.count(found['images_labelled'])}{kept}.", markup=False)
+    to.print(how_long(found["estimate"]), markup=False)
     if found["waits_for"] is not None:
         to.print(f"It would wait for the teacher of {found['waits_for']}.", markup=False)
+
+
+def how_long(estimate: "Json") -> str:
+    """By what jobs before it took."""
+    if not estimate["jobs"]:
+        return "How long it takes will be known when a job has run here."
+    if estimate["total_seconds"] is None:
+        unknown = ", ".join(phase for phase, seconds in estimate["seconds"].items() if seconds is None)
+        return f"How long it takes is not known: nothing like its {unknown} has run here."
+    phases = ", ".join(f"{phase} {numbers.clock(seconds)}" for phase, seconds in estimate["seconds"].items())
+    return f"It takes about {numbers.clock(estimate['total_seconds'])}, as jobs before it did: {phases}."
 
 
 def retry(

@@ -100,6 +100,7 @@ def test_a_file_is_sent_to_a_server_listed_learnt_from_and_deleted(kd, client, f
     options = ("--set", "config.dataset=digits", "--set", f"config.teacher.upload={teacher_id}")
     foreseen = kd("submit", "--mode", "train", *options, "--dry-run")
     assert "It would be taken. 1,294 images to learn from." in foreseen.stdout
+    assert "How long it takes" in foreseen.stdout.replace("\n", " ")
     submitted = kd("submit", "--mode", "train", *options)
     assert submitted.exit_code == 0, submitted.output
     job = submitted.stdout.strip()

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from jobs.queue.leases import Spent
+from jobs.states import State
 from kd.data.dataset import load_dataset
 
 NOBODY = "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"
@@ -68,3 +70,60 @@ def test_a_job_that_would_wait_says_for_which(lone_client: TestClient) -> None:
     first = lone_client.post("/jobs", json={"mode": "train", "config": config}).json()["id"]
 
     assert ask(lone_client, config | {"teacher": {"job": first}}).json()["waits_for"] == first
+
+
+CONFIG = {"dataset": "digits", "epochs": 10, "views": 4, "teacher": {"arch": "cnn", "epochs": 4}}
+
+
+@pytest.fixture
+def ended(submit: Any, worker: Any, client: TestClient) -> Any:
+    """A job that has run: a millisecond for each image that the teacher learnt from, a tenth for one that it labelled,
+    two for one that student and control were shown; a second in all beside that."""
+
+    def ended(config: dict[str, Any], *, teacher_epochs: int = 4, labelled: bool = True) -> None:
+        told = ask(client, config).json()
+        shown, labels = told["images_shown"], told["images_labelled"]
+        seconds = {"teacher": shown["teacher"] * teacher_epochs / 4 / 1_000, "evaluating": 1.0}
+        seconds |= {role: shown[role] / 500 for role in ("student", "control")}
+        seconds["labelling"] = labels / 10_000 if labelled else 0.0
+        claim = worker.claim(submit(config=config))
+        result = {"metrics": {"teacher.epochs": teacher_epochs, "student.epochs": config["epochs"]}, "seconds": seconds}
+        spent = Spent(sum(seconds.values()) + 1.0)
+        worker.release(claim, State.SUCCEEDED, result={**result, "best_checkpoint": None, "verdict": None}, spent=spent)
+
+    return ended
+
+
+def test_how_long_it_takes_is_told_by_what_jobs_before_it_took(client: TestClient, ended: Any) -> None:
+    at_first = ask(client, CONFIG).json()["estimate"]
+    ended(CONFIG)
+    told = ask(client, CONFIG | {"epochs": 20, "views": 2}).json()
+    unknown = ask(client, CONFIG | {"student": {"arch": "cnn_small"}}).json()["estimate"]
+    larger = ask(client, CONFIG | {"dataset": "mnist5k"}).json()
+
+    assert at_first == {
+        "total_seconds": None,
+        "seconds": dict.fromkeys(("teacher", "student", "control", "labelling", "evaluating")),
+        "jobs": 0,
+    }
+    images, estimate = told["images"], told["estimate"]
+    seconds = estimate["seconds"]
+    assert seconds["student"] == seconds["control"] == pytest.approx(20 * images / 500, abs=0.1)
+    assert seconds["teacher"] == pytest.approx(4 * images / 1_000, abs=0.1)
+    assert seconds["labelling"] == pytest.approx(2 * images / 10_000, abs=0.1)
+    assert estimate["total_seconds"] == pytest.approx(sum(seconds.values()) + 1.0, abs=0.2)
+    assert (unknown["total_seconds"], unknown["seconds"]["student"]) == (None, None)
+    assert unknown["seconds"]["teacher"] == seconds["teacher"]
+    pixels = 28 * 28 / (8 * 8)
+    assert larger["estimate"]["seconds"]["student"] == pytest.approx(10 * larger["images"] * pixels / 500, rel=0.01)
+
+
+def test_one_that_stopped_early_took_no_less_for_an_image_and_labels_that_were_there_tell_nothing(
+    client: TestClient, ended: Any
+) -> None:
+    ended(CONFIG, teacher_epochs=1, labelled=False)
+
+    seconds = ask(client, CONFIG).json()["estimate"]["seconds"]
+
+    assert seconds["teacher"] == pytest.approx(4 * ask(client, CONFIG).json()["images"] / 1_000, abs=0.1)
+    assert seconds["labelling"] is None
