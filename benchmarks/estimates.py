@@ -2,7 +2,7 @@
 
     python benchmarks/estimates.py
 
-Each is asked for, run to its end on an embedded server of its own, and compared: error = |estimate - run_seconds| / run_seconds.
+Each is asked for and run to its end on an embedded server; error = |estimate - run_seconds| / run_seconds.
 """
 
 import itertools

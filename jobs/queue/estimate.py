@@ -1,7 +1,7 @@
 """How long a job will take, by what those before it took: seconds for each image that a model is shown or labels.
 
-Nothing is known of a model that has never run here, and nothing is said of it. On larger images the same model takes as
-much longer as they have more pixels.
+Nothing is known of a model that has never run here, and nothing is said of it. On other images the same model takes as
+much longer as they have more pixels, unless they are so small that it is not the pixels that take the time.
 """
 
 from collections import defaultdict
@@ -32,6 +32,8 @@ from kd.spec.teacher import OneModel, arch_of, trained_in
 JOBS_ASKED = 100
 # Of the same phase, model and images the last so many count.
 SAMPLES = 10
+# Of images with fewer numbers, 3 x 32 x 32, those with more say nothing, nor they of these.
+SMALLEST_SIZE = 3_072
 
 Phase = str
 
@@ -76,7 +78,7 @@ class _Past:
         alike = [
             (abs(other.size - task.size), median(found[:SAMPLES]) * task.size / other.size)
             for other, found in self.an_image.items()
-            if other._replace(size=task.size) == task
+            if other._replace(size=task.size) == task and min(other.size, task.size) >= SMALLEST_SIZE
         ]
         return min(alike)[1] if alike else None
 

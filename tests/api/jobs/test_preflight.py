@@ -99,7 +99,9 @@ def test_how_long_it_takes_is_told_by_what_jobs_before_it_took(client: TestClien
     ended(CONFIG)
     told = ask(client, CONFIG | {"epochs": 20, "views": 2}).json()
     unknown = ask(client, CONFIG | {"student": {"arch": "cnn_small"}}).json()["estimate"]
-    larger = ask(client, CONFIG | {"dataset": "mnist5k"}).json()
+    other = ask(client, CONFIG | {"dataset": "mnist5k"}).json()["estimate"]
+    ended(CONFIG | {"dataset": "cifar10"})
+    larger = ask(client, CONFIG | {"dataset": "cifar10", "input_size": 64}).json()
 
     assert at_first == {
         "total_seconds": None,
@@ -114,8 +116,8 @@ def test_how_long_it_takes_is_told_by_what_jobs_before_it_took(client: TestClien
     assert estimate["total_seconds"] == pytest.approx(sum(seconds.values()) + 1.0, abs=0.2)
     assert (unknown["total_seconds"], unknown["seconds"]["student"]) == (None, None)
     assert unknown["seconds"]["teacher"] == seconds["teacher"]
-    pixels = 28 * 28 / (8 * 8)
-    assert larger["estimate"]["seconds"]["student"] == pytest.approx(10 * larger["images"] * pixels / 500, rel=0.01)
+    assert other["seconds"]["student"] is None, "of small images it is not the pixels that take the time"
+    assert larger["estimate"]["seconds"]["student"] == pytest.approx(10 * larger["images"] * 4 / 500, rel=0.01)
 
 
 def test_one_that_stopped_early_took_no_less_for_an_image_and_labels_that_were_there_tell_nothing(
