@@ -1,29 +1,39 @@
 """The data sets that there are, with what one must know to bring labels of their images; new ones of uploaded files."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi import Path as InPath
+from fastapi import Query as InQuery
 from pydantic import BaseModel, Field
 
 from api.dependencies import Database, Settings
-from api.http import body, conditional
+from api.files.report import HTML
+from api.files.routes import BINARY
+from api.http import body, conditional, download
+from api.http.accept import is_preferred
+from api.http.conditional import CONDITIONS
 from api.http.pages import Page, page
+from api.http.queries import Query
 from api.jobs import views
 from api.jobs.shown import view_of
 from jobs.errors import DatasetNotFound
 from jobs.files import layout
 from jobs.queue import datasets
 from jobs.teachers import labels
+from kd import outputs
 from kd.data import packed_facts
 from kd.data.catalog import DATASETS
 from kd.data.packed_facts import PackedFacts, Resized
+from kd.disk import sha256_of
 from kd.errors import DataError
 from kd.spec.ingest import Ingest
 
 
 class DatasetUrls(BaseModel):
     self: str
+    report: Annotated[str | None, Field(description="what is wrong with it; null where the name says it all")]
 
 
 class Dataset(BaseModel):
@@ -107,6 +117,44 @@ def get_packed_dataset(name: PackedName, settings: Settings) -> Dataset:
     return _packed(settings, name, packed_facts.read(folder, name))
 
 
+class ReportQuery(Query):
+    format: Literal["json", "html"] | None = Field(default=None, description="default: as `Accept` says, or JSON")
+
+
+REPORT_CONTENT: dict[str, Any] = {
+    "application/json": {"schema": {"type": "object"}},
+    HTML: {"schema": {"type": "string"}},
+}
+REPORT = {status: it | ({"content": REPORT_CONTENT} if status in (200, 206) else {}) for status, it in BINARY.items()}
+
+
+@router.get("/packed/{name}/report", response_class=Response, responses=REPORT, openapi_extra=CONDITIONS)
+def get_dataset_report(
+    name: PackedName,
+    wanted: Annotated[ReportQuery, InQuery()],
+    request: Request,
+    settings: Settings,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """What is wrong with a data set, as was found when it was made: to reckon with, or to look at. The page has no
+    scripts and loads nothing."""
+    is_page = wanted.format == "html" or (wanted.format is None and is_preferred(accept, HTML))
+    path = datasets.report(settings.data_dir, name, outputs.PAGE if is_page else outputs.REPORT)
+    facts = path.stat()
+    answer = download.serve(
+        request,
+        path,
+        name=path.name,
+        size=facts.st_size,
+        sha256=sha256_of(path),
+        made_at=datetime.fromtimestamp(facts.st_mtime, UTC),
+        saved_as=f"{path.parent.name}-{path.name}",
+        shown=True,
+    )
+    answer.headers["Vary"] = "Accept"
+    return answer
+
+
 @router.delete(
     "/packed/{name}", status_code=204, responses={409: {"description": "a job that has not ended learns of it"}}
 )
@@ -131,7 +179,7 @@ def _published(settings: Settings, name: str) -> Dataset:
         duplicates=0,
         resized=None,
         digest=images.digest,
-        urls=DatasetUrls(self=f"/datasets/{name}"),
+        urls=DatasetUrls(self=f"/datasets/{name}", report=None),
     )
 
 
@@ -150,5 +198,5 @@ def _packed(settings: Settings, name: str, facts: PackedFacts) -> Dataset:
         duplicates=facts.duplicates or 0,
         resized=facts.resized,
         digest=images.digest,
-        urls=DatasetUrls(self=f"/datasets/{name}"),
+        urls=DatasetUrls(self=f"/datasets/{name}", report=f"/datasets/{name}/report"),
     )

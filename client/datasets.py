@@ -44,6 +44,10 @@ class Datasets:
         """The data sets that there are, with their sizes and digests."""
         return self._http.pages("/datasets", {}, Dataset)
 
+    def dataset_report(self, name: str) -> Json:
+        """What is wrong with a data set of somebody's own images, as was found when it was made."""
+        return self._http.request_json("GET", f"{dataset_path(name)}/report")
+
     def push_dataset(
         self,
         path: str | PathLike[str],

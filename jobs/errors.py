@@ -145,6 +145,14 @@ class DatasetNotFound(JobError):
         super().__init__(f"There is no data set {name!r}.")
 
 
+class DatasetNotExamined(JobError):
+    def __init__(self, name: str):
+        super().__init__(
+            f"Nobody has looked through {name!r} yet: `kd data doctor {name} --data <data_dir>` does on the server's "
+            "machine, and writes its report."
+        )
+
+
 class DatasetInUse(JobError):
     """Images of which jobs, which have not ended, learn."""
 

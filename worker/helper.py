@@ -3,6 +3,7 @@
 It needs no torch. What it does is done anew if it is ended: it saves nothing.
 """
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,11 @@ from kd.events import Finished, Noted, PhaseStarted, Step, Stopped
 from kd.spec.ingest import IngestSpec
 from worker.children.carry_out import Say, Work, live
 
-PHASE = "ingesting"
+PHASE, EXAMINING = "ingesting", "examining"
+# Of all the time: to unpack images takes longer than to look through them.
+SHARE_OF_INGESTING = 0.9
+# Beside a distillation one core is what it may take.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class _Stop(BaseException):
@@ -21,21 +26,24 @@ class _Stop(BaseException):
 
 
 def _load() -> Work:
+    os.environ |= ONE_THREAD  # before numpy is loaded, which reads it
+
     from jobs.errors import NoSuchUpload
     from jobs.files import uploads
     from kd.data.ingest.add import add
     from kd.disk import sha256_of
     from kd.errors import DataError, KdError
+    from kd.report.examine import examine
     from worker.children.machine_failures import DISK, MEMORY, Known, explain, passes
 
     def ingest(order: dict[str, Any], say: Say, save_now: threading.Event) -> None:
         config, began = IngestSpec.model_validate(order["spec"]).config, time.monotonic()
 
-        def progress(phase: str, images: int, fraction: float) -> None:
+        def tell(phase: str, since: float, images: int, fraction: float) -> None:
             if save_now.is_set():
                 raise _Stop
-            rate = images / max(time.monotonic() - began, 1e-9)
-            say(Step(phase=PHASE, step=images, fraction=fraction, images_per_second=rate))
+            rate = images / max(time.monotonic() - since, 1e-9)
+            say(Step(phase=phase, step=images, fraction=fraction, images_per_second=rate))
 
         say(PhaseStarted(phase=PHASE))
         data_dir = Path(order["data_dir"])
@@ -48,9 +56,10 @@ def _load() -> Work:
         if not is_whole:
             uploads.remove(data_dir, upload.id)  # so that it can be brought again
             raise DataError(config.name, f"{file.name} is not the file that was announced; bring it again")
+        folder = Path(order["data_folder"])
         try:
             facts = add(
-                Path(order["data_folder"]),
+                folder,
                 config.name,
                 file,
                 size=config.size,
@@ -58,14 +67,26 @@ def _load() -> Work:
                 skip_unreadable=config.skip_unreadable,
                 may_be_there=True,
                 tell=lambda remark: say(Noted(code="understood", message=remark)),
-                progress=progress,
+                progress=lambda phase, images, fraction: tell(PHASE, began, images, SHARE_OF_INGESTING * fraction),
+            )
+            packed = time.monotonic()
+            say(PhaseStarted(phase=EXAMINING))
+            examination = examine(
+                folder,
+                config.name,
+                progress=lambda images, fraction: tell(
+                    EXAMINING, packed, images, SHARE_OF_INGESTING + (1 - SHARE_OF_INGESTING) * fraction
+                ),
             )
         except _Stop:
             say(Stopped())
             return
+        for remark in examination.remarks(after_packing=True):
+            say(Noted(code="examined", message=remark))
         counts = {"train": facts.train, "validation": facts.validation, "test": facts.test}
         metrics = {"images": facts.count, **counts, "classes": len(facts.classes)}
-        say(Finished(step=facts.count, metrics=metrics, seconds={PHASE: time.monotonic() - began}))
+        seconds = {PHASE: packed - began, EXAMINING: time.monotonic() - packed}
+        say(Finished(step=facts.count, metrics=metrics, seconds=seconds))
 
     mend_it = Known(
         lambda error: isinstance(error, KdError),

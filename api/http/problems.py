@@ -128,6 +128,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str] | tuple[int, str, str]] = {
     uploads.NoSuchTeacher: (404, "teacher_not_found"),
     jobs_errors.NoSuchUpload: (404, "upload_not_found"),
     jobs_errors.DatasetNotFound: (404, "dataset_not_found"),
+    jobs_errors.DatasetNotExamined: (404, "report_not_found"),
     jobs_errors.WorkerNotFound: (404, "worker_not_found"),
     jobs_errors.WebhookNotFound: (404, "webhook_not_found"),
     jobs_errors.SweepNotFound: (404, "sweep_not_found"),

@@ -1,6 +1,8 @@
 """`kd data`: photos become a data set, of a data folder or of a server; which ones there are."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ from cli.shown import numbers
 from cli.shown.console import console, print_json, table
 from cli.shown.progress import progress_display
 from jobs.files import layout
+from kd import outputs
 
 if TYPE_CHECKING:
     from kd.data.packed_facts import PackedFacts
@@ -95,6 +98,15 @@ def push(
 
 
 @app.command()
+def doctor(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As specs name it, packed/NAME.")],
+    data: Folder = Path("data"),
+) -> None:
+    """Look through a data set of your own, as is done with each new one: what is wrong, and a page that shows it."""
+    look_through(packed(name), data)
+
+
+@app.command()
 def delete(
     datasets: Annotated[list[str], typer.Argument(metavar="NAME...", help="As specs name them, packed/NAME.")],
     url: Url = DEFAULT_URL,
@@ -117,23 +129,20 @@ def names(classes: str | None) -> list[str] | None:
 
 
 def make(path: Path, name: str, data: Path, **options: object) -> None:
-    """Write the data set into the data folder, and say what it is."""
+    """Write the data set into the data folder, say what it is, and look through it."""
     with extra("kd", "data add"):
         from kd.data.ingest.add import add
 
     dataset = packed(name)
-    try:
-        with progress_display() as display:
-            facts = add(
-                data / layout.DATASETS,
-                dataset,
-                path,
-                tell=display.say,
-                progress=lambda phase, images, fraction: display.show({"phase": phase, "fraction": fraction}, None),
-                **options,  # type: ignore[arg-type]
-            )
-    except OSError as error:
-        raise Trouble(f"{error.filename or data}: {error.strerror}") from error
+    with _on_the_disk(data), progress_display() as display:
+        facts = add(
+            data / layout.DATASETS,
+            dataset,
+            path,
+            tell=display.say,
+            progress=lambda phase, images, fraction: display.show({"phase": phase, "fraction": fraction}, None),
+            **options,  # type: ignore[arg-type]
+        )
     of_its_own = f", {numbers.count(facts.validation)} for validation" if facts.validation else ""
     console().print(
         f"{dataset} has {numbers.count(facts.train)} images to learn from{of_its_own} and {numbers.count(facts.test)} "
@@ -141,6 +150,31 @@ def make(path: Path, name: str, data: Path, **options: object) -> None:
         f"{numbers.size(size_of(facts))} under {data / layout.DATASETS / dataset}.",
         markup=False,
     )
+    look_through(dataset, data, after_packing=True)
+
+
+def look_through(dataset: str, data: Path, *, after_packing: bool = False) -> None:
+    """Write the report of a data set, and say what was found."""
+    with extra("kd", "data doctor"):
+        from kd.report.examine import examine
+
+    with _on_the_disk(data), progress_display() as display:
+        examination = examine(
+            data / layout.DATASETS,
+            dataset,
+            progress=lambda images, fraction: display.show({"phase": "examining", "fraction": fraction}, None),
+        )
+    for remark in examination.remarks(after_packing=after_packing):
+        console().print(remark, markup=False)
+    console().print(f"To look at it: {data / layout.DATASETS / dataset / outputs.PAGE}", markup=False)
+
+
+@contextmanager
+def _on_the_disk(data: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Trouble(f"{error.filename or data}: {error.strerror}") from error
 
 
 def name_of(path: Path) -> str:

@@ -8,7 +8,14 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from jobs.database.engine import Sessions
-from jobs.errors import DatasetInUse, DatasetNotFound, NoRoom, NoSuchUpload, SpecRefused
+from jobs.errors import (
+    DatasetInUse,
+    DatasetNotExamined,
+    DatasetNotFound,
+    NoRoom,
+    NoSuchUpload,
+    SpecRefused,
+)
 from jobs.files import layout, quota, uploads
 from jobs.kinds import Kind, is_of
 from jobs.queue.submit import add_light_job
@@ -75,6 +82,17 @@ def remove(session: Session, data_dir: Path, name: str) -> None:
         raise DatasetInUse(name, users)
     (folder / name / packed_facts.FILE).unlink(missing_ok=True)  # first, so that nobody finds half of it
     shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def report(data_dir: Path, name: str, file_name: str) -> Path:
+    """The file of this name that the examination of a packed data set has left. Raises `DatasetNotFound`, and
+    `DatasetNotExamined` where there is none."""
+    folder = data_dir / layout.DATASETS
+    if name not in packed_facts.names(folder):
+        raise DatasetNotFound(name)
+    if not (path := folder / name / file_name).is_file():
+        raise DatasetNotExamined(name)
+    return path
 
 
 def collect(db: Sessions, data_dir: Path) -> None:

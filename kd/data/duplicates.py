@@ -2,16 +2,16 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kd.data.parts import TEST, TRAIN, VALIDATION
+from kd.data.parts import APART, PURPOSES
 
 # Of an image's pixels. That two among a million different images share one has a chance of 3 in 10^8.
 FINGERPRINT_BYTES = 8
 SHOWN = 3
-NAMES = {TRAIN: "to learn from", VALIDATION: "for validation", TEST: "for the test"}
 
 # Shapes: N = images, B = a chunk's, H, W = height and width, C = channels.
 
@@ -34,6 +34,36 @@ class Fingerprints:
         return first[place_N.reshape(-1)].astype(np.int64) if len(known) < len(place_N) else None
 
 
+class Pairs(NamedTuple):
+    """Images, and of each one that is like it."""
+
+    images: NDArray[np.int64]
+    like: NDArray[np.int64]
+
+
+def again(first_N: NDArray[np.int64]) -> Pairs:
+    """Each image that is there already, and the first one with its pixels."""
+    images = np.flatnonzero(first_N != np.arange(len(first_N)))
+    return Pairs(images, first_N[images])
+
+
+def in_both(first_N: NDArray[np.int64], split_N: NDArray[np.uint8], one: int, other: int) -> Pairs:
+    """Of what two splits share the first image in the other one, and the first in the one."""
+    held = np.full((2, len(first_N)), -1)
+    for place, split in enumerate((one, other)):
+        number = np.flatnonzero(split_N == split)[::-1]  # backwards, so that the first one is what stays
+        held[place, first_N[number]] = number
+    shared = np.flatnonzero((held >= 0).all(axis=0))
+    return Pairs(held[1, shared], held[0, shared])
+
+
+def contrary(first_N: NDArray[np.int64], labels_N: NDArray[np.int64]) -> Pairs:
+    """Each image whose label is another one than that of the first with its pixels."""
+    images, like = again(first_N)
+    differ = labels_N[images] != labels_N[like]
+    return Pairs(images[differ], like[differ])
+
+
 def remarks(
     first_N: NDArray[np.int64],
     labels_N: NDArray[np.int64],
@@ -41,31 +71,25 @@ def remarks(
     name_of: Callable[[int], str],
 ) -> Iterator[str]:
     """What whoever brought the images should know of those that are there more than once."""
-    number_N = np.arange(len(first_N))
-    again = np.flatnonzero(first_N != number_N)
-    # Of each group the first image in each split, backwards so that it is the one that stays.
-    held = np.full((len(NAMES), len(first_N)), -1)
-    held[split_N[::-1], first_N[::-1]] = number_N[::-1]
-    for one, other in ((TRAIN, TEST), (TRAIN, VALIDATION), (VALIDATION, TEST)):
-        if len(shared := np.flatnonzero((held[one] >= 0) & (held[other] >= 0))):
-            pairs = _pairs(held[other, shared], held[one, shared], name_of)
+    for one, other in APART:
+        if len((pairs := in_both(first_N, split_N, one, other)).images):
             yield (
-                f"{_are(len(shared))} both {NAMES[one]} and {NAMES[other]}: {pairs}. What is learnt by heart counts as "
-                "understood there."
+                f"{_are(pairs)} both {PURPOSES[one]} and {PURPOSES[other]}: {_named(pairs, name_of)}. What is learnt "
+                "by heart counts as understood there."
             )
-    if len(contrary := again[labels_N[again] != labels_N[first_N[again]]]):
-        pairs = _pairs(contrary, first_N[contrary], name_of)
-        yield f"{_are(len(contrary))} there with another label as well: {pairs}. One of the labels is wrong."
+    if len((pairs := contrary(first_N, labels_N)).images):
+        yield f"{_are(pairs)} there with another label as well: {_named(pairs, name_of)}. One of the labels is wrong."
     yield (
-        f"{_are(len(again))} the same, pixel for pixel, as an earlier one; where a split is made, they stay on one "
+        f"{_are(again(first_N))} the same, pixel for pixel, as an earlier one; where a split is made, they stay on one "
         "side of it."
     )
 
 
-def _are(count: int) -> str:
-    return "1 image is" if count == 1 else f"{count:,} images are"
+def _are(pairs: Pairs) -> str:
+    return "1 image is" if len(pairs.images) == 1 else f"{len(pairs.images):,} images are"
 
 
-def _pairs(images: NDArray[np.int64], same: NDArray[np.int64], name_of: Callable[[int], str]) -> str:
-    shown = (f"{name_of(int(one))} = {name_of(int(other))}" for one, other in zip(images[:SHOWN], same, strict=False))
-    return ", ".join(shown) + (", …" if len(images) > SHOWN else "")
+def _named(pairs: Pairs, name_of: Callable[[int], str]) -> str:
+    few = zip(pairs.images[:SHOWN], pairs.like, strict=False)
+    shown = (f"{name_of(int(image))} = {name_of(int(like))}" for image, like in few)
+    return ", ".join(shown) + (", …" if len(pairs.images) > SHOWN else "")

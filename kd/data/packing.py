@@ -2,7 +2,8 @@
 
 A folder `packed/<name>` in the data folder holds `images.npy` (uint8 [N, H, W, C]), `labels.npy` (int64 [N]),
 `split.npy` (uint8 [N], the numbers of `kd.data.parts`) and `facts.json`; where images are there more than once also
-`duplicates.npy` (int64 [N], for each image the first one with its pixels).
+`duplicates.npy` (int64 [N], for each image the first one with its pixels), and where they were files what
+`kd.data.origin` writes.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from kd.data import duplicates, npy, numbering, packed_facts
 from kd.data.duplicates import Fingerprints
+from kd.data.origin import Files
 from kd.data.packed_facts import PackedFacts, Resized
 from kd.data.parts import TEST, TRAIN, VALIDATION
 from kd.data.statistics import Statistics
@@ -75,7 +77,7 @@ def pack(
     *,
     normalisation: Normalisation | None = None,
     tell: Callable[[str], None] = lambda remark: None,
-    name_of: Callable[[int], str] = "image {}".format,
+    files: Files | None = None,
     resized: Resized | None = None,
     may_be_there: bool = False,
 ) -> PackedFacts:
@@ -83,8 +85,8 @@ def pack(
 
     Holds one chunk in memory, and some tens of bytes an image. Without `classes` these are the labels' own numbers,
     without a `normalisation` mean and std are those of the training images. Labels that do not count from 0 without a
-    gap are made to; `tell` hears of it, and of what else looks strange, where an image is called what `name_of` its
-    number says. `resized`: how the images came to their size.
+    gap are made to; `tell` hears of it, and of what else looks strange, where an image is called as its file
+    is. `files`: those that the chunks come from, complete when these are. `resized`: how the images came to their size.
     Raises `CannotPack` when the chunks make no data set, or when there is one of that name; with `may_be_there` only if
     that is another one: who was ended a moment too late begins anew.
     """
@@ -94,7 +96,7 @@ def pack(
     draft = place.with_name(f".{place.name}.{uuid4().hex}")
     draft.mkdir()
     try:
-        facts = _write(draft, name, chunks, classes, normalisation, tell, name_of, resized)
+        facts = _write(draft, name, chunks, classes, normalisation, tell, files, resized)
         if may_be_there and place.exists() and packed_facts.read(folder, name).digest == facts.digest:
             shutil.rmtree(draft)
             return facts
@@ -127,7 +129,7 @@ def _write(
     classes: Sequence[str] | None,
     normalisation: Normalisation | None,
     tell: Callable[[str], None],
-    name_of: Callable[[int], str],
+    files: Files | None,
     resized: Resized | None,
 ) -> PackedFacts:
     labels: list[NDArray[np.int64]] = []
@@ -169,6 +171,7 @@ def _write(
     if why := numbering.shortage(known, labels_N, split_N, first_N):
         raise CannotPack(name, why)
     if first_N is not None:
+        name_of = "image {}".format if files is None else files.name_of
         for remark in duplicates.remarks(first_N, labels_N, split_N, name_of):
             tell(remark)
     for file_name, array in (("labels.npy", labels_N), ("split.npy", split_N), ("duplicates.npy", first_N)):
@@ -177,6 +180,8 @@ def _write(
         with open(draft / file_name, "wb") as file:
             np.save(file, array)
             sync(file)
+    if files is not None:
+        files.write(draft)
 
     height, width, channels = shape
     mean, std = normalisation or (statistics.mean, statistics.std)

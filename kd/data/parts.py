@@ -1,8 +1,15 @@
 """Which images are for what: the numbers of the splits, and what each split needs of every class."""
 
 from collections.abc import Sequence
+from typing import Literal
+
+Name = Literal["train", "validation", "test"]
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+NAMES: dict[int, Name] = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
+PURPOSES = {TRAIN: "to learn from", VALIDATION: "for validation", TEST: "for the test"}
+# What is learnt from the first, or chosen by it, must not be asked of the second.
+APART = ((TRAIN, TEST), (TRAIN, VALIDATION), (VALIDATION, TEST))
 # Of the data sets that come without a test split, this share of each class becomes one.
 TEST_FRACTION = 0.2
 

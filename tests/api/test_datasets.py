@@ -16,6 +16,7 @@ from jobs.queue import datasets
 from jobs.settings import Settings
 from jobs.states import State
 from kd.data.packing import Chunk, pack
+from kd.report.examine import examine
 
 BINARY = {"Content-Type": "application/octet-stream"}
 CONTENT = b"some photos" * 1_000
@@ -106,6 +107,47 @@ def test_a_data_set_is_shown_and_deleted_but_not_under_a_job_that_learns_of_it(
     problem_in(client.get("/datasets/packed/pets"), 404, "dataset_not_found")
     problem_in(client.delete("/datasets/packed/pets"), 404, "dataset_not_found")
     assert client.get("/datasets/digits").json()["images"] == 1_797
+
+
+@pytest.fixture
+def examined(settings: Settings) -> Path:
+    """The folder of a data set that was looked through."""
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    folder = settings.data_dir / layout.DATASETS
+    pack(folder, "packed/pets", [Chunk(images, np.arange(20) % 2)])
+    examine(folder, "packed/pets")
+    return folder / "packed/pets"
+
+
+def test_what_is_wrong_with_a_data_set_is_served_in_the_form_that_one_asks_for(
+    client: TestClient, examined: Path
+) -> None:
+    url = client.get("/datasets/packed/pets").json()["urls"]["report"]
+    page = (examined / "report.html").read_text()
+    as_json = client.get(url)
+    as_page = client.get(url, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+
+    assert (as_json.headers["content-type"], as_json.json()["name"]) == ("application/json", "packed/pets")
+    assert (as_page.headers["content-type"], as_page.text) == ("text/html; charset=utf-8", page)
+    assert client.get(url, params={"format": "html"}).text == page
+    assert client.get(url, params={"format": "json"}, headers={"Accept": "text/html"}).json() == as_json.json()
+    assert as_page.headers["vary"] == "Accept"
+    assert as_page.headers["content-disposition"] == 'inline; filename="pets-report.html"'
+    assert "sandbox" in as_page.headers["content-security-policy"]
+    unchanged = client.get(url, headers={"If-None-Match": as_json.headers["etag"]})
+    assert (unchanged.status_code, client.head(url).headers["content-length"]) == (304, str(len(as_json.content)))
+
+
+def test_where_nobody_has_looked_it_is_said_who_does(client: TestClient, examined: Path, problem_in: Any) -> None:
+    (examined / "report.html").unlink()
+    (examined / "report.json").unlink()
+
+    refused = problem_in(client.get("/datasets/packed/pets/report"), 404, "report_not_found")
+    problem_in(client.get("/datasets/packed/other/report"), 404, "dataset_not_found")
+    problem_in(client.get("/datasets/packed/pets/report", params={"format": "card"}), 422, "invalid")
+
+    assert "`kd data doctor packed/pets --data <data_dir>` does on the server's machine" in refused["detail"]
+    assert client.get("/datasets/digits").json()["urls"]["report"] is None
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,26 @@ def test_photos_become_a_data_set_that_is_listed(tmp_path: Path, pets: Path) -> 
     assert (as_json["name"], as_json["classes"], as_json["resized"]["side"]) == ("packed/pets-v2", ["dog", "cat"], 8)
 
 
+def test_a_data_set_is_looked_through_when_it_is_made_and_on_request(tmp_path: Path, pets: Path) -> None:
+    (pets / "cat" / "0.png").rename(pets / "dog" / "9.png")
+    (pets / "cat" / "9.png").write_bytes((pets / "dog" / "9.png").read_bytes())
+    Image.new("RGB", (12, 9)).save(pets / "dog" / "blank.png")
+    _, made = kd("add", pets, "--size", "8", "--data", tmp_path)
+    folder = tmp_path / "datasets" / "packed" / "pets-v2"
+    report = json.loads((folder / "report.json").read_text())
+    for name in ("report.json", "report.html"):
+        (folder / name).unlink()  # as an earlier version leaves it
+    code, said = kd("doctor", "pets-v2", "--data", tmp_path)
+    missing, why = kd("doctor", "pets", "--data", tmp_path)
+
+    blank, double = "1 image shows nothing: every pixel has the same colour.", "with another label as well"
+    assert (blank in made, made.count(double)) == (True, 1), "packing has told of the other one"
+    assert (code, blank in said, double in said) == (0, True, True)
+    assert f"To look at it: {folder / 'report.html'}" in said.replace("\n", "")
+    assert json.loads((folder / "report.json").read_text()) == report
+    assert (missing, "There is no data set" in why or "there is no data set" in why) == (1, True)
+
+
 def test_what_makes_no_data_set_is_told_in_a_sentence(tmp_path: Path, pets: Path) -> None:
     (tmp_path / "file.zip").write_bytes(b"PK\x03\x04 cut off")
     Image.new("RGB", (9, 9)).save(pets / "cat" / "9.png")

@@ -12,7 +12,7 @@ import pytest
 from jobs.files import layout, uploads
 from jobs.files.uploads import Announced, Upload
 from jobs.log.events import events_after
-from jobs.queue import requests
+from jobs.queue import datasets, requests
 from jobs.queue.submit import add_light_job
 from jobs.settings import Settings
 from jobs.states import State
@@ -84,6 +84,9 @@ def test_photos_become_a_data_set_and_the_events_say_what_was_understood(helped,
     with db.read() as session:
         said = [event.data["message"] for event in events_after(session, job.id) if event.type == "noted"]
     assert said[0] == "pets.zip is understood as class/image: 2 classes, 10 train."
+    assert said[-1] == "The examination has found nothing wrong."
+    assert job.result["seconds"].keys() == {"ingesting", "examining"}
+    assert datasets.report(settings.data_dir, NAME, "report.html").read_text().startswith("<!doctype html>")
     wait_until(lambda: not uploads.received(settings.data_dir, upload), "what was used up is gone")
 
 

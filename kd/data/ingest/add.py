@@ -8,7 +8,6 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from kd.data.ingest.images import Unreadable
 from kd.data.ingest.layouts import Layout, understand
 from kd.data.ingest.listing import BadSource, Limits
 from kd.data.ingest.zips import Zip
+from kd.data.origin import Files
 from kd.data.packed_facts import LARGEST_SIDE, PackedFacts, Resized
 from kd.data.packing import CannotPack, Chunk
 from kd.data.parts import TEST, TEST_FRACTION
@@ -45,13 +45,11 @@ Pack = Callable[..., PackedFacts]
 """`packing.pack` for one data set."""
 
 
-@dataclass
 class _Unreadable:
     """The images that cannot be read, by name, with the reason."""
 
-    source: str
-    may_skip: bool
-    why: dict[str, str] = field(default_factory=dict)
+    def __init__(self, source: str, why: dict[str, str], *, may_skip: bool):
+        self.source, self.why, self.may_skip = source, why, may_skip
 
     def add(self, name: str, error: Unreadable) -> None:
         self.why[name] = str(error)
@@ -164,12 +162,13 @@ class _Photos:
     ):
         self._folder, self._name, self._container, self._layout, self._tell = folder, name, container, layout, tell
         self._size, self._progress = size, progress
-        self._unreadable = _Unreadable(container.source, skip)
+        self._files = Files(container.source)
+        self._unreadable = _Unreadable(container.source, self._files.unreadable, may_skip=skip)
         self._place = {item.name: place for place, item in enumerate(layout.items)}
         self._split_N = np.array([item.part for item in layout.items], np.uint8)
         self._told = 0
         self._gray = True
-        self._order: list[str] = []  # as they were packed
+        self._small: set[str] = set()
 
     def pack_by(self, pack: Pack) -> PackedFacts:
         self._number()
@@ -179,7 +178,7 @@ class _Photos:
         facts = pack(
             self._chunks(),
             self._classes,
-            name_of=lambda image: self._order[image],
+            files=self._files,
             resized=None if self._size is None else Resized(side=self._size),
         )
         self._tell_unreadable()
@@ -211,6 +210,8 @@ class _Photos:
                 self._unreadable.add(name, error)
                 continue
             sizes[header.width, header.height] += 1
+            if self._size is not None and min(header.width, header.height) < self._size:
+                self._small.add(name)
             self._gray &= header.gray
             deep += header.deep
         self._unreadable.refuse()
@@ -230,9 +231,8 @@ class _Photos:
                 f"its images are of {len(sizes):,} sizes, {count:,} of them {usual[0]}×{usual[1]}: give a size to make "
                 f"them squares of one, such as {suggested}",
             )
-        small = sum(count for each, count in sizes.items() if self._size is not None and min(each) < self._size)
-        if small:
-            self._tell(f"Smaller than {self._size}×{self._size} pixels, and enlarged: {_images(small)}.")
+        if self._small:
+            self._tell(f"Smaller than {self._size}×{self._size} pixels, and enlarged: {_images(len(self._small))}.")
         width, height = (self._size, self._size) if self._size is not None else next(iter(sizes))
         needed = sizes.total() * width * height * (1 if self._gray else 3)
         there = next(each for each in (self._folder, *self._folder.absolute().parents) if each.exists())
@@ -259,7 +259,9 @@ class _Photos:
                 self._unreadable.add(name, error)
                 continue
             places.append(self._place[name])
-            self._order.append(name)
+            if name in self._small:
+                self._files.enlarged.append(len(self._files.names))
+            self._files.names.append(name)
             if len(waiting) * waiting[0].nbytes >= CHUNK_BYTES:
                 yield self._chunk(waiting, places)
                 waiting, places = [], []

@@ -26,7 +26,6 @@ SPLITS = {
     "test": parts.TEST,
     "testing": parts.TEST,
 }
-NAMES_OF_PARTS = {parts.TRAIN: "train", parts.VALIDATION: "validation", parts.TEST: "test"}
 # Meant as images, read or not: those that are not are told why when they are opened.
 READ = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "tif", "tiff"})
 NOT_READ = frozenset(
@@ -61,7 +60,7 @@ class Layout:
 
     def __str__(self) -> str:
         counts = Counter(item.part for item in self.items)
-        sizes = ", ".join(f"{counts[part]:,} {name}" for part, name in NAMES_OF_PARTS.items() if counts[part])
+        sizes = ", ".join(f"{counts[part]:,} {name}" for part, name in parts.NAMES.items() if counts[part])
         no_images = f"; no images: {some(self.others)}" if self.others else ""
         return f"understood as {self.kind}: {len(self.classes)} classes, {sizes}{no_images}"
 

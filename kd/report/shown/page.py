@@ -3,21 +3,14 @@
 A function of the report alone, without torch: whoever has a `report.json` can have its page.
 """
 
-import base64
-import functools
-import hashlib
-from importlib import resources
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
 
 from kd.events import is_of_teacher
 from kd.report.pictures import numbers
 from kd.report.pictures.looks import in_order, in_words, looks
-from kd.report.pictures.svg import plain
 from kd.report.shown import comparison, drawn, recipe
 from kd.report.shown.classes import LISTED, class_gaps, compared_with, ends
+from kd.report.shown.html import render
 
 Report = dict[str, Any]
 
@@ -27,13 +20,10 @@ ANSWERS = {"better": "Better", "not_better": "Not better", "undecided": "Undecid
 def page(report: Report) -> str:
     """HTML of a report as `kd.report.document` makes it. Roles that are missing are not shown, and of thousands of
     classes the worst and the best."""
-    style = _style()
     worst, best, between = ends(class_gaps(report), LISTED)
-    return _template().render(
+    return render(
+        "page.html",
         report=report,
-        style=Markup(style),
-        # Held to by the browser also when the page is opened from a disk, where no server sends a header.
-        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; base-uri 'none'; form-action 'none'",
         title=title(report),
         verdict=verdict(report),
         tiles=tiles(report),
@@ -182,29 +172,3 @@ def bins(report: Report) -> list[tuple[str, list[tuple[str, str, str]]]]:
         for number in range(count)
         if any(told[role]["images"][number] for role in roles)
     ]
-
-
-@functools.cache
-def _template() -> Template:
-    # Everything is escaped, and what would turn a line around is shown as an escape, whoever wrote it.
-    environment = Environment(
-        autoescape=True, finalize=_harmless, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"words": in_words, "nats": numbers.nats, "per_cent": numbers.per_cent}
-    environment.filters |= {"points": numbers.points, "count": numbers.count, "duration": numbers.duration}
-    return environment.from_string(resources.files("kd.report.shown").joinpath("page.html").read_text("utf-8"))
-
-
-def _harmless(value: Any) -> Any:
-    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-@functools.cache
-def _style() -> str:
-    folder = resources.files("kd.report")
-    files = (folder / "pictures" / "pictures.css", folder / "shown" / "page.css")
-    return "\n" + "".join(file.read_text("utf-8") for file in files)
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -7,6 +7,7 @@ import pytest
 
 from kd.data import packing
 from kd.data.dataset import load_dataset
+from kd.data.origin import Files
 from kd.data.packing import CannotPack, Chunk
 from kd.data.parts import TEST, TRAIN, VALIDATION
 from kd.errors import DataError
@@ -19,7 +20,8 @@ LABELS_OF_THREE = np.concatenate([LABELS, LABELS[::-1], LABELS])
 
 def pack(folder, images, labels, split=TRAIN) -> list[str]:
     told: list[str] = []
-    packing.pack(folder, NAME, [Chunk(images, labels, split)], tell=told.append, name_of="{}.jpg".format)
+    files = Files("photos", [f"{number}.jpg" for number in range(len(images))])
+    packing.pack(folder, NAME, [Chunk(images, labels, split)], tell=told.append, files=files)
     return told
 
 
