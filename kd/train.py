@@ -15,6 +15,7 @@ from kd.labels.table import Table
 from kd.models.weights import State, digest_of
 from kd.objectives.objective import Answer
 from kd.report.evaluate import conclude, measure
+from kd.report.suspects import most_suspect
 from kd.spec import TeacherLabels, TrainConfig
 from kd.teachers.frozen import freeze, mean_validation_logits, validation_logits
 from kd.teachers.obtain import members_of, obtain_teacher
@@ -63,6 +64,9 @@ def obtain_guidance(run: Run, log: Logbook, brought: Brought | None) -> Generato
     else:
         yield from take_labels(run, log, brought)
         said_NVC, validation_NC = brought.table, brought.validation
+    # Now that the table is at hand; for the page. What is mixed of two images says nothing of one's label.
+    if log.position.suspects is None and run.team.leads and not run.plan.mixes:
+        log.position.suspects = most_suspect(said_NVC, run.dataset.train, run.dataset.classes)
     if "labelling" not in log.position.finished:
         yield from log.finish()
     kind, table_NVC = TableLabels if brought is None else BroughtLabels, labelling.place(said_NVC, run.device)

@@ -3,7 +3,9 @@
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kd.data import parts
@@ -35,6 +37,12 @@ class Split:
     def images(self) -> Tensor:
         """All of them at once, uint8 [N, C, H, W]: those of a packed data set are read into memory for it."""
         return self.source if self.rows is None else self.source[self.rows]
+
+    def pixels(self, image: int) -> NDArray[np.uint8]:
+        """One of them, as those who draw it have it: uint8 [H, W, C]."""
+        pixels_CHW = self.source[image if self.rows is None else int(self.rows[image])]
+        pixels: NDArray[np.uint8] = pixels_CHW.permute(1, 2, 0).numpy()
+        return pixels
 
 
 def cut_splits(

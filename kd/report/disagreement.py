@@ -4,9 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from kd.data.splits import Split
@@ -39,16 +37,10 @@ def most_disputed(
             "label": classes[int(split.labels[image])],
             "divergence": divergence_N[image].item(),
             "says": {role: said[place] for role, said in likeliest.items()},
-            "png": data_uri(_pixels(split, image)),
+            "png": data_uri(split.pixels(image)),
         }
         for place, image in enumerate(found_K)
     ]
-
-
-def _pixels(split: Split, image: int) -> NDArray[np.uint8]:
-    """uint8 [H, W, C]"""
-    pixels: NDArray[np.uint8] = split.source[image if split.rows is None else int(split.rows[image])].numpy()
-    return np.moveaxis(pixels, 0, -1)
 
 
 def divergences(a_NC: Tensor, b_NC: Tensor) -> Tensor:

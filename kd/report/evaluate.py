@@ -151,6 +151,7 @@ def summarise(run: Run, log: Logbook) -> dict[str, Any]:
         "metrics": metrics,
         "remarks": [remark._asdict() for remark in remarks],
         **class_by_class(dataset.classes, confusions),
+        **({} if log.position.suspects is None else {"suspects": log.position.suspects}),
         **(log.position.evidence or {}),  # none where an earlier version has measured the seed that is offered
     }
 

@@ -104,6 +104,7 @@ class Position:
     report: dict[str, Any] | None = None  # what the evaluation found, once it is finished
     repetition: int = 0  # which of the seeds is under way
     measured: tuple[Measured, ...] = ()  # of the seeds that are over, in their order
+    suspects: list[dict[str, Any]] | None = None  # images whose label the teacher doubts; none: nobody has looked
     evidence: dict[str, Any] | None = None  # for the page, of that one among them whose student is the best
 
 

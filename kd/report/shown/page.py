@@ -43,6 +43,7 @@ def page(report: Report) -> str:
         classes=[*worst, *best],
         between=between,
         disputed=report.get("disputed", []),
+        suspects=report.get("suspects", []),
         recipe=recipe.facts(report),
         spec=recipe.spec(report),
         machine=recipe.machine(report),

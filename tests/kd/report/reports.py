@@ -14,6 +14,7 @@ def a_report(
     *,
     name: str = "packed/pets",
     disputed: int = 2,
+    suspects: int = 2,
     epochs: int = 12,
     **changes: Any,
 ) -> dict[str, Any]:
@@ -73,6 +74,16 @@ def a_report(
                 "png": "data:image/png;base64,AAAA",
             }
             for number in range(disputed if "teacher" in roles else 0)
+        ],
+        "suspects": [
+            {
+                "number": number,
+                "label": classes[0],
+                "probability": 0.01,
+                "says": [[classes[-1], 0.98]],
+                "png": "data:image/png;base64,AAAA",
+            }
+            for number in range(suspects if "teacher" in roles else 0)
         ],
         "made_with": {"device": "CPU", "cpu": "A processor", "cores": 2, "threads": 1, "versions": {"torch": "2.13"}},
     }

@@ -107,7 +107,7 @@ def test_a_report_with_little_in_it_still_has_a_page():
 def test_a_report_that_an_earlier_version_has_found_has_a_page():
     """A run whose test split was read before an update writes its files after it."""
     report = a_report()
-    for name in ("verdict", "curves", "reliability", "disputed", "made_with"):
+    for name in ("verdict", "curves", "reliability", "disputed", "suspects", "made_with"):
         del report[name]
     for name in ("classes", "shape"):
         del report["dataset"][name]
