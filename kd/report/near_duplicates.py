@@ -29,7 +29,8 @@ SLACK = 1e-4
 
 Float = NDArray[np.float32]
 
-# Shapes: N = images, B = some of them, H, W = height and width, C = channels, D = cells of a thumbnail, S = splits.
+# Shapes: N = images, B = some of them, R, K = rows and columns of a block, H, W = height and width, C = channels,
+# D = cells of a thumbnail, S = splits.
 
 
 def thumbnails(images_BHWC: NDArray[np.uint8]) -> Float:
@@ -92,10 +93,11 @@ def find(
     blocks = list(_blocks(split_N, is_seen_N))
     total, done = sum(len(rows) * len(columns) for rows, columns in blocks), 0
     for rows, columns in blocks:
-        for early, late, similarity in _similar(thumbnails_ND, filter_ND, rows, columns):
-            others = first_N[early] != first_N[late]
-            _note(near, labels_N, split_N, early[others], late[others], similarity[others])
         done += len(rows) * len(columns)
+        if (found := _similar(thumbnails_ND, filter_ND, rows, columns)) is not None:
+            some, others, similar_RK = found
+            similar_RK[first_N[some][:, None] == first_N[others]] = 0
+            _note(near, labels_N, split_N, some, others, similar_RK)
         advance(done / total)
     return near
 
@@ -103,29 +105,28 @@ def find(
 def _normalise(thumbnails_ND: Float) -> NDArray[np.bool_]:
     """Mean 0 and length 1, in place; and which of them show enough to be compared, [N]."""
     thumbnails_ND -= thumbnails_ND.mean(axis=1, keepdims=True)
-    length_N1 = np.linalg.norm(thumbnails_ND, axis=1, keepdims=True)
-    thumbnails_ND /= np.maximum(length_N1, 1e-6)
-    is_seen_N: NDArray[np.bool_] = length_N1[:, 0] >= LEAST_CONTRAST * SIDE
+    length_N = np.sqrt(_squares(thumbnails_ND))
+    thumbnails_ND /= np.maximum(length_N, 1e-6)[:, None]
+    is_seen_N: NDArray[np.bool_] = length_N >= LEAST_CONTRAST * SIDE
     return is_seen_N
 
 
 def _similar(
     unit_ND: Float, filter_ND: Float, rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Float]]:
-    """The near duplicates of one block: of each pair the earlier image, the later one, and their correlation."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Float] | None:
+    """The rows and the columns that have near duplicates, and how similar each is to each: 0 where two are none."""
     passes = filter_ND[rows] @ _other_side(filter_ND[columns]).T >= SIMILAR - 1 - SLACK
     if not passes.any():
-        return
-    # The whole product of the rows and columns that have any: of however many pairs it is no larger than the block.
+        return None
+    # The whole product of those rows and columns: of however many pairs it is no larger than the block.
     rows, columns = rows[passes.any(axis=1)], columns[passes.any(axis=0)]
-    similar = unit_ND[rows] @ unit_ND[columns].T
-    found = similar >= SIMILAR
-    if found.any():
-        found &= _details(unit_ND[rows]) @ _details(unit_ND[columns]).T >= SIMILAR_IN_DETAIL
-    row, column = np.nonzero(found)
-    early, late = np.minimum(rows[row], columns[column]), np.maximum(rows[row], columns[column])
-    different = early != late  # from itself, in a split that is compared with itself
-    yield early[different], late[different], similar[row, column][different]
+    similar_RK: Float = unit_ND[rows] @ unit_ND[columns].T
+    is_near_RK = similar_RK >= SIMILAR
+    if not is_near_RK.any():
+        return None
+    is_near_RK &= _details(unit_ND[rows]) @ _details(unit_ND[columns]).T >= SIMILAR_IN_DETAIL
+    similar_RK *= is_near_RK
+    return rows, columns, similar_RK
 
 
 def _filter(unit_ND: Float) -> Float:
@@ -135,7 +136,7 @@ def _filter(unit_ND: Float) -> Float:
     correlation, squared. Where the product is below `SIMILAR - 1`, so is the correlation below `SIMILAR`.
     """
     few_ND = _coarse(unit_ND, COARSE).reshape(len(unit_ND), -1) * (SIDE // COARSE)
-    half_N1 = np.square(few_ND).sum(axis=1, keepdims=True) / 2
+    half_N1 = _squares(few_ND)[:, None] / 2
     return np.hstack([few_ND, half_N1, np.ones_like(half_N1)])
 
 
@@ -150,6 +151,12 @@ def _details(unit_ND: Float) -> Float:
     )
     unit: Float = fine_ND / np.maximum(np.linalg.norm(fine_ND, axis=1, keepdims=True), 1e-6)
     return unit
+
+
+def _squares(each_ND: Float) -> Float:
+    """The squared length of each. Without the copy that numpy's norm makes of all."""
+    squares: Float = np.einsum("nd,nd->n", each_ND, each_ND)
+    return squares
 
 
 def _coarse(unit_ND: Float, side: int) -> Float:
@@ -177,26 +184,32 @@ def _note(
     near: Near,
     labels_N: NDArray[np.int64],
     split_N: NDArray[np.uint8],
-    early: NDArray[np.int64],
-    late: NDArray[np.int64],
-    similarity: Float,
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    similar_RK: Float,
 ) -> None:
-    """Keep of each image the one that is most like it."""
-    found, best = near.in_split_SN.reshape(-1), near.similarity_SN.reshape(-1)
-    count = len(split_N)
-    _keep_best(found, best, split_N[early].astype(np.int64) * count + late, early, similarity)
-    across = split_N[early] != split_N[late]
-    _keep_best(found, best, (split_N[late].astype(np.int64) * count + early)[across], late[across], similarity[across])
-    contrary = labels_N[early] != labels_N[late]
-    _keep_best(near.contrary_N, near.contrary_similarity_N, late[contrary], early[contrary], similarity[contrary])
+    """Keep of each image the one that is most like it. All rows are of one split, and so are all columns."""
+    own, others = split_N[rows[0]], split_N[columns[0]]
+    is_before_RK = rows[:, None] < columns
+    if own == others:
+        similar_RK *= is_before_RK
+    else:
+        _keep_best(near.in_split_SN[others], near.similarity_SN[others], rows, columns, similar_RK)
+    _keep_best(near.in_split_SN[own], near.similarity_SN[own], columns, rows, similar_RK.T)
+    similar_RK *= labels_N[rows][:, None] != labels_N[columns]
+    _keep_best(near.contrary_N, near.contrary_similarity_N, columns, rows, (similar_RK * is_before_RK).T)
+    _keep_best(near.contrary_N, near.contrary_similarity_N, rows, columns, similar_RK * ~is_before_RK)
 
 
 def _keep_best(
-    found: NDArray[np.int64], best: Float, place: NDArray[np.int64], partner: NDArray[np.int64], similarity: Float
+    found_N: NDArray[np.int64],
+    best_N: Float,
+    images: NDArray[np.int64],
+    candidates: NDArray[np.int64],
+    similar: Float,
 ) -> None:
-    # In each place the most similar partner comes first, of several the one with the lowest number.
-    order = np.lexsort((partner, -similarity, place))
-    place, first = np.unique(place[order], return_index=True)
-    partner, similarity = partner[order][first], similarity[order][first]
-    better = similarity > best[place]
-    best[place[better]], found[place[better]] = similarity[better], partner[better]
+    """`similar` has a row for each of the images, a column for each candidate."""
+    place = similar.argmax(axis=1)
+    similarity = np.take_along_axis(similar, place[:, None], axis=1)[:, 0]
+    better = similarity > best_N[images]
+    best_N[images[better]], found_N[images[better]] = similarity[better], candidates[place[better]]
