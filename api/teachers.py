@@ -1,4 +1,4 @@
-"""Teachers that somebody brings: ONNX models of any architecture, kept for jobs to name."""
+"""Teachers that somebody brings: ONNX models of any architecture and weights of known ones, kept for jobs to name."""
 
 import json
 from datetime import datetime
@@ -21,11 +21,15 @@ from jobs.errors import NoRoom
 from jobs.files import layout, quota
 from jobs.pages import cut
 from jobs.teachers import uploads as lent
-from kd.models.onnx.said import Graph, Interpolation, Pixels, Preprocess, preprocess
+from kd.models.onnx.said import Graph
+from kd.models.preprocess.said import Interpolation, Pixels, Preprocess, preprocess
+from kd.models.preprocess.usual import usual
+from kd.models.safetensors.header import Weights
 from kd.spec.faults import Fault
-from kd.spec.names import UPLOAD_ID
+from kd.spec.names import UPLOAD_ID, Arch
 from kd.teachers import uploads
-from kd.teachers.uploads import NoOnnx, NoSuchTeacher, Said, Uploaded
+from kd.teachers.kinds import Kind, NotTaken
+from kd.teachers.uploads import NoSuchTeacher, Said, Uploaded
 
 
 class TeacherUrls(BaseModel):
@@ -38,11 +42,20 @@ class Teacher(BaseModel):
     id: str
     object: Literal["teacher"]
     name: str
+    kind: Annotated[Kind, Field(description="of its file")]
+    architecture: Annotated[str | None, Field(description="of weights; null: an ONNX model has its own")]
     preprocess: Annotated[
-        Preprocess | None, Field(description="what is done to an image before it sees it; null: it takes bytes")
+        Preprocess | None,
+        Field(
+            description="what is done to an image before it sees it; null: it takes bytes, or being weights, sees what "
+            "the data set's own networks see"
+        ),
     ]
     class_names: Annotated[list[str] | None, Field(description="in the order of its outputs; null: the data set's")]
-    graph: Annotated[Graph | None, Field(description="what the file says of itself; null: the first run will look")]
+    graph: Annotated[
+        Graph | None, Field(description="what an ONNX model says of itself; null: the first run will look")
+    ]
+    weights: Annotated[Weights | None, Field(description="what safetensors say of themselves")]
     size: Annotated[int, Field(description="bytes of the file")]
     sha256: str
     created_at: datetime
@@ -55,9 +68,12 @@ def teacher(found: Uploaded) -> Teacher:
         id=found.id,
         object="teacher",
         name=said.name,
+        kind=found.kind,
+        architecture=said.architecture,
         preprocess=said.preprocess,
         class_names=None if said.classes is None else list(said.classes),
         graph=found.graph,
+        weights=found.weights,
         size=found.size,
         sha256=found.sha256,
         created_at=found.created_at,
@@ -91,9 +107,19 @@ class Bring(Query):
     """What the file cannot say of itself."""
 
     name: Annotated[str, Field(min_length=1, max_length=200, json_schema_extra={"pattern": "^[^\\u0000-\\u001f]+$"})]
+    architecture: Annotated[
+        Arch | None,
+        Field(
+            description="of which architecture safetensors are the weights, as in timm/resnet18; see GET /models",
+            json_schema_extra={"pattern": "^[A-Za-z0-9][A-Za-z0-9_./-]*$"},
+        ),
+    ] = None
     pixels: Annotated[
         Pixels | None,
-        Field(description="what it wants to see of pixels; left out if its input is uint8, or if mean and std say it"),
+        Field(
+            description="what it wants to see of pixels; left out if its input is uint8, if mean and std say it, or if "
+            "it is usual with its architecture"
+        ),
     ] = None
     mean: Annotated[
         str | None,
@@ -103,7 +129,7 @@ class Bring(Query):
     image_size: Annotated[
         str | None,
         Field(
-            description="HEIGHTxWIDTH that it sees, where the file leaves it open",
+            description="HEIGHTxWIDTH that it sees, where the file or its architecture leaves it open",
             json_schema_extra={"pattern": "^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$"},
         ),
     ] = None
@@ -123,7 +149,7 @@ BROUGHT: dict[int | str, dict[str, Any]] = {
     200: {"model": Teacher, "description": "this very file has been brought before, with the same words"},
     201: {"headers": {"Location": {"description": "where the teacher is", "schema": {"type": "string"}}}},
     415: {"description": "the body is not said to be `application/octet-stream`"},
-    422: {"description": "the file is no ONNX model, or what was said of it makes no sense; `detail` says why"},
+    422: {"description": "the file is neither of the two, or what was said of it makes no sense; `detail` says why"},
     507: {"description": "there is no room for it on the disk"},
 }
 FILE_BODY = {"requestBody": {"required": True, "content": {upload.BINARY: {"schema": {"format": "binary"}}}}}
@@ -131,8 +157,8 @@ FILE_BODY = {"requestBody": {"required": True, "content": {upload.BINARY: {"sche
 
 @router.post("", status_code=201, response_model=Teacher, responses=BROUGHT, openapi_extra=FILE_BODY)
 async def bring_teacher(wanted: Annotated[Bring, InQuery()], request: Request, settings: Settings) -> Response:
-    """Bring a teacher of any architecture as one ONNX file. It is looked through and tried by the first run that
-    names it, in `config.teacher.upload`."""
+    """Bring a teacher: of any architecture as one ONNX file, or of a known one as safetensors. It is looked through and
+    tried by the first run that names it, in `config.teacher.upload`."""
     said = _said(wanted)
     if (trouble := await run_in_threadpool(quota.trouble, settings)) is not None:
         raise NoRoom(trouble)
@@ -144,7 +170,12 @@ async def bring_teacher(wanted: Annotated[Bring, InQuery()], request: Request, s
 def _said(wanted: Bring) -> Said:
     try:
         how = preprocess(
-            wanted.pixels, mean=wanted.mean, std=wanted.std, size=wanted.image_size, interpolation=wanted.interpolation
+            wanted.pixels,
+            mean=wanted.mean,
+            std=wanted.std,
+            size=wanted.image_size,
+            interpolation=wanted.interpolation,
+            usual=None if wanted.architecture is None else usual(wanted.architecture),
         )
     except ValueError as error:
         raise Invalid([Fault("", str(error), "query")]) from None
@@ -158,14 +189,14 @@ def _said(wanted: Bring) -> Said:
             raise Invalid([Fault("/classes", 'should be a JSON list of names, such as ["cat", "dog"]', "query")])
         if len(set(names)) < len(names):
             raise Invalid([Fault("/classes", "names a class twice", "query")])
-    return Said(name=wanted.name, preprocess=how, classes=None if names is None else tuple(names))
+    classes = None if names is None else tuple(names)
+    return Said(name=wanted.name, architecture=wanted.architecture, preprocess=how, classes=classes)
 
 
 def _take(folder: Any, file: upload.Upload, said: Said) -> Response:
-    file.file.seek(0)
     try:
-        found, is_new = uploads.add(folder, file.file, said, None)
-    except NoOnnx as error:
+        found, is_new = uploads.add(folder, file.file, said)
+    except NotTaken as error:
         raise Invalid([Fault("", error.why)]) from None
     view = teacher(found)
     return JSONResponse(view.model_dump(mode="json"), 201 if is_new else 200, headers={"Location": view.urls.self})

@@ -17,6 +17,7 @@ SLOWEST_BYTES_A_SECOND = 2_000_000
 class Brought(Part):
     id: str
     name: str
+    architecture: str | None = None
     size: Size
     created_at: Moment
 
@@ -31,6 +32,7 @@ class Teachers:
         file: str | PathLike[str],
         *,
         name: str,
+        architecture: str | None = None,
         pixels: str | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -38,12 +40,14 @@ class Teachers:
         interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear",
         classes: Sequence[str] | None = None,
     ) -> Json:
-        """Bring a teacher as one ONNX file, of whatever architecture.
+        """Bring a teacher: as one ONNX file, of whatever architecture, or as the safetensors of an `architecture` that
+        the server builds, such as `timm/resnet18`.
 
         `pixels` is what it wants to see of them: `imagenet`, `unit` (0..1), `symmetric` (-1..1), `bytes` (0..255), or
-        instead `mean` and `std` of pixels in 0..1; nothing if its input is uint8. `image_size` is height and width,
-        where the file leaves them open, `classes` the data set's in the order of its outputs, if that is another one.
-        Answers with the teacher, whose id `teacher: {"upload": …}` names; with the same one for the same file.
+        instead `mean` and `std` of pixels in 0..1; nothing if its input is uint8, or if it sees what is usual with its
+        architecture. `image_size` is height and width, where the file or the architecture leaves them open, `classes`
+        the data set's in the order of its outputs, if that is another one. Answers with the teacher, whose id
+        `teacher: {"upload": …}` names; with the same one for the same file.
         """
         size = Path(file).stat().st_size
         answer = self._http.request(
@@ -52,6 +56,7 @@ class Teachers:
             content=Blocks(Path(file)),
             params={
                 "name": name,
+                "architecture": architecture,
                 "pixels": pixels,
                 "mean": None if mean is None else ",".join(map(str, mean)),
                 "std": None if std is None else ",".join(map(str, std)),

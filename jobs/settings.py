@@ -15,7 +15,7 @@ from jobs.errors import BadSettings
 from jobs.files import layout
 from jobs.hosts import Hosts, NoHost
 from kd.labels.cache import DEFAULT_BYTES
-from kd.teachers.uploads import LARGEST_BYTES
+from kd.teachers.kinds import LARGEST_BYTES
 
 PREFIX = "STILLHOUSE_"
 
@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     second."""
 
     max_teacher_bytes: int = Field(default=500_000_000, ge=1_000, le=LARGEST_BYTES)
-    """The largest ONNX file of a teacher that may be brought."""
+    """The largest file of a teacher that may be brought."""
 
     max_upload_bytes: int = Field(default=20_000_000_000, ge=1_000, le=10_000_000_000_000)
     """The largest file that may be brought to become a data set."""

@@ -168,6 +168,14 @@ class GraphUnfit(KdError):
         self.why = why
 
 
+class NotConverted(KdError):
+    """A model, or weights, of which no file can be made that may be brought; `why` is a clause."""
+
+    def __init__(self, why: str):
+        super().__init__(f"The model is not converted: {why}.")
+        self.why = why
+
+
 class LabelsUnfit(KdError):
     """The labels that were to teach are gone, or are of something else."""
 

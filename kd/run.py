@@ -8,7 +8,7 @@ import torch
 
 from kd.data import packed_facts, packing
 from kd.data.dataset import load_dataset
-from kd.errors import BadResume, ModelUnfit, SpecUnfit, TeacherMissing, TeacherUnfit, first_line
+from kd.errors import BadResume, ModelUnfit, SpecUnfit, first_line
 from kd.evaluation import cost
 from kd.events import Event, Noted, Started
 from kd.guide import guide
@@ -16,18 +16,18 @@ from kd.machine import memory
 from kd.machine.device import find_device, look_for_gpus
 from kd.machine.precision import FORMATS, find_precision
 from kd.models import weights
-from kd.models.build import outline
-from kd.models.catalog import ONNX, why_unknown
+from kd.models.build import Seen, outline
+from kd.models.catalog import ONNX
 from kd.models.own import networks
 from kd.models.own.names import is_own
 from kd.objectives.trained import make_part
 from kd.parallel import launch
 from kd.parallel.team import join
-from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TrainSpec, teachers_in
+from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TeacherUploaded, TrainSpec, teachers_in
 from kd.spec.features import misses
 from kd.spec.objective import READS
-from kd.spec.teacher import Brought, OneModel, OneOfThem, arch_of
 from kd.teachers import uploads
+from kd.teachers.files import arch_of_teacher, match_files, seen_by
 from kd.train import train
 from kd.training.batches import count_batches
 from kd.training.logbook import Logbook
@@ -35,7 +35,7 @@ from kd.training.position import Position
 from kd.training.recipe import Recipe
 from kd.training.request import request_of
 from kd.training.resume import load_position
-from kd.training.run import Run, prepare
+from kd.training.run import Run, prepare, shape_of
 from kd.views import pixels
 
 PIPELINES: dict[str, Callable[[Run, Logbook], Iterator[Event]]] = {"train": train, "guide": guide}
@@ -133,6 +133,8 @@ def run(
     for arch in position.member_archs or (position.teacher_arch,):
         for field, why in misses(config.objective, config.student.arch, arch):
             raise SpecUnfit(field, why)
+    shape = shape_of(config, dataset)
+    seen = {role: seen_by(one, files.get(role), shape) for role, one in teachers_in(config.teacher).items()}
     at_hand = prepare(
         config,
         dataset,
@@ -142,8 +144,9 @@ def run(
         labels=label_folder,
         teacher_arch=position.teacher_arch,
         teacher_file=files.get("teacher"),
+        teacher_sees=seen.get("teacher"),
         members=[
-            (arch, files.get(role))
+            (arch, files.get(role), seen[role])
             for role, arch in zip(teachers_in(config.teacher), position.member_archs, strict=False)
         ],
         label_cache_bytes=label_cache_bytes,
@@ -169,9 +172,11 @@ def check_own(run: Run) -> None:
     """Raise what there is to say of architectures of the user's own: before hours of training."""
     config = run.config
     learning = {config.student.arch, *(teacher.arch for teacher in teachers_trained(run).values())}
-    teaching = {one.teacher_arch for one in run.members or (run,) if one.teacher_arch}
-    for arch in filter(is_own, sorted(learning | teaching)):
-        networks.check(arch, len(run.dataset.classes), run.shape, learns=arch in learning)
+    shapes = dict.fromkeys(learning, run.shape)
+    for one in run.members or (run,):
+        shapes.setdefault(one.teacher_arch, one.teacher_sees.shape if one.teacher_sees else run.shape)
+    for arch in filter(is_own, sorted(shapes)):
+        networks.check(arch, len(run.dataset.classes), shapes[arch], learns=arch in learning)
 
 
 def check_pixels(name: str, folder: Path) -> None:
@@ -180,27 +185,6 @@ def check_pixels(name: str, folder: Path) -> None:
     (Of every other data set the digest is of what was read.)"""
     if packed_facts.is_packed(name):
         packing.verify(folder, name)
-
-
-def match_files(
-    teacher: OneOfThem, files: Sequence[tuple[Path | str, str | None]]
-) -> dict[str, tuple[Path, str | None]]:
-    """The file of each teacher that comes from elsewhere, by its role. Raises `TeacherMissing`."""
-    brought = [role for role, one in teachers_in(teacher).items() if isinstance(one, Brought)]
-    if len(brought) != len(files):
-        raise TeacherMissing(len(brought), len(files))
-    return {role: (Path(file), sha256) for role, (file, sha256) in zip(brought, files, strict=True)}
-
-
-def arch_of_teacher(teacher: OneModel, file: Path | None) -> str:
-    """What will be trained, or what was brought along."""
-    if (known := arch_of(teacher)) is not None:
-        return known
-    assert file is not None, "`match_files` has seen to it"
-    arch = weights.read_facts(file).arch
-    if (why := why_unknown(arch)) and not is_own(arch):  # one's own may not be installed here: to build it says so
-        raise TeacherUnfit(why)
-    return arch
 
 
 def plan_work(run: Run, log: Logbook) -> None:
@@ -260,21 +244,24 @@ def note_what_is_done(run: Run, log: Logbook) -> None:
 
 def macs_of_teacher(run: Run) -> int:
     """What a teacher costs for one image; of a file that somebody has brought, as far as anybody can tell."""
-    if run.teacher_arch == ONNX and run.teacher_file is not None and run.teacher_file.suffix == ".json":
+    if run.teacher_arch == ONNX and isinstance(run.config.teacher, TeacherUploaded):
+        assert run.teacher_file is not None, "run() asks for it"
         graph = uploads.read_manifest(run.teacher_file).graph
         return 0 if graph is None else graph.macs
-    return count_macs(run.teacher_arch, run)
+    return count_macs(run.teacher_arch, run, run.teacher_sees)
 
 
-def count_macs(arch: str, run: Run) -> int:
-    """What the model costs for one image. Whatever it has against such images, it says here: before hours of training.
+def count_macs(arch: str, run: Run, seen: Seen | None = None) -> int:
+    """What the model costs for one image as models see it here, or as it sees it. Whatever it has against such
+    images, it says here: before hours of training.
 
     Raises `ModelUnfit`.
     """
+    shape, bare = seen or Seen(run.shape)
     try:
-        return cost.macs(outline(arch, len(run.dataset.classes), run.shape), run.shape)
+        return cost.macs(outline(arch, len(run.dataset.classes), shape, bare=bare), shape)
     except (ValueError, RuntimeError, AssertionError) as error:
-        raise ModelUnfit(arch, run.shape, first_line(error)) from error
+        raise ModelUnfit(arch, shape, first_line(error)) from error
 
 
 def count_macs_trained(run: Run) -> int:

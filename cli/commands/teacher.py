@@ -1,32 +1,38 @@
-"""`kd teacher`: models of any architecture as ONNX files, which teach."""
+"""`kd teacher`: models of any architecture as ONNX files, and weights of known ones, which teach."""
 
-import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 
 from cli.errors import Misused, Trouble, extra
+from cli.given.model_file import model_file, stem
 from cli.given.options import AsJson
 from cli.given.url import DEFAULT_URL, Url
 from cli.shown import numbers
 from cli.shown.console import console, print_json, table
 from jobs.files import layout
+from kd.models.catalog import ONNX
 
 if TYPE_CHECKING:
-    from kd.models.onnx.said import Preprocess
+    from kd.models.onnx.said import Graph
+    from kd.models.preprocess.said import Preprocess
+    from kd.teachers.uploads import Said, Uploaded
 
-app = typer.Typer(no_args_is_help=True, help="Teachers of any architecture, as ONNX files: bring one, list, delete.")
+app = typer.Typer(no_args_is_help=True, help="Teachers that were trained elsewhere: bring one, list, delete.")
 
 File = Annotated[
     str,
     typer.Argument(
-        metavar="FILE", help="One .onnx file with its weights inside; or FILE.py:FUNCTION, which builds a torch module."
+        metavar="FILE",
+        help="One .onnx file with its weights inside; .safetensors, or what torch.save wrote, of an --architecture; or "
+        "FILE.py:FUNCTION, which builds a torch module.",
     ),
+]
+Architecture = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of which architecture a file has the weights, as in timm/resnet18."),
 ]
 Weights = Annotated[
     Path | None,
@@ -37,12 +43,15 @@ Name = Annotated[str | None, typer.Option(help="What to call it; the file's name
 Pixels = Annotated[
     str | None,
     typer.Option(
-        help="What it sees of pixels: imagenet, unit (0..1), symmetric (-1..1) or bytes (0..255); nothing for uint8."
+        help="What it sees of pixels: imagenet, unit (0..1), symmetric (-1..1) or bytes (0..255); nothing for uint8, "
+        "or if it is usual with its architecture."
     ),
 ]
 Mean = Annotated[str | None, typer.Option(help="Instead: what it takes off pixels in 0..1, as in 0.485,0.456,0.406.")]
 Std = Annotated[str | None, typer.Option(help="And what it divides them by.")]
-Size = Annotated[str | None, typer.Option(metavar="HxW", help="The images it sees, where the file leaves it open.")]
+Size = Annotated[
+    str | None, typer.Option(metavar="HxW", help="The images it sees, where the file or architecture leaves it open.")
+]
 Interpolated = Literal["nearest", "bilinear", "bicubic"]
 Interpolation = Annotated[Interpolated, typer.Option(help="How images of another size are resized.")]
 Classes = Annotated[
@@ -54,6 +63,7 @@ Classes = Annotated[
 @app.command()
 def add(
     file: File,
+    architecture: Architecture = None,
     weights: Weights = None,
     shape: Shape = None,
     name: Name = None,
@@ -68,25 +78,13 @@ def add(
     ] = Path("data"),
     json: AsJson = False,
 ) -> None:
-    """Look an ONNX model through, try it, and keep it in the data folder, for `kd run` or a server beside it."""
-    with extra("onnx", "teacher add"):
-        import onnxruntime  # noqa: F401  # here, to say that it is missing; it runs in a process of its own
+    """Look a model through, try one in ONNX, and keep it in the data folder, for `kd run` or a server beside it."""
+    from kd.teachers import kinds, uploads
 
-        from kd.models.onnx.session import Session
-    from kd.teachers import uploads
-
-    how = _seen(pixels, mean, std, size, interpolation)
-    said = uploads.Said(name=name or _stem(file), preprocess=how, classes=_names(classes))
-    with onnx_file(file, weights, shape) as path, path.open("rb") as content:
-        uploads.refuse_other_kinds(content)
-        session = Session(content.read(), memory_bytes=MEMORY_BYTES)
-        try:
-            graph = session.open()
-        finally:
-            session.close()
-        if why := uploads.why_unclear(said, graph):
-            raise Misused(f"{why}.")
-        content.seek(0)
+    how = _seen(pixels, mean, std, size, interpolation, architecture)
+    said = uploads.Said(name=name or stem(file), architecture=architecture, preprocess=how, classes=_names(classes))
+    with model_file(file, architecture, weights, shape) as path, path.open("rb") as content:
+        graph = _look_through(content, said) if kinds.kind_of(content) == "onnx" else None
         try:
             found, _ = uploads.add(data / layout.TEACHERS, content, said, graph)
         except OSError as error:
@@ -94,12 +92,40 @@ def add(
     if json:
         print_json(found.model_dump(mode="json"))
         return
-    seen = "any size" if graph.size is None else "×".join(map(str, graph.size))
     console().print(
-        f"{found.id}: {numbers.count(graph.parameters)} parameters, images of {seen} in {graph.channels} "
-        f"{'channel' if graph.channels == 1 else 'channels'}, {graph.classes or 'unknown'} classes. "
-        f"`--set config.teacher.upload={found.id}` learns from it.",
-        markup=False,
+        f"{found.id}: {_described(found)}. `--set config.teacher.upload={found.id}` learns from it.", markup=False
+    )
+
+
+def _look_through(file: IO[bytes], said: "Said") -> "Graph":
+    """What an ONNX model says of itself. Raises `GraphUnfit`, or `Misused` for what was said wrong."""
+    with extra("onnx", "teacher add"):
+        import onnxruntime  # noqa: F401  # here, to say that it is missing; it runs in a process of its own
+
+        from kd.models.onnx.session import Session
+    from kd.teachers import uploads
+
+    session = Session(file.read(), memory_bytes=MEMORY_BYTES)
+    try:
+        graph = session.open()
+    finally:
+        session.close()
+    if why := uploads.why_unclear(said, graph):
+        raise Misused(f"{why}.")
+    return graph
+
+
+def _described(found: "Uploaded") -> str:
+    if found.weights is not None:
+        known = found.weights
+        return f"{numbers.count(known.numbers)} numbers of {found.arch} in {known.tensors} tensors"
+    assert found.graph is not None
+    graph, seen = found.graph, "any size"
+    if graph.size is not None:
+        seen = "×".join(map(str, graph.size))
+    return (
+        f"{numbers.count(graph.parameters)} parameters, images of {seen} in {graph.channels} "
+        f"{'channel' if graph.channels == 1 else 'channels'}, {graph.classes or 'unknown'} classes"
     )
 
 
@@ -110,6 +136,7 @@ MEMORY_BYTES = 16 << 30
 @app.command()
 def push(
     file: File,
+    architecture: Architecture = None,
     weights: Weights = None,
     shape: Shape = None,
     name: Name = None,
@@ -122,18 +149,19 @@ def push(
     json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Send an ONNX model to a server. The first job that names it looks it through and tries it."""
+    """Send an ONNX model, or weights, to a server. The first job that names it looks it through and tries it."""
     from client import Client
 
-    how = _seen(pixels, mean, std, size, interpolation)
-    with onnx_file(file, weights, shape) as path, Client(url) as client:
+    how = _seen(pixels, mean, std, size, interpolation, architecture)
+    with model_file(file, architecture, weights, shape) as path, Client(url) as client:
         made = client.push_teacher(
             path,
-            name=name or _stem(file),
+            name=name or stem(file),
+            architecture=architecture,
             pixels=pixels,
             mean=None if mean is None or how is None else how.mean,
             std=None if std is None or how is None else how.std,
-            image_size=None if how is None else how.size,
+            image_size=None if size is None or how is None else how.size,
             interpolation=interpolation,
             classes=_names(classes),
         )
@@ -153,9 +181,10 @@ def ls(json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     if json:
         print_json(found)
         return
-    shown = table("id", "name", "size", "brought", right=("size",))
+    shown = table("id", "name", "of", "size", "brought", right=("size",))
     for each in found:
-        row = (each["name"], numbers.size(each["size"]), f"{numbers.age(each['created_at'])} ago")
+        of = each.get("architecture") or ONNX
+        row = (each["name"], of, numbers.size(each["size"]), f"{numbers.age(each['created_at'])} ago")
         shown.add_row(each["id"], *map(escape, row))
     console().print(shown)
 
@@ -175,48 +204,22 @@ def delete(
 
 
 def _seen(
-    pixels: str | None, mean: str | None, std: str | None, size: str | None, interpolation: Interpolated
+    pixels: str | None,
+    mean: str | None,
+    std: str | None,
+    size: str | None,
+    interpolation: Interpolated,
+    architecture: str | None,
 ) -> "Preprocess | None":
-    """What the options say that it sees of an image."""
-    from kd.models.onnx.said import preprocess
+    """What the options say that it sees of an image, or else what is usual."""
+    from kd.models.preprocess.said import preprocess
+    from kd.models.preprocess.usual import usual
 
+    wanted = None if architecture is None else usual(architecture)
     try:
-        return preprocess(pixels, mean=mean, std=std, size=size, interpolation=interpolation)
+        return preprocess(pixels, mean=mean, std=std, size=size, interpolation=interpolation, usual=wanted)
     except ValueError as error:
         raise Misused(f"{error}.") from None
-
-
-@contextmanager
-def onnx_file(file: str, weights: Path | None, shape: str | None) -> Iterator[Path]:
-    """The file as it is, or what a module in Python is converted to, here, where its code is trusted."""
-    if not MODULE.fullmatch(file):
-        if weights is not None or shape is not None:
-            raise Misused("--weights and --shape go with a module, FILE.py:FUNCTION; an .onnx file has both inside.")
-        if not Path(file).is_file():
-            raise Misused(f"There is no file {file}.")
-        yield Path(file)
-        return
-    if shape is None or (match := SHAPE.fullmatch(shape)) is None:
-        raise Misused("--shape says what images the module takes, as in 3x224x224: channels, height, width.")
-    with extra("onnx", "teacher"):
-        import onnxscript  # noqa: F401  # torch's exporter stands on it
-        import torch  # noqa: F401
-
-        from kd.models.onnx import convert
-    channels, height, width = (int(match[number]) for number in (1, 2, 3))
-    content = convert.convert(convert.load(file, weights), (channels, height, width))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(content)
-        yield path
-
-
-MODULE = re.compile(r".+\.py:[A-Za-z_][A-Za-z0-9_]*", re.DOTALL)
-SHAPE = re.compile(r"([134])x([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
-
-
-def _stem(file: str) -> str:
-    return Path(file.rpartition(".py:")[0] or file).stem
 
 
 def _names(classes: str | None) -> tuple[str, ...] | None:

@@ -57,7 +57,7 @@ def _arch(teacher: Mapping[str, Any]) -> str:
     if teacher.get("job"):
         return f"the {teacher['role']} of {teacher['job']}"
     if teacher.get("upload"):
-        return f"ONNX {teacher['upload'][:12]}"
+        return f"upload {teacher['upload'][:12]}"
     return str(teacher.get("as_built") or teacher["arch"])
 
 

@@ -147,7 +147,7 @@ def _add(
 def check_teachers(session: Session, submission: Submission, data_dir: Path) -> str | None:
     """Refuse teachers and labels that are not to be had. Returns the job that still has to have its teacher. Raises
     `SpecRefused`."""
-    waits_for = lending.check(session, submission.spec)
+    waits_for = lending.check(session, submission.spec, data_dir)
     labels.check(session, submission.spec, data_dir)
     uploads.check(session, submission.spec, data_dir)
     return waits_for

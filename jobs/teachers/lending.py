@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, or_, select
@@ -15,19 +16,20 @@ from jobs.errors import (
     NoTeacherYet,
     SpecRefused,
 )
-from jobs.files import find
+from jobs.files import find, layout
 from jobs.files.store import Stored
 from jobs.job import get_job, keep_job
 from jobs.states import FINAL, State
 from jobs.tables import File, Job, Loan
-from kd.models.catalog import ONNX
 from kd.outputs import weights_of
 from kd.spec import Committee, GuideSpec, TeacherLabels, TeacherOfJob, TeacherUploaded, TrainSpec, teachers_in
 from kd.spec.faults import Fault
 from kd.spec.features import misses
+from kd.teachers import uploads
+from kd.teachers.uploads import NoSuchTeacher
 
 
-def check(session: Session, spec: TrainSpec | GuideSpec) -> str | None:
+def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> str | None:
     """Refuse a spec that names teachers of other jobs which are not to be had. Raises `SpecRefused`.
 
     Returns the job that is to be waited for: the first that is still to have what it lends; None if all is there. In
@@ -41,7 +43,7 @@ def check(session: Session, spec: TrainSpec | GuideSpec) -> str | None:
     waits_for = None
     for place, teacher in wanted.items():
         try:
-            sha256 = _check_one(session, teacher, spec)
+            sha256 = _check_one(session, teacher, spec, data_dir)
         except NoTeacherYet as error:
             waits_for = waits_for or error.job_id
             continue
@@ -140,7 +142,7 @@ def _stored(file: File) -> Stored:
     return Stored(file.path, file.sha256)
 
 
-def _check_one(session: Session, teacher: TeacherOfJob, spec: TrainSpec | GuideSpec) -> str:
+def _check_one(session: Session, teacher: TeacherOfJob, spec: TrainSpec | GuideSpec, data_dir: Path) -> str:
     """The sha256 of its weights. Raises `NoTeacher`."""
     job, config = _lender(session, teacher), spec.config
     learnt_from = job.resolved_spec["config"]["dataset"]
@@ -150,7 +152,7 @@ def _check_one(session: Session, teacher: TeacherOfJob, spec: TrainSpec | GuideS
     if None not in (its, ours) and its != ours:  # of one that says none only the images tell it, which the run does
         raise NoTeacher(job.id, f"has models that see {its}×{its} pixels, and those of this run see {ours}×{ours}")
     sha256 = _find_file(session, job, teacher).sha256
-    for field, why in misses(config.objective, config.student.arch, _arch(session, job, teacher)):
+    for field, why in misses(config.objective, config.student.arch, _arch(session, job, teacher, data_dir)):
         raise NoTeacher(job.id, f"has a {teacher.role} that does not suit the objective: {field} {why}")
     return sha256
 
@@ -162,8 +164,9 @@ def _lender(session: Session, teacher: TeacherOfJob) -> Job:
         raise NoTeacher(teacher.job, "does not exist") from None
 
 
-def _arch(session: Session, job: Job, wanted: TeacherOfJob) -> str | None:
-    """The architecture of what a job lends; None where the job that has trained it is gone."""
+def _arch(session: Session, job: Job, wanted: TeacherOfJob, data_dir: Path) -> str | None:
+    """The architecture of what a job lends; None where the job that has trained it is gone, or the file that was
+    brought."""
     config = job.resolved_spec["config"]
     if wanted.role == "student":
         return str(config["student"]["arch"])
@@ -171,10 +174,10 @@ def _arch(session: Session, job: Job, wanted: TeacherOfJob) -> str | None:
     if taken is None:
         teacher = _teachers(config)[wanted.role]
         return str(teacher.get("as_built") or teacher["arch"])
-    if isinstance(taken, TeacherUploaded):
-        return ONNX
-    with contextlib.suppress(NoTeacher):
-        return _arch(session, _lender(session, taken), taken)
+    with contextlib.suppress(NoTeacher, NoSuchTeacher):
+        if isinstance(taken, TeacherUploaded):
+            return uploads.read(data_dir / layout.TEACHERS, taken.upload).arch
+        return _arch(session, _lender(session, taken), taken, data_dir)
     return None
 
 

@@ -11,6 +11,7 @@ from jobs.teachers import lending
 from jobs.teachers.labels import images_of
 from kd.spec import Committee, GuideSpec, TeacherUploaded, TrainSpec, teachers_in
 from kd.spec.faults import Fault
+from kd.spec.features import misses
 from kd.teachers import uploads
 from kd.teachers.uploads import NoSuchTeacher, Uploaded
 
@@ -34,6 +35,8 @@ def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> None
             continue
         if why := _why_not(found, spec.config.dataset, data_dir):
             faults.append(Fault(pointer, why))
+        for field, why in misses(spec.config.objective, spec.config.student.arch, found.arch):
+            faults.append(Fault(f"/config/{field.replace('.', '/')}", why))
     if faults:
         raise SpecRefused(faults)
 

@@ -126,7 +126,7 @@ def find_wider(run: Run, identity: Identity) -> Identity | None:
     ):
         return None
     try:
-        pooled = run.measure(run.teacher_arch, pooled=True).pooled
+        pooled = run.measure_teacher(pooled=True).pooled
     except SpecUnfit:  # it has none, which of some only who builds them knows
         return None
     wider = identity.model_copy(update={"pooled": pooled})

@@ -1,6 +1,8 @@
 """Architectures by name. Every one takes float images [B, C, H, W] and gives logits [B, classes]."""
 
 from importlib import import_module
+from types import ModuleType
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -11,19 +13,37 @@ from kd.models.own import names as own_names
 
 def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     """A new model for images of `shape` (channels, height, width), its weights drawn from torch's global generator."""
+    return _family(arch).build(arch, classes, shape)  # type: ignore[no-any-return]
+
+
+def build_bare(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    """The same without what would make smaller or gray images fit the network: for weights that have learnt from images
+    of this very `shape`."""
+    family = _family(arch)
+    return getattr(family, "build_bare", family.build)(arch, classes, shape)  # type: ignore[no-any-return]
+
+
+def _family(arch: str) -> ModuleType:
     if (why := why_unknown(arch)) and not own_names.is_own(arch):  # of one's own it is no slip, but not installed
         raise ValueError(why)
     # By name, and only now: torchvision takes a second to import, which is for those who ask for it.
-    family = import_module(family_of(arch).module)
-    return family.build(arch, classes, shape)  # type: ignore[no-any-return]
+    return import_module(family_of(arch).module)
 
 
-def outline(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+class Seen(NamedTuple):
+    """The images that a network takes: of which shape, and whether it takes them as they are, see `build_bare`."""
+
+    shape: tuple[int, int, int]
+    bare: bool = False
+
+
+def outline(arch: str, classes: int, shape: tuple[int, int, int], *, bare: bool = False) -> nn.Module:
     """A model that is all shapes and no weights, where it can be had: a large one takes seconds to make for real."""
+    make = build_bare if bare else build
     if own_names.is_own(arch):  # its code may ask a tensor what is in it
-        return build(arch, classes, shape)
+        return make(arch, classes, shape)
     try:
         with torch.device("meta"):
-            return build(arch, classes, shape)
+            return make(arch, classes, shape)
     except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
-        return build(arch, classes, shape)
+        return make(arch, classes, shape)

@@ -99,6 +99,11 @@ def stages_of(arch: str) -> int:
     return family_of(arch).stages.get(arch, 0)
 
 
+def sees_colour(arch: str) -> bool:
+    """Whether the network itself takes images of three channels, whatever they are here."""
+    return family_of(arch).channels == (1, 3)
+
+
 def has_pooled(arch: str) -> bool:
     """Whether there is one feature of an image that the classifier of an architecture reads."""
     return arch not in WITHOUT_LINEAR and arch != ONNX

@@ -12,6 +12,7 @@ from kd.errors import SpecUnfit
 from kd.models.build import outline
 from kd.models.catalog import family_of
 from kd.models.own.names import identity
+from kd.models.preprocess.network import within
 
 # Shapes: B = batch, C = classes or channels, D = width of the pooled feature.
 
@@ -55,7 +56,7 @@ class Observed(nn.Module):
             if self.classifier is not None:
                 hooks.enter_context(self.model.get_submodule(self.classifier).register_forward_pre_hook(reads))
             for name in self.points.stages:
-                module = self.model.get_submodule(name)
+                module = within(self.model).get_submodule(name)
                 hooks.enter_context(
                     module.register_forward_hook(lambda _module, _given, found, name=name: gives(name, found))
                 )
@@ -88,23 +89,30 @@ class Measures(NamedTuple):
 
 
 def measure(
-    arch: str, classes: int, shape: tuple[int, int, int], *, pooled: bool = False, stages: bool = False
+    arch: str,
+    classes: int,
+    shape: tuple[int, int, int],
+    *,
+    bare: bool = False,
+    pooled: bool = False,
+    stages: bool = False,
 ) -> Measures:
-    """Measure them for images of `shape` (channels, height, width); nothing is computed.
+    """Measure them for images of `shape` (channels, height, width), of a network that may take them `bare`; nothing is
+    computed.
 
     Raises `SpecUnfit` for one without a pooled feature: of timm's, and of one's own, the catalog does not know which
     they are.
     """
-    return _measure(arch, classes, shape, pooled, stages, identity(arch))
+    return _measure(arch, classes, shape, bare, pooled, stages, identity(arch))
 
 
 @cache
 def _measure(
-    arch: str, classes: int, shape: tuple[int, int, int], pooled: bool, stages: bool, _identity: str
+    arch: str, classes: int, shape: tuple[int, int, int], bare: bool, pooled: bool, stages: bool, _identity: str
 ) -> Measures:
     points = Points(pooled, name_stages(arch) if stages else ())
     try:
-        observed = Observed(outline(arch, classes, shape).eval(), points)
+        observed = Observed(outline(arch, classes, shape, bare=bare).eval(), points)
         device = next(observed.parameters()).device
         _, features = observed(torch.zeros(1, *shape, device=device))
         if pooled and (features.pooled_BD is None or features.pooled_BD.ndim != 2):

@@ -20,17 +20,23 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     channels, height, width = shape
     if channels not in (1, 3):
         raise ModelUnfit(arch, shape, "it was made for 1 or 3 channels")
-    options: dict[str, object] = {}
     if name.startswith("vit_"):
         patch = int(name.rpartition("_")[2])
         side = patch * max(VIT_PATCHES, math.ceil(max(height, width) / patch))
-        options["image_size"], size = side, (side, side)
+        size = (side, side)
     elif name == "maxvit_t":
         size = (SMALLEST_OF[name],) * 2  # its windows of 7×7 fit into 224×224 only
     else:
         factor = max(1.0, SMALLEST_OF.get(name, SMALLEST) / min(height, width))
         size = (math.ceil(height * factor), math.ceil(width * factor))
+    return Fitted(build_bare(arch, classes, (3, *size)), size)
+
+
+def build_bare(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    """The network as torchvision has it, for RGB images of this size."""
+    name, options = arch.removeprefix("torchvision/"), dict[str, object]()
+    if name.startswith("vit_"):
+        options["image_size"] = shape[1]
     if name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": True}
-    network = getattr(torchvision_models(), name)(weights=None, num_classes=classes, **options)
-    return Fitted(network, size)
+    return getattr(torchvision_models(), name)(weights=None, num_classes=classes, **options)  # type: ignore[no-any-return]

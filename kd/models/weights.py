@@ -10,34 +10,23 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from kd.disk import sha256_of, write
 from kd.errors import BadWeights, ModelChanged, first_line
 from kd.events import SavedFile
-from kd.models.build import build
+from kd.models.build import Seen, build, build_bare
 from kd.models.own.names import identity
+from kd.models.preprocess.network import NETWORK, SIGHT, Preprocessed, sight_in
+from kd.models.safetensors.facts import KEY, Facts, facts_in
 
 State = dict[str, Tensor]
-
-
-class Facts(BaseModel):
-    """What a weights file says of itself, so that nobody has to remember it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    arch: str
-    classes: tuple[str, ...]
-    shape: tuple[int, int, int] = Field(description="channels, height, width")
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 def save_weights(state: State, facts: Facts, out: Path, path: Path) -> SavedFile:
     """Write weights as safetensors to `out / path`."""
     # One entry, because safetensors writes several in any order: the same weights shall be the same file.
-    metadata = {"stillhouse": json.dumps(facts.model_dump())}
+    metadata = {KEY: json.dumps(facts.model_dump())}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     return write(out, path, lambda file: file.write(safetensors.torch.save(tensors, metadata)))
 
@@ -47,9 +36,27 @@ def load_model(path: Path) -> tuple[nn.Module, Facts]:
     with _open(path) as file:
         facts = _facts(file)
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        model = build(facts.arch, len(facts.classes), facts.shape)
-        load_state(model, state)
+        model = build_with(state, facts.arch, len(facts.classes), facts.shape)
     return model.eval(), facts
+
+
+def build_with(state: State, arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    """A model with these weights, for images of `shape`. Raises `ModelChanged`."""
+    model = frame_of(state, arch, classes, shape)
+    load_state(model, state)
+    return model
+
+
+def frame_of(state: State, arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    """A model for these weights, as born: one that has learnt from other images is shown those of `shape` as it wants
+    to see them."""
+    if (sight := sight_in(state)) is None:
+        return build(arch, classes, shape)
+    seen = (sight.channels, *sight.size)
+    if sight.bare:
+        return Preprocessed(build_bare(arch, classes, seen), sight)
+    within = {name.removeprefix(NETWORK): tensor for name, tensor in state.items() if name.startswith(NETWORK)}
+    return Preprocessed(frame_of(within, arch, classes, seen), sight)
 
 
 def check_content(path: Path, sha256: str | None) -> None:
@@ -60,6 +67,18 @@ def check_content(path: Path, sha256: str | None) -> None:
         raise BadWeights(path, first_line(error)) from error
     if is_other:
         raise BadWeights(path, "its content has changed since it was written (its sha256 is another)")
+
+
+def read_seen(path: Path) -> Seen | None:
+    """What the network in a weights file is shown of images; None: what its file's facts say."""
+    seen, prefix = None, ""
+    with _open(path) as file:
+        names = set(file.keys())
+        while (name := f"{prefix}{SIGHT}") in names:
+            sight = sight_in({SIGHT: file.get_tensor(name)})
+            assert sight is not None, "it is there"
+            seen, prefix = Seen((sight.channels, *sight.size), sight.bare), f"{prefix}{NETWORK}"
+    return seen
 
 
 def read_facts(path: Path) -> Facts:
@@ -78,10 +97,9 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _facts(file: Any) -> Facts:
-    said = (file.metadata() or {}).get("stillhouse")
-    if said is None:
+    if (facts := facts_in(file.metadata() or {})) is None:
         raise ValueError("it does not say of which model; Stillhouse reads the files that it has written itself")
-    return Facts.model_validate_json(said)
+    return facts
 
 
 def load_state(model: nn.Module, state: State) -> None:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kd import liveness
 from kd.data.splits import Split
-from kd.labels.table import Table
 from kd.report.thumbnails import data_uri
 
 SURE, RULED_OUT = 0.9, 0.05
@@ -20,7 +21,7 @@ AT_ONCE = 1 << 20  # numbers of a table
 
 
 def most_suspect(
-    table_NVC: Table, split: Split, classes: tuple[str, ...], *, shown: int = SHOWN
+    table_NVC: NDArray[np.float16], split: Split, classes: tuple[str, ...], *, shown: int = SHOWN
 ) -> list[dict[str, Any]]:
     """The images of `split`, the surest first, to which the teacher gives another class with a probability of at least
     `SURE`, and their own with at most `RULED_OUT`. Its labels are logits in the order of the split's images.

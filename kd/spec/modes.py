@@ -116,7 +116,7 @@ class GuideConfig(Config):
     def _a_file_learns_nothing(self) -> Self:
         if self._asks_a_learning_teacher and isinstance(self.teacher, TeacherUploaded):
             raise PydanticCustomError(
-                "cotrain", "rounds.teacher 'cotrain' needs a teacher that can learn: an ONNX model guides as it is"
+                "cotrain", "rounds.teacher 'cotrain' needs a teacher that learns: one that was brought guides as it is"
             )
         return self
 

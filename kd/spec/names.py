@@ -31,13 +31,16 @@ def _known_dataset(name: str) -> str:
 def _known_model(name: str, info: ValidationInfo) -> str:
     if was_accepted(info) and is_own(name):
         return name  # whether it is installed here is for those to say who build it
-    if name == ONNX:
-        raise PydanticCustomError(
-            "unknown_model", "onnx is no architecture to train: `kd teacher add` brings a file, teacher.upload names it"
-        )
-    if why := why_unknown(name):
+    if why := why_no_model(name):
         raise PydanticCustomError("unknown_model", "{why}", {"why": why})
     return name
+
+
+def why_no_model(name: str) -> str | None:
+    """The sentence for a name that no network is built by here; None for one that is."""
+    if name == ONNX:
+        return "onnx is no architecture to train: `kd teacher add` brings a file, teacher.upload names it"
+    return why_unknown(name)
 
 
 def _own_model(name: str) -> str:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from kd.models.catalog import ONNX
 from kd.spec.augmentation import Augmentation
 from kd.spec.names import Arch, JobId, OwnArch, TableId, UploadId
 from kd.spec.part import Part, without_default
@@ -73,7 +72,7 @@ class TeacherOfJob(Part):
 
 
 class TeacherUploaded(Part):
-    """A teacher that somebody has brought: an ONNX model of whatever architecture."""
+    """A teacher that somebody has brought: an ONNX model of whatever architecture, or weights of one that is known."""
 
     upload: UploadId = Field(description="its id, as `kd teacher add` says it")
 
@@ -178,8 +177,6 @@ def arch_of(teacher: OneOfThem) -> str | None:
     """The architecture of a single teacher, as far as the spec says it."""
     if isinstance(teacher, TeacherAsBuilt):
         return teacher.as_built
-    if isinstance(teacher, TeacherUploaded):
-        return ONNX
     return teacher.arch if isinstance(teacher, Teacher) else None
 
 

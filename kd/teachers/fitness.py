@@ -1,6 +1,7 @@
 """Whether a teacher that was brought along can teach here."""
 
-from kd.models.weights import Facts
+from kd.errors import TeacherUnfit
+from kd.models.safetensors.facts import Facts
 from kd.training.run import Run
 
 
@@ -21,6 +22,18 @@ def misfit(facts: Facts, run: Run) -> str | None:
             f"those of {run.dataset.name} have {here.mean} and {here.std}"
         )
     return None
+
+
+def order_of(theirs: tuple[str, ...], run: Run) -> tuple[int, ...]:
+    """Which output of a teacher that was said to know `theirs` is each of our classes. Raises `TeacherUnfit`."""
+    ours = run.dataset.classes
+    if missing := [one for one in ours if one not in theirs]:
+        raise TeacherUnfit(
+            f"the classes it was said to know have no {missing[0]!r}, which {run.dataset.name} has", run.teacher_role
+        )
+    if len(theirs) != len(ours):
+        raise TeacherUnfit(f"it knows {len(theirs)} classes, {run.dataset.name} has {len(ours)}", run.teacher_role)
+    return tuple(theirs.index(one) for one in ours)
 
 
 def _size(shape: tuple[int, int, int]) -> str:

@@ -3,7 +3,7 @@
 The members of a committee are got one after the other, each as if it were the only teacher.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kd import outputs
@@ -13,11 +13,13 @@ from kd.evaluation.scores import is_finite, score
 from kd.events import Evaluated, Event, Noted, PhaseStarted, Wrote
 from kd.models.weights import State, copy_of, digest_of, load_model, save_weights
 from kd.objectives.objective import Objective
-from kd.spec import GuideConfig, Teacher, TeacherAsBuilt, TeacherOfJob, TrainConfig
+from kd.spec import GuideConfig, Teacher, TeacherAsBuilt, TeacherOfJob, TeacherUploaded, TrainConfig
 from kd.spec.teacher import Ready
-from kd.teachers import onnx
+from kd.teachers import onnx, safetensors, uploads
 from kd.teachers.fitness import misfit
 from kd.teachers.frozen import freeze, mean_validation_logits
+from kd.teachers.kinds import Kind
+from kd.teachers.uploads import Uploaded
 from kd.training import loop
 from kd.training.logbook import Logbook
 from kd.training.position import Moment, Outcome
@@ -52,6 +54,10 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
             remedy = (
                 "look whether its classes are in this order, and whether it wants its pixels, in 0..1, less "
                 f"{_shown(data.mean)} and divided by {_shown(data.std)}"
+            )
+        elif isinstance(wanted, TeacherUploaded):
+            remedy = (
+                "look whether it was said rightly what it sees of pixels, how large, and how its classes are ordered"
             )
         yield Noted(
             code="weak_teacher",
@@ -110,8 +116,7 @@ def bring(run: Run, log: Logbook, wanted: Ready) -> Iterator[Event]:
     elif isinstance(wanted, TeacherOfJob):
         weights, what = weights_of_job(run), f"the {wanted.role} of {wanted.job}, a {run.teacher_arch}"
     else:
-        uploaded, weights, settings = onnx.take(run)
-        what = f"{uploaded.said.name} ({uploaded.id}), {onnx.described(settings)}"
+        weights, what = weights_of_upload(run)
     whose = named(run.teacher_role).capitalize()
     yield Noted(code="teacher_brought", message=f"{whose} is {what}: none is trained here.")
 
@@ -132,6 +137,20 @@ def weights_of_job(run: Run) -> State:
     if why := misfit(facts, run):
         raise TeacherUnfit(why, run.teacher_role)
     return copy_of(model)
+
+
+def weights_of_upload(run: Run) -> tuple[State, str]:
+    """Those of a teacher that somebody has brought, and in a clause whose they are. Raises `TeacherUnfit`."""
+    assert run.teacher_file is not None, "run() asks for it"
+    try:
+        found = uploads.read_manifest(run.teacher_file)
+    except uploads.NoSuchTeacher as error:
+        raise TeacherUnfit(error.why, run.teacher_role) from error
+    weights, described = TAKE[found.kind](run, found)
+    return weights, f"{found.said.name} ({found.id}), {described}"
+
+
+TAKE: dict[Kind, Callable[[Run, Uploaded], tuple[State, str]]] = {"onnx": onnx.take, "safetensors": safetensors.take}
 
 
 def anchors_wanted(config: TrainConfig | GuideConfig) -> int:

@@ -1,7 +1,5 @@
 """Take a teacher that was brought as ONNX: look at it, fit it to the images, see that it answers."""
 
-import hashlib
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -10,10 +8,12 @@ from torch import Tensor
 from kd.errors import GraphUnfit, TeacherUnfit
 from kd.models.catalog import ONNX
 from kd.models.onnx.network import state_of
-from kd.models.onnx.said import Graph, Preprocess, Settings
+from kd.models.onnx.said import Graph, Settings
 from kd.models.onnx.session import Session
+from kd.models.preprocess.said import Preprocess
 from kd.models.weights import State
 from kd.teachers import uploads
+from kd.teachers.fitness import order_of
 from kd.teachers.uploads import Said, Uploaded
 from kd.training.run import Run
 
@@ -23,20 +23,19 @@ PROBED = 64
 NEARLY = 1e-3
 
 
-def take(run: Run) -> tuple[Uploaded, State, Settings]:
-    """The teacher behind `run.teacher_file`, as weights of an `onnx` network, and how it sees images. Raises
+def take(run: Run, found: Uploaded) -> tuple[State, str]:
+    """The teacher behind `run.teacher_file` as weights of an `onnx` network, and in a clause what it is. Raises
     `TeacherUnfit`."""
     assert run.teacher_file is not None, "run() asks for it"
     try:
-        found = uploads.read_manifest(run.teacher_file)
-        content = _content(run.teacher_file.with_name(uploads.MODEL), found)
+        content = uploads.content(run.teacher_file, found)
         session = Session(content, threads=torch.get_num_threads())
         try:
             settings = fit(run, found.said, session.open())
         finally:
             session.close()
         settings = settings.model_copy(update={"gives": kind_of_answers(run, state_of(content, settings))})
-        return found, state_of(content, settings), settings
+        return state_of(content, settings), described(settings)
     except (GraphUnfit, uploads.NoSuchTeacher) as error:
         raise TeacherUnfit(error.why, run.teacher_role) from error
 
@@ -59,20 +58,8 @@ def fit(run: Run, said: Said, graph: Graph) -> Settings:
         size=graph.size or preprocess.size or (height, width),
         given_mean=run.dataset.mean,
         given_std=run.dataset.std,
-        order=_order(said.classes, run) if said.classes is not None else None,
+        order=order_of(said.classes, run) if said.classes is not None else None,
     )
-
-
-def _order(theirs: tuple[str, ...], run: Run) -> tuple[int, ...]:
-    """Which of its outputs is each of our classes."""
-    ours = run.dataset.classes
-    if missing := [one for one in ours if one not in theirs]:
-        raise TeacherUnfit(
-            f"the classes it was said to know have no {missing[0]!r}, which {run.dataset.name} has", run.teacher_role
-        )
-    if len(theirs) != len(ours):
-        raise TeacherUnfit(f"it knows {len(theirs)} classes, {run.dataset.name} has {len(ours)}", run.teacher_role)
-    return tuple(theirs.index(one) for one in ours)
 
 
 def kind_of_answers(run: Run, state: State) -> Literal["logits", "probabilities"]:
@@ -100,13 +87,3 @@ def are_probabilities(answers_BC: Tensor) -> bool:
     """Whether each row is a distribution. (Logits that are one by chance, of every image, there are not.)"""
     sums = answers_BC.sum(dim=1)
     return bool((answers_BC >= 0).all() and torch.allclose(sums, torch.ones_like(sums), atol=NEARLY))
-
-
-def _content(path: Path, found: Uploaded) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise uploads.NoSuchTeacher(found.id, f"the disk does not give its file ({error.strerror})") from error
-    if hashlib.sha256(content).hexdigest() != found.sha256:
-        raise uploads.NoSuchTeacher(found.id, "its file has changed since it was brought (its sha256 is another)")
-    return content

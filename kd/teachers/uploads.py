@@ -1,9 +1,11 @@
-"""Teachers that somebody brings as ONNX files: kept in a folder, named by what they are. No torch, no onnx.
+"""Teachers that somebody brings as files: kept in a folder, named by what they are. No torch, no onnx.
 
-`<folder>/<id>/` holds `model.onnx` and `teacher.json`, what was said of it; that is written last.
+`<folder>/<id>/` holds the file, `model.onnx` or `model.safetensors`, and `teacher.json`, what was said of it; that is
+written last.
 """
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,12 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kd.disk import BLOCK_BYTES, atomic, sync_folder
 from kd.errors import KdError
-from kd.models.onnx.said import NAMED, Graph, Preprocess
-from kd.spec.names import IDS_ARE, UPLOAD_ID
+from kd.models.catalog import ONNX
+from kd.models.onnx.said import Graph
+from kd.models.preprocess.said import NAMED, Preprocess
+from kd.models.preprocess.usual import usual, why_unsaid
+from kd.models.safetensors import header
+from kd.models.safetensors.facts import Facts, facts_in
+from kd.models.safetensors.header import Weights
+from kd.spec.names import IDS_ARE, UPLOAD_ID, why_no_model
+from kd.teachers.kinds import EXPORT, FILE_NAMES, Kind, NotTaken, kind_of
 
-MODEL, MANIFEST = "model.onnx", "teacher.json"
-LARGEST_BYTES = 2 << 30
-"""Of a file; what protobuf can read in one piece."""
+MANIFEST = "teacher.json"
 
 
 class NoSuchTeacher(KdError):
@@ -31,29 +38,17 @@ class NoSuchTeacher(KdError):
         self.why = why
 
 
-class NoOnnx(KdError):
-    """What was brought is another kind of file; `why` is a clause that says what to do."""
-
-    def __init__(self, why: str):
-        super().__init__(f"The teacher is not taken: {why}.")
-        self.why = why
-
-
-CONVERT = "export the model as ONNX, `torch.onnx.export(model, (images,), 'model.onnx', external_data=False)`"
-OTHER_KINDS: tuple[tuple[bytes, str], ...] = (
-    (b"PK\x03\x04", f"it is a zip file, as torch.save, TorchScript and .pt2 write them; they hold code: {CONVERT}"),
-    (b"\x80", f"it is a pickle, which is code: {CONVERT}"),
-    (b"\x89HDF", "it is an HDF5 file, as Keras writes them: convert it with tf2onnx"),
-)
-
-
 class Said(BaseModel):
     """What whoever brings a teacher says of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    preprocess: Preprocess | None = Field(default=None, description="none: its pixels are bytes, it does the rest")
+    architecture: str | None = Field(default=None, description="of weights; none: the file is a model by itself")
+    preprocess: Preprocess | None = Field(
+        default=None,
+        description="none: its pixels are bytes, it does the rest; of weights: it sees as the data set's networks do",
+    )
     classes: tuple[str, ...] | None = Field(
         default=None, description="in the order of its outputs; none: in that of the data set"
     )
@@ -67,60 +62,116 @@ class Uploaded(BaseModel):
     format: Literal[1] = 1
     id: str
     said: Said
-    graph: Graph | None = Field(description="none: nobody has looked yet")
+    kind: Kind = "onnx"
+    graph: Graph | None = Field(description="of an ONNX model; none: nobody has looked yet")
+    weights: Weights | None = Field(default=None, description="of safetensors")
+    facts: Facts | None = Field(default=None, description="of weights that Stillhouse has trained")
     size: int
     sha256: str
     created_at: datetime
 
+    @property
+    def arch(self) -> str:
+        """The architecture as which it runs."""
+        return self.said.architecture or ONNX
 
-def add(folder: Path, file: IO[bytes], said: Said, graph: Graph | None) -> tuple[Uploaded, bool]:
+
+def add(folder: Path, file: IO[bytes], said: Said, graph: Graph | None = None) -> tuple[Uploaded, bool]:
     """Keep a teacher; whether it is new. The very same file with the very same words is the same teacher.
 
-    Raises `NoOnnx`.
+    Raises `NotTaken`.
     """
-    refuse_other_kinds(file)
+    kind, weights, facts = kind_of(file), None, None
+    if kind == "safetensors":
+        weights, facts = _look_into(file)
+        said = _said_of_weights(said, facts)
+    elif said.architecture is not None:
+        raise NotTaken(f"it is no safetensors file, and {said.architecture} was said to be what its weights are of")
     digest, size = hashlib.sha256(), 0
+    file.seek(0)
     while block := file.read(BLOCK_BYTES):
         digest.update(block)
         size += len(block)
     sha256 = digest.hexdigest()
-    name = hashlib.sha256(f"{sha256} {said.model_dump_json(exclude={'name'})}".encode()).hexdigest()
-    teacher_id = f"tch_{name[:28]}"
+    teacher_id = _name(sha256, said)
     place = folder / teacher_id
     if (place / MANIFEST).exists():
         return read(folder, teacher_id), False
     file.seek(0)
-    with atomic(place / MODEL) as copy:
+    with atomic(place / FILE_NAMES[kind]) as copy:
         shutil.copyfileobj(file, copy, BLOCK_BYTES)
-    found = Uploaded(id=teacher_id, said=said, graph=graph, size=size, sha256=sha256, created_at=datetime.now(UTC))
+    found = Uploaded(
+        id=teacher_id,
+        said=said,
+        kind=kind,
+        graph=graph,
+        weights=weights,
+        facts=facts,
+        size=size,
+        sha256=sha256,
+        created_at=datetime.now(UTC),
+    )
     with atomic(place / MANIFEST) as written:
         written.write(found.model_dump_json(indent=2).encode())
     sync_folder(folder)
     return found, True
 
 
-def refuse_other_kinds(file: IO[bytes]) -> None:
-    """Raise `NoOnnx` for a file that says by its first bytes that it is something else."""
-    beginning = file.read(64)
+def _name(sha256: str, said: Said) -> str:
+    # Without the architecture where there is none: teachers had names before they could have one.
+    left_out = {"name"} if said.architecture is not None else {"name", "architecture"}
+    return f"tch_{hashlib.sha256(f'{sha256} {said.model_dump_json(exclude=left_out)}'.encode()).hexdigest()[:28]}"
+
+
+def _look_into(file: IO[bytes]) -> tuple[Weights, Facts | None]:
+    """What safetensors say of themselves. Raises `NotTaken`."""
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    if not beginning:
-        raise NoOnnx("the file is empty")
-    for mark, why in OTHER_KINDS:
-        if beginning.startswith(mark):
-            raise NoOnnx(why)
-    if beginning[8:9] == b"{" and int.from_bytes(beginning[:8], "little") < LARGEST_BYTES:
-        raise NoOnnx(f"it is a safetensors file, which has weights and no model: {CONVERT}")
+    try:
+        found = header.read(file, size)
+        return found.weights(), facts_in(found.metadata)
+    except header.BadHeader as error:
+        raise NotTaken(error.why) from None
+    except ValueError:
+        raise NotTaken(NO_FACTS) from None
+
+
+NO_FACTS = "what its header says of its model is nothing that Stillhouse writes"
+
+
+def _said_of_weights(said: Said, facts: Facts | None) -> Said:
+    """All that is said of weights; one that Stillhouse has trained says itself what it is. Raises `NotTaken`."""
+    if facts is not None:
+        if said.architecture not in (None, facts.arch):
+            raise NotTaken(f"its header says that its weights are of {facts.arch}, and {said.architecture} was said")
+        try:
+            sees = facts.preprocess
+        except ValueError:
+            raise NotTaken(NO_FACTS) from None
+        if said.preprocess not in (None, usual(facts.arch), sees):
+            raise NotTaken(
+                "its header says what it sees of an image: leave out pixels, mean, std, size and interpolation"
+            )
+        known = {"architecture": facts.arch, "preprocess": sees, "classes": said.classes or facts.classes}
+        said = said.model_copy(update=known)
+    if said.architecture is None:
+        raise NotTaken(
+            "it is a safetensors file, which has weights and no model: say of which architecture they are, such as "
+            f"timm/resnet18 (GET /models lists them), or {EXPORT}"
+        )
+    if why := why_no_model(said.architecture) or why_unsaid(said.architecture, said.preprocess):
+        raise NotTaken(why)
+    return said
 
 
 def why_unclear(said: Said, graph: Graph) -> str | None:
-    """What whoever brings the file has said too little of, or too much, as a clause."""
+    """What whoever brings an ONNX model has said too little of, or too much, as a clause."""
     if said.preprocess is None and not graph.integers:
         return f"its input is no uint8, so it must be said what it sees of pixels: {', '.join(NAMED)}, or mean and std"
     if graph.integers and said.preprocess is not None and not said.preprocess.leaves_bytes:
         return "its input is uint8, so nothing is done to pixels before it sees them: say nothing of them"
-    for what, numbers in (("mean", said.preprocess.mean), ("std", said.preprocess.std)) if said.preprocess else ():
-        if len(numbers) not in (1, graph.channels):
-            return f"its {what} was said to be of {len(numbers)} channels, and it sees {graph.channels}"
+    if said.preprocess and (why := said.preprocess.why_not_of(graph.channels)):
+        return why
     size = said.preprocess.size if said.preprocess else None
     if graph.size and size and graph.size != size:
         return f"it was said to see images of {_pixels(size)}, and the file takes {_pixels(graph.size)}"
@@ -159,6 +210,17 @@ def read_manifest(path: Path) -> Uploaded:
         raise NoSuchTeacher(teacher_id) from error
     except ValidationError as error:
         raise NoSuchTeacher(teacher_id, f"its {MANIFEST} is damaged") from error
+
+
+def content(path: Path, found: Uploaded) -> bytes:
+    """The file beside a teacher's manifest. Raises `NoSuchTeacher` where it is not what was brought."""
+    try:
+        there = path.with_name(FILE_NAMES[found.kind]).read_bytes()
+    except OSError as error:
+        raise NoSuchTeacher(found.id, f"the disk does not give its file ({error.strerror})") from error
+    if hashlib.sha256(there).hexdigest() != found.sha256:
+        raise NoSuchTeacher(found.id, "its file has changed since it was brought (its sha256 is another)")
+    return there
 
 
 def each(folder: Path) -> Iterator[Uploaded]:

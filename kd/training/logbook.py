@@ -7,7 +7,8 @@ from pathlib import Path
 
 from kd import outputs
 from kd.events import Phase, Saved, Step, is_of_teacher
-from kd.models.weights import Facts, State, save_weights
+from kd.models.safetensors.facts import Facts
+from kd.models.weights import State, save_weights
 from kd.parallel.team import Team
 from kd.training import resume
 from kd.training.position import Moment, Outcome, Position, Scores, is_better

@@ -13,11 +13,12 @@ from kd.data.dataset import Dataset
 from kd.data.splits import Split
 from kd.events import Phase
 from kd.machine.precision import make_scaler
-from kd.models.build import build
+from kd.models.build import Seen, build
 from kd.models.features import Measures, measure
 from kd.models.own import networks
 from kd.models.own.names import is_own
-from kd.models.weights import Facts, State, load_state
+from kd.models.safetensors.facts import Facts
+from kd.models.weights import State, build_with
 from kd.objectives.objective import Objective as StudentObjective
 from kd.parallel.team import Team
 from kd.randomness import derive, seed_torch
@@ -62,6 +63,7 @@ class Run:
     validation: Shown
     class_weights_C: Tensor | None = None  # what an image counts in the labels' part of a loss; on the device
     teacher_file: Path | None = None  # of a teacher that is brought along
+    teacher_sees: Seen | None = None  # None: the data set's images
     teacher_role: Phase = "teacher"  # of a committee's member its own
     members: tuple["Run", ...] = ()  # of a committee: each as if it were this run's only teacher
     label_cache_bytes: int | None = None  # None: label tables may take what they need
@@ -106,20 +108,23 @@ class Run:
         """How wide the feature of the teacher is that a label holds behind its logits; 0: the objective needs none."""
         if "pooled" not in self.config.objective.reads:
             return 0
-        return self.measure(self.teacher_arch, pooled=True).pooled
+        return self.measure_teacher(pooled=True).pooled
 
-    def measure(self, arch: str, *, pooled: bool = False, stages: bool = False) -> Measures:
-        """How large the features of an architecture are for these images."""
-        return measure(arch, len(self.dataset.classes), self.shape, pooled=pooled, stages=stages)
+    def measure_teacher(self, *, pooled: bool = False, stages: bool = False) -> Measures:
+        """How large the teacher's features are for the images that it sees."""
+        classes, (shape, bare) = len(self.dataset.classes), self.teacher_sees or Seen(self.shape)
+        return measure(self.teacher_arch, classes, shape, bare=bare, pooled=pooled, stages=stages)
 
     def measures(self) -> tuple[Measures | None, Measures | None]:
         """Of the student and of the teacher, as far as the objective reads features of theirs."""
         reads, student, teacher = self.config.objective.reads, None, None
         if reads:
             on_student = not reads.isdisjoint({"heads", "stages"})
-            student = self.measure(self.config.student.arch, pooled="pooled" in reads, stages=on_student)
+            classes, shape = len(self.dataset.classes), self.shape
+            arch, pooled = self.config.student.arch, "pooled" in reads
+            student = measure(arch, classes, shape, pooled=pooled, stages=on_student)
         if reads - {"heads"}:  # of the teacher those need nothing, which may be no single model
-            teacher = self.measure(self.teacher_arch, pooled="pooled" in reads, stages="stages" in reads)
+            teacher = self.measure_teacher(pooled="pooled" in reads, stages="stages" in reads)
         return student, teacher
 
     def objective(self) -> StudentObjective:
@@ -144,9 +149,8 @@ class Run:
     def build(self, arch: str, role: str, state: State | None = None) -> nn.Module:
         """A model on the device: as born from the run's seed for this role, or with the weights given."""
         seed_torch(derive(self.config.seed, "weights", role))
-        model = build(arch, len(self.dataset.classes), self.shape)
-        if state is not None:
-            load_state(model, state)
+        classes, shape = len(self.dataset.classes), self.shape
+        model = build(arch, classes, shape) if state is None else build_with(state, arch, classes, shape)
         if is_own(arch):
             return networks.in_memory(model, self.device, self.shape)
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -177,13 +181,14 @@ def prepare(
     labels: Path,
     teacher_arch: str,
     teacher_file: Path | None = None,
-    members: Sequence[tuple[str, Path | None]] = (),
+    teacher_sees: Seen | None = None,
+    members: Sequence[tuple[str, Path | None, Seen | None]] = (),
     label_cache_bytes: int | None = None,
     resident_bytes: int | None = None,
     team: Team = Team(),  # immutable
 ) -> Run:
     """A run with its training and validation images put where they will be read. `members` are the architectures of a
-    committee, with the weights files of those that are brought along."""
+    committee, with the files of those that are brought along and what they see."""
     input_size, paired = input_size_of(config, dataset), config.objective.paired
     plan = plan_of(config.augmentation, input_size, paired=paired)
     teacher_plans = {role: teacher_plan_of(one, plan) for role, one in teachers_in(config.teacher).items()}
@@ -208,6 +213,7 @@ def prepare(
         validation=validation,
         class_weights_C=weigh_classes(config.objective, dataset, device),
         teacher_file=teacher_file,
+        teacher_sees=teacher_sees,
         label_cache_bytes=label_cache_bytes,
         resident_bytes=resident_bytes,
         team=team,
@@ -224,9 +230,10 @@ def prepare(
                 teacher_arch=arch,
                 teacher_plan=teacher_plans[role],
                 teacher_file=file,
+                teacher_sees=seen,
                 teacher_role=role,
             )
-            for number, ((role, one), (arch, file)) in enumerate(each, 1)
+            for number, ((role, one), (arch, file, seen)) in enumerate(each, 1)
         ),
     )
 
@@ -259,6 +266,13 @@ def input_size_of(config: TrainConfig | GuideConfig, dataset: Dataset) -> Size |
     """The height and width of what models see, where that is not the images' own."""
     side = config.input_size
     return (side, side) if side is not None and is_another_size(side, dataset.shape) else None
+
+
+def shape_of(config: TrainConfig | GuideConfig, dataset: Dataset) -> tuple[int, int, int]:
+    """Channels, height and width of what models see."""
+    channels, *size = dataset.shape
+    height, width = input_size_of(config, dataset) or size
+    return channels, height, width
 
 
 def plan_of(augmentation: Augmentation, input_size: Size | None = None, *, paired: bool = False) -> ViewPlan:

@@ -14,9 +14,11 @@ from jobs.states import State
 from kd.teachers import uploads
 from kd.teachers.uploads import Said
 from tests.support.models.onnx_files import linear
+from tests.support.models.safetensors_files import lying, tensor
 
 BINARY = {"Content-Type": "application/octet-stream"}
 FILE = linear().SerializeToString()
+WEIGHTS = lying({"fc.weight": tensor()}, bytes(24))
 NOBODY = "tch_" + "ab" * 14
 
 
@@ -40,6 +42,26 @@ def test_what_is_brought_is_a_teacher_that_a_job_may_name(client: TestClient, su
     assert not pages[1]["has_more"]
     job = submit(config={"dataset": "digits", "teacher": {"upload": teacher["id"]}})
     assert job["resolved_spec"]["config"]["teacher"] == {"upload": teacher["id"]}
+
+
+def test_weights_come_with_their_architecture_which_says_what_is_usual_with_it(client: TestClient) -> None:
+    def push(**query: str) -> dict[str, Any]:
+        answer = client.post("/teachers", params={"name": "mine", **query}, content=WEIGHTS, headers=BINARY)
+        assert answer.status_code == 201, answer.text
+        assert client.get(answer.json()["urls"]["self"]).json() == answer.json()
+        return answer.json()
+
+    of_timm = push(architecture="timm/test_vit")
+    larger = push(architecture="timm/test_vit", image_size="192x192", interpolation="bicubic")
+    ours, onnx = push(architecture="resnet20"), bring(client).json()
+
+    assert (of_timm["kind"], of_timm["architecture"], of_timm["graph"]) == ("safetensors", "timm/test_vit", None)
+    assert of_timm["weights"] == {"tensors": 1, "numbers": 6, "types": ["F32"]}
+    usual = {"scale": 255, "mean": [0.5] * 3, "std": [0.5] * 3, "size": [160, 160], "interpolation": "bilinear"}
+    assert of_timm["preprocess"] == usual
+    assert larger["preprocess"] == usual | {"size": [192, 192], "interpolation": "bicubic"}
+    assert ours["preprocess"] is None, "it sees what the data set's own networks see"
+    assert (onnx["kind"], onnx["architecture"], onnx["weights"]) == ("onnx", None, None)
 
 
 def test_a_teacher_stays_while_a_job_that_learns_from_it_has_not_ended(
@@ -72,6 +94,12 @@ def test_a_teacher_stays_while_a_job_that_learns_from_it_has_not_ended(
         (FILE, {"classes": '["cat", "cat"]'}, ("query", "/classes"), "names a class twice"),
         (FILE, {"name": ""}, ("query", "/name"), "at least 1 character"),
         (FILE, {"kind": "onnx"}, ("query", "/kind"), ""),
+        (FILE, {"architecture": "resnet20"}, ("body", ""), "it is no safetensors file, and resnet20 was said to be"),
+        (WEIGHTS, {}, ("body", ""), "which has weights and no model: say of which architecture they are, such as"),
+        (WEIGHTS, {"architecture": "resnet21"}, ("query", "/architecture"), "no model named 'resnet21'"),
+        (WEIGHTS, {"architecture": "own/mine"}, ("query", "/architecture"), "no model named 'own/mine'"),
+        (WEIGHTS, {"architecture": "onnx"}, ("query", "/architecture"), "onnx is no architecture to train"),
+        (WEIGHTS[:-4], {"architecture": "resnet20"}, ("body", ""), "its tensors take 24 bytes, and 20 are there"),
     ],
 )
 def test_what_is_no_teacher_is_refused_with_the_place_and_what_to_do(
@@ -101,11 +129,35 @@ def test_a_teacher_that_is_not_there_or_knows_other_classes_is_refused_when_a_jo
     assert fault({"teacher": {"committee": [{"arch": "mlp"}, {"upload": NOBODY}]}})[0].endswith("/committee/1/upload")
     assert "is named twice" in fault({"teacher": {"committee": [{"upload": pets}, {"upload": pets}]}})[1]
     assert "no architecture to train" in fault({"student": {"arch": "onnx"}})[1]
-    assert "an ONNX model has none to show" in fault({"teacher": {"upload": pets}, "objective": {"method": "rkd"}})[1]
+
+
+def test_what_an_objective_compares_a_teacher_must_have(
+    client: TestClient, submit: Any, worker: Any, problem_in: Any
+) -> None:
+    """By the architecture that was said with the file; also where another job lends the teacher on."""
+    vit = client.post(
+        "/teachers", params={"name": "vit", "architecture": "timm/test_vit"}, content=WEIGHTS, headers=BINARY
+    ).json()
+    onnx = bring(client).json()
+    job = submit(config={"dataset": "digits", "teacher": {"upload": onnx["id"]}})
+    claim = worker.claim(job)
+    worker.publish_artifact(claim, "teacher.safetensors", b"teacher")
+    worker.release(claim, State.SUCCEEDED, result={"metrics": {}})
+
+    def asks(mode: str, teacher: dict[str, str], method: str) -> Any:
+        config = {"dataset": "digits", "teacher": teacher, "objective": {"method": method}, "student": {"arch": "cnn"}}
+        return client.post("/jobs", json={"mode": mode, "config": config})
+
+    assert asks("train", {"upload": vit["id"]}, "rkd").status_code == 201
+    (fault,) = problem_in(asks("guide", {"upload": vit["id"]}, "at"), 422, "invalid")["errors"]
+    assert fault["pointer"] == "/config/objective/method"
+    assert "the teacher, timm/test_vit, has none" in fault["message"]
+    for teacher in ({"upload": onnx["id"]}, {"job": job["id"]}):
+        assert "an ONNX model has none to show" in problem_in(asks("train", teacher, "rkd"), 422, "invalid")["detail"]
 
 
 def test_a_teacher_that_learns_is_none_that_was_brought(lone_client: TestClient, problem_in: Any) -> None:
-    for kind, why in (("cotrain", "an ONNX model guides as it is"), ("route", "a teacher that is trained here")):
+    for kind, why in (("cotrain", "one that was brought guides as it is"), ("route", "a teacher that is trained here")):
         config = {"dataset": "digits", "teacher": {"upload": NOBODY}, "rounds": {"teacher": kind}}
         problem = problem_in(lone_client.post("/jobs", json={"mode": "guide", "config": config}), 422, "invalid")
         assert why in problem["detail"]
@@ -119,7 +171,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Any, problem_in: Any) -> 
 def test_what_kd_teacher_add_has_kept_beside_the_server_is_there(lone_client: TestClient) -> None:
     folder = lone_client.app.state.settings.data_dir / layout.TEACHERS  # type: ignore[attr-defined]
 
-    found, _ = uploads.add(folder, io.BytesIO(FILE), Said(name="beside"), None)
+    found, _ = uploads.add(folder, io.BytesIO(FILE), Said(name="beside"))
 
     assert lone_client.get(f"/teachers/{found.id}").json()["name"] == "beside"
     uploads.remove(folder, found.id)

@@ -104,7 +104,7 @@ def test_a_file_is_sent_to_a_server_listed_learnt_from_and_deleted(kd, client, f
     submitted = kd("submit", "--mode", "train", *options)
     assert submitted.exit_code == 0, submitted.output
     job = submitted.stdout.strip()
-    assert f"ONNX {teacher_id[:12]} teaches mlp" in kd("show", job).stdout
+    assert f"upload {teacher_id[:12]} teaches mlp" in kd("show", job).stdout
     in_use = kd("teacher", "delete", teacher_id)
     assert (in_use.exit_code, "delete it when they have ended" in in_use.stderr.replace("\n", " ")) == (1, True)
     client.cancel(job)

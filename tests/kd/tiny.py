@@ -15,3 +15,6 @@ SPECS = {
     "train": parse({"mode": "train", "config": {**TINY, "views": 2}}),
     "guide": parse({"mode": "guide", "config": {**TINY, "rounds": {"epochs": 2, "views": 2}}}),
 }
+# Of a teacher that is there already, and a student that nobody looks at.
+SHORT = {**TINY, "epochs": 1, "checkpoint_seconds": 60, "control": False}
+OF_MODE: dict[str, dict[str, object]] = {"train": {"views": 2}, "guide": {"rounds": {"epochs": 1, "views": 1}}}

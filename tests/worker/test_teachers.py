@@ -17,7 +17,7 @@ from jobs.queue import fence, leases, recording
 from jobs.queue.submit import add_job
 from jobs.states import State
 from jobs.tables import File, Job
-from kd.models.onnx.said import Preprocess
+from kd.models.preprocess.said import Preprocess
 from kd.teachers import uploads
 from tests.support import curves
 from tests.support.claiming import claim_job
@@ -81,7 +81,7 @@ def test_a_teacher_that_was_brought_as_onnx_teaches_through_the_whole_worker(
 ):
     folder = settings.data_dir / layout.TEACHERS
     said = uploads.Said(name="mine", preprocess=Preprocess())
-    there, _ = uploads.add(folder, io.BytesIO(linear().SerializeToString()), said, None)
+    there, _ = uploads.add(folder, io.BytesIO(linear().SerializeToString()), said)
 
     done = wait_for(submit(tiny(teacher={"upload": there.id}, epochs=1, control=False)))
 

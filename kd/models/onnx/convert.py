@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from kd.errors import KdError, first_line
+from kd.errors import NotConverted, first_line
 from kd.models.onnx.session import Session
+from kd.models.safetensors.convert import read_state
+from kd.models.safetensors.names import NamesDiffer, match
 from kd.torchvision_import import torchvision_models
 
 COMPARED = 64
@@ -25,14 +27,6 @@ COMPARED = 64
 FIXED_BATCH = 16
 """Of a module that cannot be exported for any number of images."""
 NEARLY = 1e-3
-
-
-class NotConverted(KdError):
-    """A module that does not become an ONNX file; `why` is a clause."""
-
-    def __init__(self, why: str):
-        super().__init__(f"The model is not converted: {why}.")
-        self.why = why
 
 
 def load(source: str, weights: Path | None) -> nn.Module:
@@ -129,39 +123,12 @@ def _function(path: Path, name: str) -> Callable[[], Any]:
 
 def _fill(module: nn.Module, weights: Path) -> None:
     """Put weights into the module, every one of them."""
-    try:
-        if weights.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(weights)
-        else:
-            # Weights only: a pickle may be anybody's, and this reader makes nothing but tensors of it.
-            state = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise NotConverted(f"{weights} cannot be read as weights: {first_line(error)}") from error
-    for inside in ("state_dict", "model", "model_state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(inside), dict):
-            state = state[inside]
-    if not isinstance(state, dict) or not all(isinstance(one, torch.Tensor) for one in state.values()):
-        raise NotConverted(f"{weights} holds no state dict of tensors")
+    state = read_state(weights)
     wanted = module.state_dict()
-    state = {_without_prefix(name, wanted): tensor for name, tensor in state.items()}
-    missing, strange = [one for one in wanted if one not in state], [one for one in state if one not in wanted]
-    other = [name for name in wanted if name in state and wanted[name].shape != state[name].shape]
-    for names, words in (
-        (missing, "does not have"),
-        (strange, "has, and the model has not,"),
-        (other, "has in another shape"),
-    ):
-        if names:
-            more = f" and {len(names) - 3} more" * (len(names) > 3)
-            raise NotConverted(f"{weights} {words} {', '.join(names[:3])}{more}")
-    module.load_state_dict(state)
-
-
-def _without_prefix(name: str, wanted: Any) -> str:
-    """As torch's wrappers name what they wrap."""
-    for prefix in ("module.", "_orig_mod.", "model."):
-        if name not in wanted and name.startswith(prefix):
-            name = name.removeprefix(prefix)
-    return name
+    try:
+        found = match(
+            {name: one.shape for name, one in state.items()}, {name: one.shape for name, one in wanted.items()}
+        )
+    except NamesDiffer as error:
+        raise NotConverted(f"{weights} {error.why}") from None
+    module.load_state_dict(wanted | {ours: state[theirs] for ours, theirs in found.theirs.items()})

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kd.errors import GraphUnfit
 from kd.models.onnx.said import Settings
 from kd.models.onnx.session import Session
+from kd.models.preprocess.network import as_bytes, normalised
 
 SMALLEST = 1e-30
 """A probability of 0 has the logarithm of this."""
@@ -96,22 +96,18 @@ class OnnxNetwork(nn.Module):
 
 def _as_it_sees_them(pixels_BCHW: Tensor, settings: Settings) -> Tensor:
     """From what the data set's own networks see to what this one does, which may be channels last."""
-
-    def channels(numbers: tuple[float, ...]) -> Tensor:
-        return torch.tensor(numbers, device=pixels_BCHW.device).view(1, -1, 1, 1)
-
     graph, wanted = settings.graph, settings.preprocess
-    seen_BCHW = pixels_BCHW * channels(settings.given_std) + channels(settings.given_mean)
-    if seen_BCHW.shape[1] == 1 < graph.channels:
-        seen_BCHW = seen_BCHW.expand(-1, graph.channels, -1, -1)
-    if tuple(seen_BCHW.shape[2:]) != settings.size:
-        mode = wanted.interpolation
-        smooth: dict[str, Any] = {} if mode == "nearest" else {"antialias": True, "align_corners": False}
-        seen_BCHW = functional.interpolate(seen_BCHW, settings.size, mode=mode, **smooth)
-    bytes_BCHW = seen_BCHW.clamp(0, 1) * 255
+    bytes_BCHW = as_bytes(
+        pixels_BCHW,
+        channels=graph.channels,
+        size=settings.size,
+        interpolation=wanted.interpolation,
+        given_mean=settings.given_mean,
+        given_std=settings.given_std,
+    )
     if graph.integers:
         seen_BCHW = bytes_BCHW.round().to(torch.uint8)
     else:
-        seen_BCHW = (bytes_BCHW / wanted.scale - channels(wanted.mean)) / channels(wanted.std)
+        seen_BCHW = normalised(bytes_BCHW, wanted)
         seen_BCHW = seen_BCHW.half() if graph.half else seen_BCHW
     return (seen_BCHW.permute(0, 2, 3, 1) if graph.channels_last else seen_BCHW).contiguous()

@@ -25,12 +25,17 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     """`timm/<name>` with fresh weights, behind what makes images fit it."""
     if shape[0] not in (1, 3):
         raise ModelUnfit(arch, shape, "it was made for 1 or 3 channels")
+    size = size_for(facts_of(arch.removeprefix(PREFIX)), shape)
+    return Fitted(build_bare(arch, classes, (3, *size)), size)
+
+
+def build_bare(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    """The network as timm has it, for RGB images of this size."""
     name = arch.removeprefix(PREFIX)
     timm = timm_of(arch)
     if not timm.is_model(name):
         raise ModelMissing(arch, f"timm {version('timm')} does not know it: {REMEDY}")
-    facts = facts_of(name)
-    return Fitted(create(timm, name, classes, facts, size := size_for(facts, shape)), size)
+    return create(timm, name, classes, facts_of(name), shape[1:])
 
 
 def timm_of(arch: str) -> ModuleType:

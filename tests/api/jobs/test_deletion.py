@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,7 +101,7 @@ def test_a_teacher_that_is_being_borrowed_stays(
     borrower = spec.parse({"mode": "train", "config": {"teacher": {"job": lender["id"]}}})
 
     with meanwhile("DELETE", lender["urls"]["self"] if one else "/jobs?all=true") as (session, answers):
-        lending.check(session, borrower)
+        lending.check(session, borrower, Path())
         add_job(session, borrower)
 
     assert answers[0].status_code == (409 if one else 200)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from hypothesis import strategies as st
 from hypothesis.stateful import multiple, precondition, rule
@@ -42,7 +43,7 @@ class Users(World):
         known = self.known.get(lender)
         try:
             with self.db.begin() as session:
-                waits_for = lending.check(session, spec)
+                waits_for = lending.check(session, spec, Path())
                 job_id = submit.add_job(
                     session, spec, envelope=Envelope(limits=limits), waits_for=waits_for, now=self.now
                 ).id

@@ -13,7 +13,8 @@ from kd.events import Event, Noted, PhaseStarted, Saved, Wrote
 from kd.labels.cache import LabelCacheFull
 from kd.labels.manifest import Identity, read_manifest
 from kd.models.features import name_classifier
-from kd.models.weights import Facts, load_model, save_weights
+from kd.models.safetensors.facts import Facts
+from kd.models.weights import load_model, save_weights
 from kd.run import run
 from kd.spec import parse
 

@@ -7,7 +7,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from kd.models.build import build
-from kd.models.weights import Facts, copy_of, load_model, save_weights
+from kd.models.safetensors.facts import Facts
+from kd.models.weights import copy_of, load_model, save_weights
 from kd.training.ema import Average
 
 SHAPES = ((1, 28, 28), (1, 8, 8), (3, 32, 32))

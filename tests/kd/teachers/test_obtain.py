@@ -8,7 +8,8 @@ import torch
 
 from kd.errors import BadWeights, TeacherMissing, TeacherUnfit
 from kd.events import Evaluated, Finished, Noted, PhaseStarted, RoundEnded, Saved, Step
-from kd.models.weights import Facts, load_model, read_facts, save_weights
+from kd.models.safetensors.facts import Facts
+from kd.models.weights import load_model, read_facts, save_weights
 from kd.run import run
 from kd.spec import parse
 

@@ -13,20 +13,18 @@ from onnx import TensorProto
 from kd import errors
 from kd.data.dataset import load_dataset
 from kd.events import Event, Noted
-from kd.models.onnx.said import Preprocess
+from kd.models.preprocess.said import Preprocess
 from kd.models.weights import load_model, read_facts
 from kd.run import run
 from kd.spec import parse
 from kd.teachers import uploads
-from kd.teachers.uploads import NoOnnx, NoSuchTeacher, Said
-from tests.kd.tiny import TINY
+from kd.teachers.uploads import NoSuchTeacher, Said
+from tests.kd.tiny import OF_MODE, SHORT
 from tests.support.models.onnx_files import linear
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 DIGITS = tuple("0123456789")
-SHORT = {**TINY, "epochs": 1, "checkpoint_seconds": 60, "control": False}
-OF_MODE: dict[str, dict[str, object]] = {"train": {"views": 2}, "guide": {"rounds": {"epochs": 1, "views": 1}}}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +46,7 @@ def brought(tmp_path) -> Callable[..., str]:
 
     def brought(file: Any, preprocess: Preprocess | None = Preprocess(), classes: tuple[str, ...] | None = None) -> str:
         said = Said(name="mine", preprocess=preprocess, classes=classes)
-        return uploads.add(tmp_path / "teachers", io.BytesIO(file.SerializeToString()), said, None)[0].id
+        return uploads.add(tmp_path / "teachers", io.BytesIO(file.SerializeToString()), said)[0].id
 
     return brought
 
@@ -157,29 +155,11 @@ def test_a_student_of_it_may_be_taught_on_and_a_committee_may_have_it(data, tmp_
     assert load_model(tmp_path / "third" / "teacher.1.safetensors")[1].arch == "onnx"
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (b"", "the file is empty"),
-        (b"PK\x03\x04rest", "it is a zip file, as torch.save, TorchScript and .pt2 write them; they hold code: export"),
-        (b"\x80\x02rest", "it is a pickle, which is code"),
-        (b"\x89HDF\r\n", "it is an HDF5 file, as Keras writes them: convert it with tf2onnx"),
-        ((40).to_bytes(8, "little") + b'{"a":{}}', "it is a safetensors file, which has weights and no model"),
-    ],
-)
-def test_other_kinds_of_files_are_refused_with_what_to_do(tmp_path, content, why):
-    with pytest.raises(NoOnnx) as caught:
-        uploads.add(tmp_path, io.BytesIO(content), Said(name="x"), None)
-
-    assert caught.value.why.startswith(why)
-    assert not list(tmp_path.iterdir()), "nothing of it was kept"
-
-
 def test_the_same_file_with_the_same_words_is_the_same_teacher_and_it_goes_when_it_is_removed(tmp_path):
     content = linear().SerializeToString()
 
     def add(said: Said) -> tuple[str, bool]:
-        found, is_new = uploads.add(tmp_path, io.BytesIO(content), said, None)
+        found, is_new = uploads.add(tmp_path, io.BytesIO(content), said)
         return found.id, is_new
 
     first, again = add(Said(name="a", preprocess=Preprocess())), add(Said(name="b", preprocess=Preprocess()))

@@ -5,7 +5,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from kd.models.onnx.convert import NotConverted, convert, load
+from kd.errors import NotConverted
+from kd.models.onnx.convert import convert, load
 from kd.models.onnx.session import Session
 
 CODE = """

@@ -12,9 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kd.errors import GraphUnfit
 from kd.models.onnx.network import OnnxNetwork, state_of
-from kd.models.onnx.said import Preprocess, Settings
+from kd.models.onnx.said import Settings
 from kd.models.onnx.session import Session
-from kd.models.weights import Facts, load_model, save_weights
+from kd.models.preprocess.said import Preprocess
+from kd.models.safetensors.facts import Facts
+from kd.models.weights import load_model, save_weights
 from tests.support.models.onnx_files import linear, model
 
 WEIGHTS = np.random.default_rng(1).normal(size=(3 * 6 * 8, 10)).astype(np.float32)
