@@ -16,7 +16,7 @@ def test_whatever_can_be_got_answers_head_with_the_same_headers(lone_client: Tes
     sweep = lone_client.post("/sweeps", json={"mode": "train", "space": {"config.seed": {"grid": [0]}}}).json()
     there = {"job_id": job["id"], "checkpoint": "best", "name": "report.json", "webhook_id": webhook["id"]}
     there["sweep_id"] = sweep["id"]
-    nothing_there = {"table_id": "x", "teacher_id": "x", "delivery_id": "x", "mode": "train"}
+    nothing_there = {"table_id": "x", "teacher_id": "x", "upload_id": "x", "delivery_id": "x", "mode": "train"}
     document = lone_client.get("/openapi.json").json()["paths"]
 
     for path in (*(path for path, operations in document.items() if "get" in operations), *PAGES):
