@@ -71,6 +71,7 @@ def test_what_torch_saved_is_made_safetensors_where_it_is_and_nothing_in_it_runs
         (["--architecture", "mpl"], 1, "there is no model named 'mpl'"),
         (["--architecture", "torchvision/resnet18"], 1, "it must be said what torchvision/resnet18 has learnt to see"),
         (["--architecture", "mlp", "--size", "8x8"], 2, "size says how large its images are, but not what it sees"),
+        (["--architecture", "mlp", "--interpolation", "bicubic"], 2, "interpolation goes with what it sees of pixels"),
         (["--architecture", "mlp", "--shape", "1x8x8"], 2, "--weights and --shape go with a module"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
+USUAL_INTERPOLATION: Interpolation = "bilinear"
 Colour = Annotated[tuple[float, ...], Field(min_length=1, max_length=4)]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -26,7 +27,9 @@ class Preprocess(BaseModel):
     size: tuple[PositiveInt, PositiveInt] | None = Field(
         default=None, description="height, width; none: the file's own, or if it takes any, that of the images"
     )
-    interpolation: Interpolation = Field(default="bilinear", description="how images of another size are resized")
+    interpolation: Interpolation = Field(
+        default=USUAL_INTERPOLATION, description="how images of another size are resized"
+    )
 
     @property
     def leaves_bytes(self) -> bool:
@@ -82,7 +85,7 @@ def preprocess(
     mean: str | None = None,
     std: str | None = None,
     size: str | None = None,
-    interpolation: Interpolation = "bilinear",
+    interpolation: Interpolation = USUAL_INTERPOLATION,
     usual: Preprocess | None = None,
 ) -> Preprocess | None:
     """What somebody says in words, or in numbers with commas between them; the rest is as `usual`.
@@ -113,6 +116,10 @@ def preprocess(
         found |= {"scale": usual.scale, "mean": usual.mean, "std": usual.std}
     elif size is not None:
         raise ValueError("size says how large its images are, but not what it sees of pixels; of uint8 that is bytes")
+    elif interpolation != USUAL_INTERPOLATION:
+        raise ValueError(
+            "interpolation goes with what it sees of pixels, which must be said as well; of uint8 that is bytes"
+        )
     else:
         return None
     try:
