@@ -21,7 +21,8 @@ from kd.spec.ingest import Ingest, IngestSpec
 from tests.kd.data.ingest.photos import encoded, photo
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.offers import ENOUGH
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_SECONDS, wait_until
+from worker.child import HELPER, Child, Order
 from worker.loop import light_work
 from worker.reserve import Trainers
 from worker.worker import Worker
@@ -156,7 +157,9 @@ def test_one_that_is_killed_when_all_is_done_finds_its_own_work_and_not_anothers
 
 @ON_ONE_DATABASE
 @pytest.mark.parametrize("what", ["cancel", "leave"])
-def test_one_that_is_in_the_way_ends_and_leaves_nothing(helped, bring, ingest, wait_for, settings, stage, db, what):
+def test_one_that_is_in_the_way_ends_and_leaves_nothing(
+    helped, bring, ingest, wait_for, settings, stage, db, monkeypatch, what
+):
     stage.close_gate(UNDERSTOOD)
     upload = bring(pets())
     job_id = ingest(upload)
@@ -167,10 +170,31 @@ def test_one_that_is_in_the_way_ends_and_leaves_nothing(helped, bring, ingest, w
             requests.cancel(session, job_id)
         job = wait_for(job_id)
     else:
+        monkeypatch.setattr("worker.attempt.STOP_SECONDS", 0.1)  # it cannot hear that it is asked to
         helped.stopping.set()
-        stage.open_gate(UNDERSTOOD)
         job = wait_for(job_id, lambda job: job.state is State.QUEUED)
 
     assert job.state is (State.CANCELLED if what == "cancel" else State.QUEUED)
     assert not names(settings)
     assert uploads.received(settings.data_dir, upload) == upload.said.size, "it can be tried again"
+
+
+def test_a_helper_that_is_asked_to_stop_says_so_and_has_packed_nothing(tmp_path):
+    settings = Settings(data_dir=tmp_path / "data")
+    said = Announced(name="pets.zip", size=len(pets()), sha256=hashlib.sha256(pets()).hexdigest())
+    upload, _ = uploads.announce(settings.data_dir, said)
+    uploads.append(settings.data_dir, upload, 0, io.BytesIO(pets()), said.size)
+    spec = IngestSpec(config=Ingest(name=NAME, upload=upload.id)).model_dump(mode="json")
+    folders = {"data_dir": settings.data_dir, "data_folder": settings.data_dir / layout.DATASETS}
+    child = Child(HELPER)
+
+    child.ask_to_stop()  # which is heard before the order
+    child.start(
+        Order(spec, **{name: str(path) for name, path in folders.items()}, out="", resume=None, label_folder="",
+              log=str(tmp_path / "log"))
+    )  # fmt: skip
+    events = [type(event).__name__ for event in iter(lambda: child.next_event(HANG_SECONDS), None)]
+    child.kill()
+
+    assert events == ["Ready", "PhaseStarted", "Noted", "Noted", "Stopped"]
+    assert not names(settings)
