@@ -81,7 +81,7 @@ def light_work(worker: Worker, poll_seconds: float) -> Iterator[None]:
         worker.helpers.close()
 
 
-def has_work(worker: Worker, kind: Kind) -> bool:
+def has_work(worker: Worker, kind: Kind = Kind.DISTILLATION) -> bool:
     """Whether there is a job that this worker could take: cheaper to ask than to try to claim one."""
     with worker.db.read() as session:
         return place.first(session, worker.offer, kind) is not None

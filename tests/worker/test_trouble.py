@@ -34,7 +34,7 @@ def idle(db, settings) -> Worker:
 
 
 def no_process(machine: pytest.MonkeyPatch) -> None:
-    def out_of_processes() -> children.Child:
+    def out_of_processes(module: str) -> children.Child:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     machine.setattr(reserve, "Child", out_of_processes)
