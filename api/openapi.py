@@ -72,12 +72,19 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(unused, None)
     ours: list[type[BaseModel]] = [Problem, Change, Retry, Plan, Announced, Ingest, *SUBMISSIONS.values()]
     _, definitions = models_json_schema([(model, "validation") for model in ours], ref_template=REF)
+    twins = [name for name, schema in definitions["$defs"].items() if _has_others(schemas.get(name, schema), schema)]
+    assert not twins, f"a part of an answer and one of a body have the same name: {twins}"
     schemas.update(definitions["$defs"])
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _add_problems(path, method, operation)
             _add_forms(path, operation)
     return document
+
+
+def _has_others(answer: dict[str, Any], body: dict[str, Any]) -> bool:
+    """Whether they are of two classes: of one, an answer has all that a body may have."""
+    return bool(answer.get("properties", {}).keys() ^ body.get("properties", {}).keys())
 
 
 def _add_forms(path: str, operation: dict[str, Any]) -> None:

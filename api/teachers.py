@@ -36,7 +36,7 @@ class TeacherUrls(BaseModel):
     self: str
 
 
-class Teacher(BaseModel):
+class BroughtTeacher(BaseModel):
     """A teacher that somebody has brought."""
 
     id: str
@@ -62,9 +62,9 @@ class Teacher(BaseModel):
     urls: TeacherUrls
 
 
-def teacher(found: Uploaded) -> Teacher:
+def teacher(found: Uploaded) -> BroughtTeacher:
     said = found.said
-    return Teacher(
+    return BroughtTeacher(
         id=found.id,
         object="teacher",
         name=said.name,
@@ -146,7 +146,7 @@ class Bring(Query):
 
 
 BROUGHT: dict[int | str, dict[str, Any]] = {
-    200: {"model": Teacher, "description": "this very file has been brought before, with the same words"},
+    200: {"model": BroughtTeacher, "description": "this very file has been brought before, with the same words"},
     201: {"headers": {"Location": {"description": "where the teacher is", "schema": {"type": "string"}}}},
     415: {"description": "the body is not said to be `application/octet-stream`"},
     422: {"description": "the file is neither of the two, or what was said of it makes no sense; `detail` says why"},
@@ -155,7 +155,7 @@ BROUGHT: dict[int | str, dict[str, Any]] = {
 FILE_BODY = {"requestBody": {"required": True, "content": {upload.BINARY: {"schema": {"format": "binary"}}}}}
 
 
-@router.post("", status_code=201, response_model=Teacher, responses=BROUGHT, openapi_extra=FILE_BODY)
+@router.post("", status_code=201, response_model=BroughtTeacher, responses=BROUGHT, openapi_extra=FILE_BODY)
 async def bring_teacher(wanted: Annotated[Bring, InQuery()], request: Request, settings: Settings) -> Response:
     """Bring a teacher: of any architecture as one ONNX file, or of a known one as safetensors. It is looked through and
     tried by the first run that names it, in `config.teacher.upload`."""
@@ -203,7 +203,7 @@ def _take(folder: Any, file: upload.Upload, said: Said) -> Response:
 
 
 @router.get("")
-def list_teachers(query: Annotated[TeacherPage, InQuery()], settings: Settings) -> Page[Teacher]:
+def list_teachers(query: Annotated[TeacherPage, InQuery()], settings: Settings) -> Page[BroughtTeacher]:
     """Teachers that were brought, the newest first."""
     there = ((_place(found), found) for found in uploads.each(settings.data_dir / layout.TEACHERS))
     found = cut(
@@ -215,7 +215,7 @@ def list_teachers(query: Annotated[TeacherPage, InQuery()], settings: Settings) 
 
 
 @router.get("/{teacher_id}")
-def get_teacher(teacher_id: TeacherId, settings: Settings) -> Teacher:
+def get_teacher(teacher_id: TeacherId, settings: Settings) -> BroughtTeacher:
     """What is known of a teacher."""
     return teacher(uploads.read(settings.data_dir / layout.TEACHERS, teacher_id))
 

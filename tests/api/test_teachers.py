@@ -175,3 +175,12 @@ def test_what_kd_teacher_add_has_kept_beside_the_server_is_there(lone_client: Te
 
     assert lone_client.get(f"/teachers/{found.id}").json()["name"] == "beside"
     uploads.remove(folder, found.id)
+
+
+def test_the_document_says_what_a_teacher_is_though_a_spec_has_one_too(lone_client: TestClient) -> None:
+    document = lone_client.get("/openapi.json").json()
+    answer = document["paths"]["/teachers/{teacher_id}"]["get"]["responses"]["200"]["content"]["application/json"]
+
+    schema = document["components"]["schemas"][answer["schema"]["$ref"].rpartition("/")[2]]
+
+    assert set(schema["properties"]) == set(bring(lone_client).json())
