@@ -1,6 +1,6 @@
 """Files that clients bring in parts, to be made data sets of: each waits in a folder until it is whole, and used.
 
-`uploads/<id>/` holds `upload.json`, what was said of the file, and the file, as far as it is there. The id says what
+`uploads/<id>/` holds `.upload.json`, what was said of the file, and the file, as far as it is there. The id says what
 the file is, so who was interrupted brings it again, and is told how much of it is there.
 """
 
@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Annotated
@@ -23,7 +23,8 @@ from jobs.files import layout
 from kd.disk import BLOCK_BYTES, atomic, sync
 from kd.spec.ingest import FILE_ID
 
-MANIFEST = "upload.json"
+MANIFEST = ".upload.json"
+"""A name that no file of a client has: theirs begin with a letter or a digit, or with `_`."""
 
 ABANDONED_SECONDS = 24 * 3600.0
 """Of a file that nobody brings on, and no job wants."""
@@ -110,11 +111,17 @@ def remove(data_dir: Path, upload_id: str) -> None:
 
 def abandoned(data_dir: Path, older_than_seconds: float = ABANDONED_SECONDS) -> Iterator[str]:
     """The ids of those that nobody has touched for so long."""
+    for folder in untouched((data_dir / layout.UPLOADS).glob("upl_*"), older_than_seconds):
+        yield folder.name
+
+
+def untouched(folders: Iterable[Path], older_than_seconds: float = ABANDONED_SECONDS) -> Iterator[Path]:
+    """Those in which nothing has been written for so long."""
     before = time.time() - older_than_seconds
-    for folder in (data_dir / layout.UPLOADS).glob("upl_*"):
-        with contextlib.suppress(FileNotFoundError):
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if max(each.stat().st_mtime for each in (folder, *folder.iterdir())) < before:
-                yield folder.name
+                yield folder
 
 
 def is_id(text: str) -> bool:

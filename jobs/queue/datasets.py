@@ -96,9 +96,11 @@ def report(data_dir: Path, name: str, file_name: str) -> Path:
 
 
 def collect(db: Sessions, data_dir: Path) -> None:
-    """Delete uploads that nobody brings on, and that no job wants."""
+    """Delete uploads that nobody brings on, and that no job wants; and what packers that were killed have left."""
     for upload_id in uploads.abandoned(data_dir):
         use_up(db, data_dir, upload_id)
+    for draft in uploads.untouched((data_dir / layout.DATASETS / packed_facts.PREFIX).glob(".*")):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def use_up(db: Sessions, data_dir: Path, upload_id: str) -> None:

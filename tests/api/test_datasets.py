@@ -1,6 +1,7 @@
 """POST /uploads, /datasets: a file comes in parts, a job of light work makes a data set of it, which can be deleted."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -220,8 +221,13 @@ def test_the_upkeep_deletes_what_nobody_brings_on_and_no_job_wants(
     abandoned = announce(client, name="abandoned.zip").json()
     make(client, uploaded)
     monkeypatch.setattr(stored, "abandoned", lambda data_dir: [abandoned["id"], uploaded["id"]])
+    old, young = (settings.data_dir / layout.DATASETS / "packed" / f".pets.{each}" for each in ("old", "young"))
+    for draft in (old, young):
+        draft.mkdir(parents=True)
+    os.utime(old, (0, 0))
 
     datasets.collect(app.state.database, settings.data_dir)
 
     assert client.get(abandoned["urls"]["self"]).status_code == 404
     assert client.get(uploaded["urls"]["self"]).status_code == 200
+    assert (old.exists(), young.exists()) == (False, True)

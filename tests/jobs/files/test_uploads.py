@@ -42,6 +42,7 @@ def test_a_file_that_is_announced_again_goes_on_where_it_was(tmp_path):
     [
         ("../../etc/passwd", "etc-passwd"),
         (".hidden", "hidden"),
+        ("upload.json", "upload.json"),
         ("a.tar.gz", "a.tar.gz"),
         ("фото.zip", "zip"),
         ("фото 1.zip", "1.zip"),
@@ -51,6 +52,7 @@ def test_no_name_leads_out_of_its_folder(tmp_path, name, stored):
     upload, _ = uploads.announce(tmp_path, announced(name=name))
 
     assert uploads.path(tmp_path, upload) == tmp_path / "uploads" / upload.id / stored
+    assert uploads.received(tmp_path, upload) == 0, "it is not what was said of it"
 
 
 @pytest.mark.parametrize(("offset", "part"), [(0, b"x"), (99, b"x"), (101, b"x"), (100, CONTENT)])
