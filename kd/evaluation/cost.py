@@ -10,6 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from kd.evaluation.predict import evaluating
 from kd.models.onnx.network import OnnxNetwork
 
+# How long the time of a forward is measured, and with how many of them: where they are fast, a median of a few hundred
+# is as good as one of thousands.
+LATENCY_SECONDS = 0.2
+FEWEST_FORWARDS, MOST_FORWARDS = 5, 300
+
 
 def parameters(model: nn.Module) -> int:
     """How many numbers training can change; of one that was trained elsewhere, could."""
@@ -55,17 +60,23 @@ def _of_files(model: nn.Module) -> list[OnnxNetwork]:
 
 
 def latency(
-    model: nn.Module, shape: tuple[int, int, int], device: torch.device | str, batch: int, *, seconds: float = 0.5
+    model: nn.Module,
+    shape: tuple[int, int, int],
+    device: torch.device | str,
+    batch: int,
+    *,
+    seconds: float | None = None,
 ) -> float:
-    """The median time of a forward, in seconds, measured for about `seconds`. The model is on the device already."""
+    """The median time of a forward, in seconds, measured for about `seconds`, or LATENCY_SECONDS. The model is on the
+    device already."""
     device = torch.device(device)
     inputs = torch.zeros(batch, *shape, device=device).contiguous(memory_format=torch.channels_last)
     times: list[float] = []
     with evaluating(model), torch.inference_mode():
         for _ in range(3):  # the first forwards also choose kernels and allocate
             model(inputs)
-        until = time.perf_counter() + seconds
-        while len(times) < 5 or (time.perf_counter() < until and len(times) < 1000):
+        until = time.perf_counter() + (LATENCY_SECONDS if seconds is None else seconds)
+        while len(times) < FEWEST_FORWARDS or (time.perf_counter() < until and len(times) < MOST_FORWARDS):
             _wait_for(device)
             began = time.perf_counter()
             model(inputs)

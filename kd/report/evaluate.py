@@ -241,6 +241,6 @@ def size_and_speed(run: Run, role: str, model: nn.Module) -> dict[str, float]:
         f"{role}.parameters": cost.parameters(model),
         f"{role}.bytes": cost.weight_bytes(model),
         f"{role}.macs": cost.macs(model, shape),
-        f"{role}.latency_seconds.batch1": cost.latency(model, shape, run.device, 1, seconds=0.2),
-        f"{role}.latency_seconds.batch64": cost.latency(model, shape, run.device, 64, seconds=0.2),
+        f"{role}.latency_seconds.batch1": cost.latency(model, shape, run.device, 1),
+        f"{role}.latency_seconds.batch64": cost.latency(model, shape, run.device, 64),
     }

@@ -24,6 +24,7 @@ def test_a_job_whose_api_was_killed_before_it_rang_starts_all_the_same(place):
     place.on.wait_for(job["id"], lambda job: job["started_at"], "starts though nobody rang for it")
 
 
+@pytest.mark.slow
 def test_whoever_asks_again_with_the_same_key_because_the_api_was_killed_gets_the_one_job(place):
     place.on.api.kill()
     place.on.start_api(dies_before_it_rings=True)

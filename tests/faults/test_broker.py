@@ -36,8 +36,13 @@ def test_jobs_whose_rings_were_wiped_with_the_broker_all_run_once(place):
         assert [event["type"] for event in place.on.events(job_id)].count("finished") == 1
 
 
-@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("trouble", ["hangs", "is down"])
+@pytest.mark.parametrize(
+    ("trouble", "seconds"),
+    [
+        ("is down", 0),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("hangs", 0), ("hangs", 60), ("is down", 60))),
+    ],
+)
 def test_without_a_bell_jobs_are_taken_at_once_and_start_by_polling(place, trouble, seconds):
     def submit() -> str:
         asked = time.monotonic()
@@ -128,6 +133,7 @@ def times_heard(place) -> int:
     return sum(stats["total"].get(TASK, 0) for stats in answers.values())
 
 
+@pytest.mark.slow
 def test_duplicate_late_and_senseless_rings_change_nothing(place):
     notifier = Notifier(place.on.environment["STILLHOUSE_BROKER_URL"])
     cancelled = place.submit(QUICK | {"epochs": 2})

@@ -87,6 +87,8 @@ FINISHED = '"event":"finished"'
 LABELS_KEPT = '"event":"labels_kept"'
 WRITES_A_CHECKPOINT = "(a checkpoint is being written)"
 """Which it does not say: it is held with the file open, all of it written and nothing of it safe."""
+MIDWAY = '"epoch":4,"split":"validation"'
+"""In the student's training, where it has six epochs and the teacher fewer than four."""
 SHOWS_HOW_IT_LABELS = '"event":"step","phase":"labelling"'
 
 

@@ -67,12 +67,6 @@ def tiny() -> SpecMaker:
 
 
 @pytest.fixture
-def lasting(tiny: SpecMaker) -> SpecMaker:
-    """A job that still has seconds to go when a test has seen it train its student, and then comes to its end."""
-    return functools.partial(tiny, epochs=120)
-
-
-@pytest.fixture
 def long(tiny: SpecMaker) -> SpecMaker:
     """A job that will not finish while a test looks on."""
     return functools.partial(tiny, epochs=10_000, checkpoint_seconds=0.2)

@@ -11,6 +11,7 @@ from jobs.log.events import events_after
 from jobs.states import State
 from tests.support import curves
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
+from tests.support.trainers import MIDWAY
 from tests.support.waiting import wait_until
 
 
@@ -39,11 +40,7 @@ def test_a_job_runs_to_a_student_whose_bytes_are_what_the_row_says(worker, submi
     assert (size, hashlib.sha256(path.read_bytes()).hexdigest()) == (student.size, student.sha256)
     assert {"teacher.loss", "student.validation.top1", "control.top1", "student.images_per_second"} <= set(series)
 
-
-@ON_ONE_DATABASE
-def test_of_the_resume_states_nothing_is_left_after_success(worker, submit, wait_for, tiny, settings):
-    job = wait_for(submit(tiny()))
-
+    # Of the resume states nothing is left.
     folder = layout.attempt_folder(settings.data_dir, job.id, 1)
     wait_until(lambda: "resume.pt" not in names_in(folder))  # deleted just after the commit
     assert 1 <= names_in(folder).count("student.safetensors") <= 2, "the best one and the last one"
@@ -69,14 +66,16 @@ def test_a_trainer_that_said_its_last_word_but_will_not_leave_does_not_hold_up_i
 
 @ON_ONE_DATABASE
 def test_what_a_killed_trainer_wrote_but_never_published_is_gone_in_the_end(
-    worker, submit, wait_for, lasting, settings
+    worker, submit, wait_for, tiny, settings, stage
 ):
-    job_id = submit(lasting())
+    stage.close_gate(MIDWAY)
+    job_id = submit(tiny())
     job = wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 20)
     folder = layout.attempt_folder(settings.data_dir, job_id, job.attempt)
     orphan = folder / "checkpoints" / "step-999999999" / "resume.pt"
     orphan.parent.mkdir()
     orphan.write_bytes(b"half a check")
+    stage.open_gate(MIDWAY)
 
     wait_for(job_id)
 

@@ -5,6 +5,8 @@ import resource
 import threading
 from datetime import timedelta
 
+import psutil
+
 from jobs.files import layout
 from jobs.job import get_job
 from jobs.log.events import events_after
@@ -12,7 +14,7 @@ from jobs.queue import leases, requests, rescue
 from jobs.states import State
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
 from tests.support.offers import ENOUGH
-from tests.support.trainers import alive, trainers_of
+from tests.support.trainers import READY, alive, trainers_of
 from tests.support.waiting import HANG_SECONDS, wait_until
 from worker.attempt import supervise
 from worker.reserve import Trainers
@@ -57,14 +59,16 @@ def test_a_job_that_cannot_run_fails_at_once_with_the_reason_and_keeps_its_log(
 
 @ON_ONE_DATABASE
 def test_a_job_that_needs_more_memory_than_there_is_fails_in_words_and_the_next_one_runs(
-    worker, submit, wait_for, tiny
+    worker, submit, wait_for, tiny, stage
 ):
-    # The first trainer gets 3 GB of address space: too little for a model of 645 million weights.
-    hungry = submit(tiny(teacher={"arch": "torchvision/regnet_y_128gf", "epochs": 1}))
+    # Ready, the first trainer gets 400 MB of address space more than it has: one layer of its teacher is 411 MB.
+    stage.close_gate(READY)
+    hungry = submit(tiny(teacher={"arch": "torchvision/vgg11", "epochs": 1}))
     modest = submit(tiny())
-    wait_for(hungry, lambda job: job.state == State.RUNNING)
-    (pid,) = wait_until(lambda: trainers_of(os.getpid()))
-    resource.prlimit(pid, resource.RLIMIT_AS, (3 << 30, 3 << 30))
+    (pid,) = wait_until(stage.held)
+    enough = psutil.Process(pid).memory_info().vms + 400_000_000
+    resource.prlimit(pid, resource.RLIMIT_AS, (enough, enough))
+    stage.open_gate(READY)
 
     job = wait_for(hungry)
 

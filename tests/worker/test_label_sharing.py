@@ -139,6 +139,7 @@ def test_a_job_whose_trainer_is_killed_again_and_again_is_not_given_up_while_eac
     assert (Told(db, job).state, Told(db, job).attempt) == (State.SUCCEEDED, 3)
 
 
+@pytest.mark.slow
 def test_labels_of_an_earlier_attempt_are_no_progress_of_one_that_keeps_none(
     strict_worker, submit, tiny, db, settings, stage, monkeypatch
 ):

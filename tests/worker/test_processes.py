@@ -19,6 +19,7 @@ from jobs.settings import Settings
 from jobs.states import State
 from jobs.workers import roster
 from tests.support.databases import SLOW_ON_POSTGRESQL
+from tests.support.trainers import MIDWAY
 from tests.support.waiting import HANG_SECONDS, wait_until
 
 LOOP = ["-m", "worker.loop"]
@@ -102,13 +103,15 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.mark.slow  # tests/faults has the same in a whole deployment
-def test_a_job_outlives_the_worker_that_ran_it(start, submit, wait_for, lasting, db):
+def test_a_job_outlives_the_worker_that_ran_it(start, submit, wait_for, tiny, db, stage):
+    stage.close_gate(MIDWAY)
     first = start(LOOP)
-    job_id = submit(lasting())
+    job_id = submit(tiny())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 30)
 
     first.kill()
     first.wait()
+    stage.open_gate(MIDWAY)
     with db.begin() as session:
         rescue.rescue_expired(session, max_stalls=3, now=datetime.now(UTC) + timedelta(hours=2))
     start(LOOP)
@@ -180,7 +183,7 @@ def test_a_celery_worker_finds_a_job_that_nobody_rang_for_and_gives_it_back_on_s
 
 
 @SLOW_ON_POSTGRESQL
-@pytest.mark.parametrize("found_by", ["the poll", "the bell"])
+@pytest.mark.parametrize("found_by", [pytest.param("the poll", marks=pytest.mark.slow), "the bell"])
 def test_a_celery_worker_that_is_shut_down_by_remote_control_gives_its_job_back(
     start, submit, wait_for, long, valkey_url, found_by
 ):

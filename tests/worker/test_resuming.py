@@ -10,20 +10,22 @@ from jobs.log.events import events_after
 from jobs.states import State
 from jobs.tables import File, FileKind
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
-from tests.support.trainers import FINISHED, READY, alive, trainers_of
+from tests.support.trainers import FINISHED, MIDWAY, READY, alive, trainers_of
 from tests.support.waiting import wait_until
 
 
 @pytest.mark.slow  # tests/faults has the same in a whole deployment
 def test_a_trainer_killed_in_mid_training_resumes_from_its_checkpoint_and_succeeds(
-    worker, submit, wait_for, lasting, db
+    worker, submit, wait_for, tiny, db, stage
 ):
-    whole = wait_for(submit(lasting()))
-    job_id = submit(lasting())
+    whole = wait_for(submit(tiny()))
+    stage.close_gate(MIDWAY)
+    job_id = submit(tiny())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
 
     for pid in trainers_of(os.getpid()):
         os.kill(pid, signal.SIGKILL)
+    stage.open_gate(MIDWAY)
     job = wait_for(job_id)
 
     assert job.state == State.SUCCEEDED, job.error
@@ -48,12 +50,14 @@ def flip_a_bit(path):
 @pytest.mark.parametrize("damage", [pytest.param(truncate, marks=pytest.mark.slow), flip_a_bit])
 @SLOW_ON_POSTGRESQL
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(
-    worker, submit, wait_for, lasting, settings, db, stage, damage
+    worker, submit, wait_for, tiny, settings, db, stage, damage
 ):
-    job_id = submit(lasting())
+    stage.close_gate(MIDWAY)
+    job_id = submit(tiny())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
     (pid,) = trainers_of(os.getpid())
     stage.close_gate(READY)
+    stage.open_gate(MIDWAY)
     os.kill(pid, signal.SIGKILL)
     wait_for(job_id, lambda job: job.attempt == 2)  # so nothing newer comes from the first one
     with db.read() as session:
@@ -73,7 +77,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(
 
 @ON_ONE_DATABASE
 def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(
-    worker, submit, wait_for, lasting, settings, db, stage
+    worker, submit, wait_for, tiny, settings, db, stage
 ):
     def events(kind):
         with db.read() as session:
@@ -82,10 +86,12 @@ def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(
     def errors():
         return [event.data["error"]["code"] for event in events("state") if event.data.get("error")]
 
-    job_id = submit(lasting())
+    stage.close_gate(MIDWAY)
+    job_id = submit(tiny())
     wait_for(job_id, lambda job: job.phase == "student" and job.checkpoint_step > 40)
     (pid,) = trainers_of(os.getpid())
     stage.close_gate(READY)
+    stage.open_gate(MIDWAY)
     os.kill(pid, signal.SIGKILL)
     saved = wait_for(job_id, lambda job: job.attempt == 2).checkpoint_step
     attempt = settings.data_dir / "jobs" / job_id / "attempt-1"

@@ -80,7 +80,10 @@ def test_a_paused_job_goes_on_from_where_it_stood_and_ends_as_if_nothing_had_bee
 
 
 @ON_ONE_DATABASE
-@pytest.mark.parametrize("also_its_trainer", [False, True], ids=["the worker", "the whole service"])
+@pytest.mark.parametrize(
+    "also_its_trainer",
+    [pytest.param(False, marks=pytest.mark.slow, id="the worker"), pytest.param(True, id="the whole service")],
+)
 def test_a_worker_that_is_to_leave_lets_its_trainer_save_first(
     settings, submit, wait_for, tiny, db, trainers, also_its_trainer
 ):

@@ -21,7 +21,7 @@ from kd.models.preprocess.said import Preprocess
 from kd.teachers import uploads
 from tests.support import curves
 from tests.support.claiming import claim_job
-from tests.support.databases import ON_ONE_DATABASE
+from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
 from tests.support.models.onnx_files import linear
 from tests.support.offers import ENOUGH
 from worker.attempt import supervise
@@ -111,6 +111,7 @@ def test_a_job_whose_teacher_is_gone_fails_before_a_trainer_starts(settings, sub
     assert not layout.attempt_folder(settings.data_dir, job_id, 1).exists()
 
 
+@SLOW_ON_POSTGRESQL
 @pytest.mark.parametrize("when", ["before it is held", "after"])
 def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
     settings, submit, tiny, db, finished_teacher, monkeypatch, when

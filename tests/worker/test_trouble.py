@@ -90,6 +90,7 @@ def test_a_trainer_that_no_signal_ends_holds_up_nobody_and_is_told_of(monkeypatc
     assert child.exit_code < 0
 
 
+@SLOW_ON_POSTGRESQL
 def test_a_job_whose_claim_was_never_answered_is_given_back_without_a_stall(
     idle, forgetful, submit, wait_for, tiny, db
 ):

@@ -206,9 +206,9 @@ assert migrate.is_current(database.Sessions(engine))
 """
 
 
-def test_eight_processes_may_upgrade_at_the_same_moment(empty_database_url):
+def test_four_processes_may_upgrade_at_the_same_moment(empty_database_url):
     upgraders = subprocess.run(
-        [sys.executable, "-c", UPGRADERS, empty_database_url, "8"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", UPGRADERS, empty_database_url, "4"], cwd=ROOT, capture_output=True, text=True
     )
 
     assert (upgraders.returncode, upgraders.stderr) == (0, "")

@@ -18,7 +18,7 @@ from kd.spec import parse
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TINY = {"dataset": "digits", "epochs": 2, "batch_size": 128, "checkpoint_seconds": 0}
+TINY = {"dataset": "digits", "epochs": 2, "batch_size": 128, "checkpoint_seconds": 3600}
 OF = Images("digits", 1_797, 10, (1_797,))
 
 

@@ -19,7 +19,7 @@ from kd.run import run
 from kd.spec import parse
 
 JOB = "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"
-TINY = {"dataset": "digits", "epochs": 2, "batch_size": 128, "checkpoint_seconds": 0, "control": False}
+TINY = {"dataset": "digits", "epochs": 2, "batch_size": 128, "checkpoint_seconds": 3600, "control": False}
 OF_LOGITS = {**TINY, "teacher": {"arch": "cnn_small", "epochs": 1}, "views": 2}
 OF_FEATURES = {**OF_LOGITS, "objective": {"also": [{"method": "rkd"}]}}
 WIDTH = 16 * 1 * 1  # of cnn_small on images of 8×8

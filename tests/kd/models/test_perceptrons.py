@@ -61,7 +61,7 @@ def test_a_perceptron_that_cannot_be_is_refused_with_the_names_that_can(name):
 
 # -- in a run --------------------------------------------------------------------------------------------------------
 
-TINY = {"dataset": "digits", "epochs": 3, "batch_size": 128, "checkpoint_seconds": 0, "views": 2}
+TINY = {"dataset": "digits", "epochs": 3, "batch_size": 128, "checkpoint_seconds": 3600, "views": 2}
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,7 @@ def test_two_processes_come_to_the_weights_of_one(data, tmp_path, in_two, mode):
     assert together[-1].metrics["student.test.top1"] == pytest.approx(alone[-1].metrics["student.test.top1"], abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_teacher_with_batch_statistics_is_the_same_in_every_process(data, tmp_path):
     """Also where the objective trains something beside the student, and labels hold the teacher's feature."""
     models = {"teacher": {"arch": "cnn_small", "epochs": 2}, "student": {"arch": "cnn_small"}}
@@ -120,6 +121,7 @@ def stopped_in_training(spec, out: Path, **options) -> Saved:
     raise AssertionError("it never saved")
 
 
+@pytest.mark.slow
 def test_a_member_that_is_killed_is_told_apart_from_one_that_failed(data, tmp_path):
     spec = parse(json.dumps({"mode": "train", "config": CONFIG | IN_TWO | {"epochs": 5000, "checkpoint_seconds": 0.1}}))
 

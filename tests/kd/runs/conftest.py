@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kd.run import run
-from tests.kd.tiny import SPECS
+from tests.kd.tiny import STEP_BY_STEP
 
 Undisturbed = tuple[Any, Path, list[Any]]
 
@@ -23,7 +23,7 @@ def undisturbed(data, tmp_path_factory) -> Callable[[str], Undisturbed]:
     @cache
     def undisturbed(mode: str) -> Undisturbed:
         out = tmp_path_factory.mktemp(mode)
-        return SPECS[mode], out, list(run(SPECS[mode], out, data_folder=data))
+        return STEP_BY_STEP[mode], out, list(run(STEP_BY_STEP[mode], out, data_folder=data))
 
     return undisturbed
 

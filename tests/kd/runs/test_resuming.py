@@ -13,7 +13,7 @@ from kd.run import run
 from kd.spec import parse
 from kd.training.request import request_of, why_not
 from tests.kd.chosen import evaluated, to_be_kept
-from tests.kd.tiny import SPECS, TINY, VALIDATION_IMAGES
+from tests.kd.tiny import STEP_BY_STEP, TINY, VALIDATION_IMAGES
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -132,7 +132,7 @@ def test_a_resume_state_that_the_disk_does_not_give_is_not_called_damaged(whole,
 
 
 def test_a_run_stopped_between_the_teacher_s_checkpoint_and_its_file_still_writes_the_file(data, tmp_path):
-    spec = SPECS["train"]
+    spec = STEP_BY_STEP["train"]
     first = []
     for event in run(spec, tmp_path / "1", data_folder=data):
         first.append(event)

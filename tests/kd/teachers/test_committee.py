@@ -17,7 +17,7 @@ from kd.spec import parse
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 JOB, OTHER = "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW", "job_01JZ3V6M8Q4T2B7XK9D5FHNCRX"
-TINY = {"dataset": "digits", "epochs": 2, "batch_size": 128, "checkpoint_seconds": 0, "views": 2}
+TINY = {"dataset": "digits", "epochs": 2, "batch_size": 128, "checkpoint_seconds": 3600, "views": 2}
 SMALL = {"arch": "cnn_small", "epochs": 2}
 
 

@@ -10,9 +10,9 @@ from tests.support.running import Halt, Run
 
 CONFIG = {
     "dataset": "digits",
-    "teacher": {"arch": "cnn_small", "epochs": 8, "augmentation": {"crop_padding": 1, "flip": False, "strong": 1}},
+    "teacher": {"arch": "cnn_small", "epochs": 4, "augmentation": {"crop_padding": 1, "flip": False, "strong": 1}},
     "student": {"arch": "cnn_small"},
-    "epochs": 8,
+    "epochs": 4,
     "ema": 0.9,
     "augmentation": {"mixup": 0.5, "cutmix": 1.0},
     "objective": {
@@ -23,7 +23,7 @@ CONFIG = {
     "checkpoint_seconds": 0.05,
 }
 SPECS = {
-    "train": {"mode": "train", "config": CONFIG | {"views": 24}},
+    "train": {"mode": "train", "config": CONFIG | {"views": 12}},
     "fixed": {"mode": "guide", "config": CONFIG | {"rounds": {"epochs": 2, "views": 2}}},
     "route": {"mode": "guide", "config": CONFIG | {"rounds": {"epochs": 1, "views": 1, "teacher": "route"}}},
     "cotrain": {
@@ -32,7 +32,7 @@ SPECS = {
         | {"rounds": {"epochs": 1, "views": 1, "teacher": "cotrain", "cotrain": {"epochs": 0.5, "lr": 0.01}}},
     },
 }
-KILLS = 8
+KILLS = 6
 ORDER = ("teacher", "labelling", "student", "control", "evaluating")
 
 
