@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import sqlite3
+import sys
 import tempfile
 import uuid
 import warnings
@@ -26,6 +27,9 @@ from tests.support.waiting import HANG_SECONDS
 
 # Tests run side by side, and so do the processes that they start: one thread each, that sleeps while it waits.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+# And what they load of ours is compiled once, not by each of hundreds, whatever the environment has to say of it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 # How long a statement takes, a lock, or the pause between two statements, is the machine's affair. What comes of it
