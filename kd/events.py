@@ -159,10 +159,11 @@ class Noted(Message):
     message: str
 
 
-class LabelsKept(Message):
-    """So many labels of the run's table are safe on disk: the next run goes on from them. `fraction` as in `Saved`."""
+class MadeSafe(Message):
+    """So many labels of the run's table, or images of a data set, are safe on disk: who comes next goes on from them.
+    `fraction` as in `Saved`."""
 
-    event: Literal["labels_kept"] = "labels_kept"
+    event: Literal["made_safe"] = "made_safe"
     count: int
     fraction: float
 
@@ -237,7 +238,7 @@ Event = Annotated[
     | Saved
     | Wrote
     | Noted
-    | LabelsKept
+    | MadeSafe
     | Waiting
     | Advanced
     | Finished

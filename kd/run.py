@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from kd.data import packed_facts, packing
+from kd.data import packed_facts, packed_images
 from kd.data.dataset import load_dataset
 from kd.errors import BadResume, ModelUnfit, SpecUnfit, first_line
 from kd.evaluation import cost
@@ -184,7 +184,7 @@ def check_pixels(name: str, folder: Path) -> None:
     from. For images that are about to be read into memory, all of them; to read those that stay on disk takes hours.
     (Of every other data set the digest is of what was read.)"""
     if packed_facts.is_packed(name):
-        packing.verify(folder, name)
+        packed_images.verify(folder, name)
 
 
 def plan_work(run: Run, log: Logbook) -> None:

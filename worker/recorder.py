@@ -19,7 +19,7 @@ from kd.events import (
     Event,
     Failed,
     Finished,
-    LabelsKept,
+    MadeSafe,
     PhaseStarted,
     Ready,
     Saved,
@@ -53,7 +53,7 @@ class Recorder:
     @property
     def is_urgent(self) -> bool:
         """Steps and kept labels can wait a moment; anything else is news."""
-        return any(not isinstance(event, Step | LabelsKept) for event in self._pending)
+        return any(not isinstance(event, Step | MadeSafe) for event in self._pending)
 
     def hear(self, event: Event) -> None:
         """Take what the trainer said."""
@@ -124,7 +124,7 @@ class Recorder:
                 phase=phase,
                 progress=progress,
                 latest_metrics=self._latest_metrics or None,
-                safe_fraction=max((event.fraction for event in batch if isinstance(event, LabelsKept)), default=None),
+                safe_fraction=max((event.fraction for event in batch if isinstance(event, MadeSafe)), default=None),
                 messages=messages,
             )
 

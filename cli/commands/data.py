@@ -132,6 +132,7 @@ def make(path: Path, name: str, data: Path, **options: object) -> None:
     """Write the data set into the data folder, say what it is, and look through it."""
     with extra("kd", "data add"):
         from kd.data.ingest.add import add
+        from kd.data.ingest.identity import identity_of
 
     dataset = packed(name)
     with _on_the_disk(data), progress_display() as display:
@@ -139,6 +140,7 @@ def make(path: Path, name: str, data: Path, **options: object) -> None:
             data / layout.DATASETS,
             dataset,
             path,
+            identity=identity_of(path),
             tell=display.say,
             progress=lambda phase, images, fraction: display.show({"phase": phase, "fraction": fraction}, None),
             **options,  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from kd import nearest
-from kd.data import packed_facts, packing, parts, published
+from kd.data import packed_facts, packed_images, parts, published
 from kd.data.catalog import DATASETS
 from kd.data.splits import Split, cut_splits
 from kd.errors import DataError
@@ -56,7 +56,7 @@ def load_dataset(name: str, folder: Path, validation_fraction: float) -> Dataset
 
 
 def _load_packed(name: str, folder: Path, validation_fraction: float) -> Dataset:
-    source = packing.read(folder, name)
+    source = packed_images.read(folder, name)
     facts = source.facts
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the map cannot be written to: nobody does

@@ -9,29 +9,25 @@ A folder `packed/<name>` in the data folder holds `images.npy` (uint8 [N, H, W, 
 import hashlib
 import json
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, Any, NamedTuple
-from uuid import uuid4
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
-from kd.data import duplicates, npy, numbering, packed_facts
+from kd.data import drafts, duplicates, numbering, packed_facts
+from kd.data.drafts import Draft
 from kd.data.duplicates import Fingerprints
 from kd.data.origin import Files
 from kd.data.packed_facts import PackedFacts, Resized
+from kd.data.packed_images import labels_sha256
 from kd.data.parts import TEST, TRAIN, VALIDATION
 from kd.data.statistics import Statistics
 from kd.disk import sync, sync_folder
-from kd.errors import DataError, KdError
+from kd.errors import KdError
 
-# How much `verify` reads at a time.
-BLOCK_BYTES = 1 << 24
 # They are kept as int64.
 HIGHEST_LABEL = int(np.iinfo(np.int64).max)
 
@@ -57,18 +53,6 @@ class Chunk(NamedTuple):
     split: NDArray[np.uint8] | int = TRAIN
 
 
-@dataclass(frozen=True)
-class Packed:
-    facts: PackedFacts
-    images: NDArray[np.uint8]  # [N, H, W, C], mapped, read-only
-    labels: NDArray[np.int64]  # [N]
-    split: NDArray[np.uint8]  # [N]
-    first: NDArray[np.int64] | None  # [N], the first image with the same pixels; None: each is the only one
-
-
-# -- writing -----------------------------------------------------------------------------------------------------
-
-
 def pack(
     folder: Path,
     name: str,
@@ -80,6 +64,7 @@ def pack(
     files: Files | None = None,
     resized: Resized | None = None,
     may_be_there: bool = False,
+    draft: Draft | None = None,
 ) -> PackedFacts:
     """Write the data set `packed/<name>` into a data folder: whole, or not at all.
 
@@ -88,23 +73,17 @@ def pack(
     gap are made to; `tell` hears of it, and of what else looks strange, where an image is called as its file
     is. `files`: those that the chunks come from, complete when these are. `resized`: how the images came to their size.
     Raises `CannotPack` when the chunks make no data set, or when there is one of that name; with `may_be_there` only if
-    that is another one: who was ended a moment too late begins anew.
+    that is another one: who was ended a moment too late begins anew. `draft`: where it is written, if not in one of its
+    own; the chunks then begin with what is kept there.
     """
     check_name(folder, name, may_be_there=may_be_there)
     place = folder / name
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = place.with_name(f".{place.name}.{uuid4().hex}")
-    draft.mkdir()
-    try:
+    with nullcontext(draft) if draft is not None else drafts.begin(place) as draft:
         facts = _write(draft, name, chunks, classes, normalisation, tell, files, resized)
         if may_be_there and place.exists() and packed_facts.read(folder, name).digest == facts.digest:
-            shutil.rmtree(draft)
             return facts
         _refuse_to_replace(place, name)
-        os.replace(draft, place)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+        draft.become(place)
     sync_folder(place.parent)
     return facts
 
@@ -123,7 +102,7 @@ def _refuse_to_replace(place: Path, name: str) -> None:
 
 
 def _write(
-    draft: Path,
+    draft: Draft,
     name: str,
     chunks: Iterable[Chunk],
     classes: Sequence[str] | None,
@@ -136,15 +115,17 @@ def _write(
     split: list[NDArray[np.uint8]] = []
     shape: tuple[int, ...] | None = None
     count, digest, statistics, fingerprints = 0, hashlib.sha256(), Statistics(), Fingerprints()
-    with open(draft / "images.npy", "wb") as file:
+    with draft.open_images() as file:
         for chunk in chunks:
             if shape is None:
                 shape = chunk.images.shape[1:]
-                _header(file, (0, *shape))
+                drafts.write_header(file, 0, shape)
             _check_chunk(name, chunk, shape, first=count)
             images = np.ascontiguousarray(chunk.images)
-            count += len(images)
             file.write(images.data)
+            if files is not None:
+                draft.wrote(file, images, files.names[count : count + len(images)])
+            count += len(images)
             digest.update(images.data)
             fingerprints.add(images)
             split_B = np.broadcast_to(np.asarray(chunk.split, np.uint8), len(images))
@@ -156,8 +137,9 @@ def _write(
         labels_N, split_N = np.concatenate(labels), np.concatenate(split)
         # Only now is their number known; numpy leaves room for it in the header.
         end = file.tell()
+        file.truncate()
         file.seek(0)
-        _header(file, (count, *shape))
+        drafts.write_header(file, count, shape)
         assert end == file.tell() + count * math.prod(shape)
         sync(file)
     try:
@@ -177,11 +159,11 @@ def _write(
     for file_name, array in (("labels.npy", labels_N), ("split.npy", split_N), ("duplicates.npy", first_N)):
         if array is None:
             continue
-        with open(draft / file_name, "wb") as file:
+        with open(draft.folder / file_name, "wb") as file:
             np.save(file, array)
             sync(file)
     if files is not None:
-        files.write(draft)
+        files.write(draft.folder)
 
     height, width, channels = shape
     mean, std = normalisation or (statistics.mean, statistics.std)
@@ -194,15 +176,15 @@ def _write(
         mean=mean,
         std=std,
         images_sha256=digest.hexdigest(),
-        labels_sha256=_labels_sha256(labels_N, split_N, first_N),
+        labels_sha256=labels_sha256(labels_N, split_N, first_N),
         duplicates=None if first_N is None else int((first_N != np.arange(count)).sum()),
         resized=resized,
     )
     facts = facts.model_copy(update={"facts_sha256": facts.digest})
-    with open(draft / packed_facts.FILE, "wb") as file:
+    with open(draft.folder / packed_facts.FILE, "wb") as file:
         file.write(json.dumps(facts.model_dump(exclude_none=True), indent=2).encode())
         sync(file)
-    sync_folder(draft)
+    sync_folder(draft.folder)
     return facts
 
 
@@ -239,62 +221,3 @@ def _check_chunk(name: str, chunk: Chunk, shape: tuple[int, ...], first: int) ->
         raise CannotPack(name, f"labels must be an integer for each of {len(images)} images, these are {given}")
     if len(labels) and (highest := int(labels.max())) > HIGHEST_LABEL:
         raise CannotPack(name, f"there is a label {highest}; they may go up to {HIGHEST_LABEL}")
-
-
-def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:
-    write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-
-def read(folder: Path, name: str) -> Packed:
-    """The data set `packed/<name>` in a data folder, its images mapped. Everything but their pixels is checked."""
-    facts = packed_facts.read(folder, name)
-    channels, height, width = facts.shape
-    images = _mapped(folder, name, "images.npy", (facts.count, height, width, channels), np.uint8)
-    labels_N = np.array(_mapped(folder, name, "labels.npy", (facts.count,), np.int64))
-    split_N = np.array(_mapped(folder, name, "split.npy", (facts.count,), np.uint8))
-    first_N = None
-    if facts.duplicates:
-        first_N = np.array(_mapped(folder, name, "duplicates.npy", (facts.count,), np.int64))
-    if _labels_sha256(labels_N, split_N, first_N) != facts.labels_sha256:
-        raise DataError(name, f"the labels in {folder / name} are not those that were packed. Pack it again.")
-    if labels_N.min() < 0 or labels_N.max() >= len(facts.classes):
-        given = f"its labels go from {labels_N.min()} to {labels_N.max()}"
-        raise DataError(name, f"{given}, but there are {len(facts.classes)} classes. Pack it again.")
-    if facts.facts_sha256 not in (facts.digest, None):
-        raise DataError(name, f"the facts in {folder / name} are not those that were packed. Pack it again.")
-    return Packed(facts, images, labels_N, split_N, first_N)
-
-
-def verify(folder: Path, name: str) -> PackedFacts:
-    """Read every pixel; `DataError` when they are not those that were packed."""
-    packed = read(folder, name)
-    digest = hashlib.sha256()
-    step = max(1, BLOCK_BYTES // math.prod(packed.facts.shape))
-    for first in range(0, packed.facts.count, step):
-        digest.update(packed.images[first : first + step].data)
-    if digest.hexdigest() != packed.facts.images_sha256:
-        raise DataError(name, f"the images in {folder / name} are not those that were packed. Pack it again.")
-    return packed.facts
-
-
-def _mapped(folder: Path, name: str, file_name: str, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
-    path = folder / name / file_name
-    try:
-        mapped = npy.open_map(path, "r")
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(name, f"{path} is damaged ({reason}). Pack it again.") from error
-    if not mapped.flags.c_contiguous:
-        raise DataError(name, f"{path} is in Fortran's order. Pack it again.")
-    if mapped.shape != shape or mapped.dtype != kind:
-        given = f"{mapped.dtype} of shape {mapped.shape}"
-        raise DataError(name, f"{path} holds {given}, where its facts promise {np.dtype(kind)} of shape {shape}.")
-    return mapped
-
-
-def _labels_sha256(labels_N: NDArray[np.int64], split_N: NDArray[np.uint8], first_N: NDArray[np.int64] | None) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(labels_N, "<i8").data)
-    digest.update(split_N.data)
-    if first_N is not None:  # else it is the digest that it was before they were looked for
-        digest.update(np.ascontiguousarray(first_N, "<i8").data)
-    return digest.hexdigest()

@@ -19,8 +19,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from kd.errors import KdError
-from kd.labels.locks import LOCK, is_held, try_lock
 from kd.labels.manifest import Manifest, read_manifest
+from kd.locks import LOCK, is_held, try_lock
 
 ARRAY, PARAMETERS, MANIFEST, DRAFT, COUNT = ".npy", ".views.npy", ".json", ".draft", ".count"
 

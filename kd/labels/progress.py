@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd.events import LabelsKept, Step
+from kd.events import MadeSafe, Step
 from kd.labels import table
 from kd.labels.table import Kept, Table
 from kd.training.logbook import Logbook
@@ -32,14 +32,14 @@ WHOLE = Share()
 
 
 def with_steps(
-    log: Logbook, written: Iterator[int | LabelsKept], *, start: int = 0, before: int = 0, planned: int
-) -> Iterator[Step | LabelsKept]:
+    log: Logbook, written: Iterator[int | MadeSafe], *, start: int = 0, before: int = 0, planned: int
+) -> Iterator[Step | MadeSafe]:
     """Say how labelling goes. Of the run's `planned` labels, `before` belong to earlier tables."""
     log.begin_counting()
     # What an attempt finds done is no speed of this one: counting begins at `start`.
     reported, now = start, start
     for news in written:
-        if isinstance(news, LabelsKept):
+        if isinstance(news, MadeSafe):
             yield news
             continue
         now = news
@@ -53,7 +53,7 @@ def with_steps(
 
 def with_saves(
     run: Run, log: Logbook, path: Path, table_NVC: Table, kept: Kept | None, written: Iterator[int], part: Share
-) -> Iterator[int | LabelsKept]:
+) -> Iterator[int | MadeSafe]:
     """Make what is written safe, every few seconds, and say so. Of a team its leader does, who has `kept`."""
     began = time.monotonic()
     for number, now in enumerate(written, 1):
@@ -67,6 +67,6 @@ def with_saves(
                 table.keep(path, table_NVC, kept, now)
                 images, views, _ = table_NVC.shape
                 log.progress.done("labelling", part.of_all(now / (images * views)))
-                yield LabelsKept(count=now, fraction=log.progress.fraction)
+                yield MadeSafe(count=now, fraction=log.progress.fraction)
             began = time.monotonic()
         yield now

@@ -28,8 +28,8 @@ from kd.labels.arrays import (
     read_header,
 )
 from kd.labels.cache import ARRAY, MANIFEST, PARAMETERS, Entry
-from kd.labels.locks import try_lock
 from kd.labels.manifest import Identity, Manifest, ViewParameters, read_manifest
+from kd.locks import try_lock
 
 Kind = Literal["logits", "probabilities"]
 KINDS: tuple[Kind, ...] = ("logits", "probabilities")

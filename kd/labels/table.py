@@ -24,8 +24,8 @@ from kd.data import npy
 from kd.disk import atomic, sha256_in, sha256_of, sync_folder
 from kd.labels import cache
 from kd.labels.cache import COUNT, DRAFT, MANIFEST, PARAMETERS
-from kd.labels.locks import try_lock
 from kd.labels.manifest import Manifest, ViewParameters, read_manifest
+from kd.locks import try_lock
 
 Table = NDArray[np.float16]
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd import disk, liveness, outputs
-from kd.data import origin, packed_facts, packing
-from kd.data.packing import Packed
+from kd.data import origin, packed_facts, packed_images
+from kd.data.packed_images import Packed
 from kd.report import near_duplicates
 from kd.report.examination import ClassCounts, Compared, Examination
 from kd.report.findings import Looked, findings
@@ -37,7 +37,7 @@ def examine(folder: Path, name: str, *, progress: Progress = lambda images, frac
     `progress` hears how many images have been read, and which fraction of all is done. Raises `DataError` when the data
     set is not there or damaged, `OSError` when nothing can be written.
     """
-    packed, place = packing.read(folder, name), folder / name
+    packed, place = packed_images.read(folder, name), folder / name
     is_blank_N, thumbnails_ND = _read(packed, progress)
 
     def compared(fraction: float) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kd.data import duplicates, parts
 from kd.data.duplicates import Pairs
 from kd.data.origin import Origin
-from kd.data.packing import Packed
+from kd.data.packed_images import Packed
 from kd.data.parts import APART, PURPOSES, TEST, TRAIN, VALIDATION
 from kd.printable import printed
 from kd.report.examination import Finding, Severity

@@ -14,7 +14,7 @@ from kd.labels import cache
 from tests.attack.conftest import LASTING, Attacked
 from tests.support.deployed import wait_until
 from tests.support.faults.disk import flip
-from tests.support.trainers import LABELS_KEPT
+from tests.support.trainers import MADE_SAFE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -119,7 +119,7 @@ def test_of_a_draft_the_labels_are_made_anew(attacked: Attacked) -> None:
     for table in list(attacked.client.label_tables()):
         attacked.client.delete_label_table(table["id"])
     attacked.crew(0)
-    attacked.stage.close_gate(LABELS_KEPT)
+    attacked.stage.close_gate(MADE_SAFE)
     writer = attacked.add_worker(LABELS_ARE_KEPT_EVERY_SECONDS="0")
     job_id = attacked.submit(**labelled, seed=7)
     for _ in range(3):
@@ -129,7 +129,7 @@ def test_of_a_draft_the_labels_are_made_anew(attacked: Attacked) -> None:
 
     writer.kill()
     wait_until(lambda: not attacked.stage.held(), "its trainer is gone")
-    attacked.stage.open_gate(LABELS_KEPT)
+    attacked.stage.open_gate(MADE_SAFE)
     (draft,) = (attacked.data / layout.LABELS).glob(f"*{cache.DRAFT}")
     safe = int(draft.with_suffix(cache.COUNT).read_text().split()[0])
     assert safe > 0

@@ -7,7 +7,7 @@ import pytest
 
 from tests.attack.conftest import LASTING, Attacked
 from tests.support.deployed import LEASE_SECONDS, wait_until
-from tests.support.trainers import LABELS_KEPT
+from tests.support.trainers import MADE_SAFE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -21,14 +21,14 @@ def test_who_is_stopped_while_it_labels_costs_nobody_a_job(attacked: Attacked, w
     for table in list(attacked.client.label_tables()):
         attacked.client.delete_label_table(table["id"])
     attacked.crew(0)
-    attacked.stage.close_gate(LABELS_KEPT)
+    attacked.stage.close_gate(MADE_SAFE)
     worker = attacked.add_worker(LABELS_ARE_KEPT_EVERY_SECONDS="0")
     stopped = attacked.submit(**LABELLED)
     (pid,) = wait_until(attacked.stage.held, "it labels")
     trainer = psutil.Process(pid)
 
     trainer.suspend() if who == "trainer" else attacked.freeze(worker)
-    attacked.stage.open_gate(LABELS_KEPT)
+    attacked.stage.open_gate(MADE_SAFE)
     attacked.crew(2)
     other = attacked.submit(**LABELLED)
     if who == "worker":  # its trainer has ended itself, so the labels are free

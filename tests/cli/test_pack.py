@@ -6,7 +6,7 @@ import numpy as np
 from typer.testing import CliRunner
 
 from cli.main import app
-from kd.data import packing
+from kd.data import packed_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), np.uint8)
 
@@ -23,7 +23,7 @@ def test_an_npz_becomes_a_data_set_of_the_data_folder(tmp_path):
 
     assert code == 0, said
     assert "packed/pets has 30 images to learn from and 0 for the test, 8×8×3, in 3 classes; 5.76 kB under" in said
-    facts = packing.verify(tmp_path / "data" / "datasets", "packed/pets")
+    facts = packed_images.verify(tmp_path / "data" / "datasets", "packed/pets")
     assert facts.classes == ("cat", "cow", "dog")
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.place import ENDLESS, JOB
 from tests.support.deployed import wait_until
 from tests.support.processes import gone
-from tests.support.trainers import LABELS_KEPT
+from tests.support.trainers import MADE_SAFE
 
 
 def test_a_job_whose_worker_was_killed_goes_on_elsewhere_to_the_same_weights(place):
@@ -59,7 +59,7 @@ def test_a_worker_that_slept_through_its_lease_writes_nothing_and_ends_its_train
 def test_a_worker_that_sleeps_while_labels_are_written_holds_up_nobody(place):
     """Its trainer has the lock of the table and, sooner or later, nobody who reads what it says."""
     place.on.crew(0)
-    place.on.stage.close_gate(LABELS_KEPT)
+    place.on.stage.close_gate(MADE_SAFE)
     sleeper = place.on.add_worker(STILLHOUSE_LEASE_SECONDS="4", LABELS_ARE_KEPT_EVERY_SECONDS="0")
     labelled = JOB | {"dataset": "digits", "views": 8, "epochs": 1}  # in ten batches, each of which is kept
     asleep = place.submit(labelled)
@@ -71,7 +71,7 @@ def test_a_worker_that_sleeps_while_labels_are_written_holds_up_nobody(place):
     awake = place.submit(labelled | {"objective": {"temperature": 8.0}})
 
     place.wait_until_dead(trainers, frozen, "worker asleep -> trainer gone")
-    place.on.stage.open_gate(LABELS_KEPT)
+    place.on.stage.open_gate(MADE_SAFE)
     done = [place.on.wait_for_end(job) for job in (awake, asleep)]
     sleeper.send(signal.SIGCONT)
 

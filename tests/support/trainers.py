@@ -75,6 +75,10 @@ if {"worker.trainer", "worker.helper"} & set(sys.orig_argv):
         from kd.labels import progress
 
         progress.CHUNK_SECONDS = float(seconds)
+    if seconds := os.environ.get("IMAGES_ARE_KEPT_EVERY_SECONDS"):
+        from kd.data import drafts
+
+        drafts.KEEP_SECONDS = float(seconds)
     if seconds := os.environ.get("PROGRESS_IS_SAID_EVERY_SECONDS"):
         from kd import liveness
 
@@ -84,7 +88,7 @@ if {"worker.trainer", "worker.helper"} & set(sys.orig_argv):
 # Words of a line that a trainer says, to close a gate before it.
 READY = '"event":"ready"'
 FINISHED = '"event":"finished"'
-LABELS_KEPT = '"event":"labels_kept"'
+MADE_SAFE = '"event":"made_safe"'
 WRITES_A_CHECKPOINT = "(a checkpoint is being written)"
 """Which it does not say: it is held with the file open, all of it written and nothing of it safe."""
 MIDWAY = '"epoch":4,"split":"validation"'

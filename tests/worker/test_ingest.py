@@ -29,6 +29,7 @@ from worker.worker import Worker
 
 NAME = "packed/pets"
 UNDERSTOOD = '"event":"noted"'
+EXAMINING = '"phase":"examining"'
 
 
 def pets() -> bytes:
@@ -126,7 +127,28 @@ def test_a_file_that_was_damaged_on_its_way_is_not_read_and_can_be_brought_again
 
 
 @ON_ONE_DATABASE
-def test_a_helper_that_is_killed_in_the_middle_begins_anew(helped, bring, ingest, wait_for, settings, stage):
+def test_a_helper_that_is_killed_in_the_middle_is_gone_on_with(
+    helped, bring, ingest, wait_for, settings, stage, db, monkeypatch
+):
+    monkeypatch.setenv("IMAGES_ARE_KEPT_EVERY_SECONDS", "0")
+    stage.close_gate(EXAMINING)
+    job_id = ingest(bring(pets()), size=16)
+    (held,) = wait_until(stage.held, "a helper has unpacked all that it has")
+    wait_for(job_id, lambda job: job.stalls == 0)  # it has got further than anybody before, and that is safe
+    psutil.Process(held).kill()
+    stage.open_gate(EXAMINING)
+
+    job = wait_for(job_id)
+
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 2)
+    assert job.safe_fraction == pytest.approx(0.9)
+    assert [each.name for each in (settings.data_dir / layout.DATASETS / NAME).parent.iterdir()] == ["pets"]
+
+
+@ON_ONE_DATABASE
+def test_one_that_is_killed_before_it_has_unpacked_anything_begins_anew(
+    helped, bring, ingest, wait_for, settings, stage
+):
     stage.close_gate(UNDERSTOOD)
     job_id = ingest(bring(pets()))
     (held,) = wait_until(stage.held, "a helper has understood what it has")

@@ -16,7 +16,7 @@ from jobs.states import FINAL, State
 from tests.support import curves
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.offers import ENOUGH
-from tests.support.trainers import LABELS_KEPT, READY, SHOWS_HOW_IT_LABELS, Stage, log_of
+from tests.support.trainers import MADE_SAFE, READY, SHOWS_HOW_IT_LABELS, Stage, log_of
 from tests.support.waiting import wait_until
 from worker.loop import work
 from worker.reserve import Trainers
@@ -90,10 +90,10 @@ def over(db, *jobs: str) -> bool:
 
 
 def test_of_two_jobs_at_once_one_labels_and_the_other_waits_for_it(two_workers, submit, tiny, db, stage):
-    stage.close_gate(LABELS_KEPT)
+    stage.close_gate(MADE_SAFE)
     jobs = [submit(tiny(**LABELLED, objective={"temperature": temperature})) for temperature in (2.0, 8.0)]
     writer, heir, _ = held_while_it_labels(db, stage, *jobs)
-    stage.open_gate(LABELS_KEPT)
+    stage.open_gate(MADE_SAFE)
     wait_until(lambda: over(db, *jobs))
 
     assert [Told(db, job).state for job in jobs] == [State.SUCCEEDED] * 2
@@ -104,7 +104,7 @@ def test_of_two_jobs_at_once_one_labels_and_the_other_waits_for_it(two_workers, 
 def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_labels(
     two_workers, submit, tiny, db, settings, stage
 ):
-    stage.close_gate(LABELS_KEPT)
+    stage.close_gate(MADE_SAFE)
     jobs = [submit(tiny(**LABELLED, objective={"temperature": temperature})) for temperature in (2.0, 8.0)]
     writer, heir, trainer = held_while_it_labels(db, stage, *jobs)
     safe = count_of(settings.data_dir / "labels")
@@ -113,7 +113,7 @@ def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_
     os.kill(trainer, signal.SIGKILL)
     wait_until(lambda: any(heir in log_of(pid) for pid in stage.held()), "the one that waited has kept labels too")
     more = count_of(settings.data_dir / "labels")
-    stage.open_gate(LABELS_KEPT)
+    stage.open_gate(MADE_SAFE)
     stage.open_gate(READY)
     wait_until(lambda: over(db, *jobs))
 
@@ -129,10 +129,10 @@ def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_
 def test_a_job_whose_trainer_is_killed_again_and_again_is_not_given_up_while_each_has_kept_more_labels(
     strict_worker, submit, tiny, db, settings, stage
 ):
-    stage.close_gate(LABELS_KEPT)
+    stage.close_gate(MADE_SAFE)
     job = submit(tiny(**LABELLED))
     safe = [killed_when_it_has_kept_more(db, settings, stage, job) for _ in range(2)]
-    stage.open_gate(LABELS_KEPT)
+    stage.open_gate(MADE_SAFE)
     wait_until(lambda: over(db, job))
 
     assert 0 < safe[0] < safe[1]
@@ -143,7 +143,7 @@ def test_a_job_whose_trainer_is_killed_again_and_again_is_not_given_up_while_eac
 def test_labels_of_an_earlier_attempt_are_no_progress_of_one_that_keeps_none(
     strict_worker, submit, tiny, db, settings, stage, monkeypatch
 ):
-    stage.close_gate(LABELS_KEPT)
+    stage.close_gate(MADE_SAFE)
     job = submit(tiny(**LABELLED))
     wait_until(stage.held)
     monkeypatch.setenv("LABELS_ARE_KEPT_EVERY_SECONDS", "3600")  # for the next trainer

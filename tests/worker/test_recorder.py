@@ -13,7 +13,7 @@ from jobs.job import get_job
 from jobs.log.events import events_after
 from jobs.queue import leases
 from jobs.tables import File, Job
-from kd.events import Event, LabelsKept, Noted, Saved, SavedFile
+from kd.events import Event, MadeSafe, Noted, Saved, SavedFile
 from worker.recorder import Recorder
 
 
@@ -66,7 +66,7 @@ def test_labels_that_are_kept_end_the_row_of_stalls_and_are_no_checkpoint(db, re
     with db.read() as session:
         before = get_job(session, job_id).stalls
 
-    say(recorder, LabelsKept(count=1_000, fraction=0.1), noted(2), LabelsKept(count=2_000, fraction=0.2))
+    say(recorder, MadeSafe(count=1_000, fraction=0.1), noted(2), MadeSafe(count=2_000, fraction=0.2))
     recorder.flush()
 
     with db.read() as session:

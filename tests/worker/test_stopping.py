@@ -17,7 +17,7 @@ from kd.run import run
 from kd.spec import parse
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.offers import ENOUGH
-from tests.support.trainers import LABELS_KEPT
+from tests.support.trainers import MADE_SAFE
 from tests.support.waiting import HANG_SECONDS, wait_until
 from worker.attempt import supervise
 from worker.child import Child, Order
@@ -111,7 +111,7 @@ def test_a_job_that_is_paused_while_labels_are_written_goes_on_with_those_it_has
     worker, submit, wait_for, tiny, db, settings, stage, monkeypatch
 ):
     monkeypatch.setenv("LABELS_ARE_KEPT_EVERY_SECONDS", "0")
-    stage.close_gate(LABELS_KEPT)
+    stage.close_gate(MADE_SAFE)
     job_id = submit(tiny(**LABELLED))
     wait_until(stage.held, "its trainer has kept labels, and is about to say so")
 
@@ -120,7 +120,7 @@ def test_a_job_that_is_paused_while_labels_are_written_goes_on_with_those_it_has
     for _ in range(3):  # the trainer is told before the beat that comes after the one that heard of it
         lease = wait_for(job_id, lambda job: True).lease_expires_at
         wait_for(job_id, lambda job, lease=lease: job.lease_expires_at != lease)
-    stage.open_gate(LABELS_KEPT)
+    stage.open_gate(MADE_SAFE)
     wait_for(job_id, lambda job: job.state is State.PAUSED)
     counts = [int(file.read_text().split()[0]) for file in (settings.data_dir / "labels").glob("*.count")]
     with db.begin() as session:
@@ -138,7 +138,7 @@ def test_a_run_that_is_to_save_while_it_labels_makes_safe_what_it_has(tmp_path, 
     for event in run(tiny(**LABELLED), tmp_path / "out", save_now=save_now, **folders):
         if event.event == "phase" and event.phase == "labelling":
             save_now.set()
-        if event.event == "labels_kept":
+        if event.event == "made_safe":
             break
 
     (count,) = [int(file.read_text().split()[0]) for file in (tmp_path / "labels").glob("*.count")]

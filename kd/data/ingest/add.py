@@ -4,33 +4,37 @@ It looks at all of them twice. The first time only at how each begins, so that w
 before anything is written.
 """
 
+import json
 import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 
 from kd import liveness
-from kd.data import npz, numbering, packing
+from kd.data import drafts, npz, numbering, packing
+from kd.data.drafts import Draft
 from kd.data.ingest import arrays, images, parquet
 from kd.data.ingest.arrays import Arrays
 from kd.data.ingest.containers import Container, open_container
 from kd.data.ingest.images import Unreadable
 from kd.data.ingest.layouts import Layout, understand
 from kd.data.ingest.listing import BadSource, Limits
+from kd.data.ingest.unreadable import UnreadableImages, count_of
 from kd.data.ingest.zips import Zip
 from kd.data.origin import Files
 from kd.data.packed_facts import LARGEST_SIDE, PackedFacts, Resized
 from kd.data.packing import CannotPack, Chunk
 from kd.data.parts import TEST, TEST_FRACTION
+from kd.version import VERSION
 
 CHUNK_BYTES = 1 << 22
-# After so many unreadable images nobody reads on.
-MOST_UNREADABLE = 100
 NPZ = {"images.npy", "labels.npy"}
 SIDES = (32, 48, 64, 96, 128, 160, 224)
 
@@ -41,32 +45,9 @@ SHARE_OF_SURVEY = 0.2
 
 Tell = Callable[[str], None]
 Progress = Callable[[str, int, float], None]
+Safe = Callable[[int, float], None]
 Pack = Callable[..., PackedFacts]
 """`packing.pack` for one data set."""
-
-
-class _Unreadable:
-    """The images that cannot be read, by name, with the reason."""
-
-    def __init__(self, source: str, why: dict[str, str], *, may_skip: bool):
-        self.source, self.why, self.may_skip = source, why, may_skip
-
-    def add(self, name: str, error: Unreadable) -> None:
-        self.why[name] = str(error)
-        if len(self.why) == MOST_UNREADABLE and not self.may_skip:
-            self.refuse()
-
-    def refuse(self) -> None:
-        """Raise `BadSource` if there are any that nobody wants to do without."""
-        if self.why and not self.may_skip:
-            raise BadSource(
-                self.source,
-                f"{_images(len(self.why))} cannot be read: {self}. Mend them, or leave them out (skip-unreadable)",
-            )
-
-    def __str__(self) -> str:
-        shown = "; ".join(f"{name}: {why}" for name, why in list(self.why.items())[:5])
-        return shown + (f"; and {len(self.why) - 5:,} more" if len(self.why) > 5 else "")
 
 
 def add(
@@ -79,15 +60,18 @@ def add(
     skip_unreadable: bool = False,
     limits: Limits | None = None,
     may_be_there: bool = False,
+    identity: str | None = None,
     tell: Tell = lambda remark: None,
     progress: Progress = lambda phase, images, fraction: None,
+    safe: Safe = lambda images, fraction: None,
 ) -> PackedFacts:
     """Write the data set `packed/<name>` into a data folder from a folder, an archive or an .npz: whole, or not at all.
 
     `size`: the side in pixels of the squares that all images become; without, they must be of one size. `classes`:
-    their names in their order. `may_be_there`: this very data set, packed before. `tell` hears what the files were
-    understood as, and what looks strange; `progress` the phase, and how many images of it and which fraction of all are
-    done.
+    their names in their order. `may_be_there`: this very data set, packed before. `identity`: what the content of
+    `path` is known by; who was ended while he packed photos goes on under the same, and has the same data set in the
+    end. `tell` hears what the files were understood as, and what looks strange; `progress` the phase, and how many
+    images of it and which fraction of all are done; `safe` how many and which fraction need not be unpacked again.
     Raises `BadSource` or `CannotPack` for what is no data set, `OSError` for what is not there or cannot be written.
     """
     packing.check_name(folder, name, may_be_there=may_be_there)
@@ -95,11 +79,14 @@ def add(
         raise CannotPack(name, f"its images cannot be of {size:,} pixels a side; they may have up to {LARGEST_SIDE:,}")
     for_photos = size is not None or skip_unreadable
     pack = partial(packing.pack, folder, name, tell=tell, may_be_there=may_be_there)
+    if identity is not None:  # what decides which pixels come of it
+        identity = json.dumps([identity, size, classes, skip_unreadable, PIL.__version__, VERSION])
+    begin = partial(drafts.begin, folder / name, identity)
     if path.suffix.casefold() == ".npz":
         return _add_arrays(pack, name, npz.read(path), classes, for_photos=for_photos)
     if (tables := parquet.find(path, limits)) is not None:
         layout = parquet.understand(tables, classes)
-        return _add_photos(folder, name, tables, layout, pack, size, skip_unreadable, tell, progress)
+        return _add_photos(begin, name, tables, layout, pack, size, skip_unreadable, tell, progress, safe)
     container = open_container(path, limits)
     if isinstance(container, Zip) and NPZ.issubset(entry.name for entry in container.entries):
         return _add_arrays(pack, name, npz.read(path), classes, for_photos=for_photos)
@@ -107,11 +94,11 @@ def add(
         tell(f"{container.source} is {found}.")
         return _add_arrays(pack, name, found, classes, for_photos=for_photos)
     layout = understand(container, classes)
-    return _add_photos(folder, name, container, layout, pack, size, skip_unreadable, tell, progress)
+    return _add_photos(begin, name, container, layout, pack, size, skip_unreadable, tell, progress, safe)
 
 
 def _add_photos(
-    folder: Path,
+    begin: Callable[[], AbstractContextManager[Draft]],
     name: str,
     container: Container,
     layout: Layout,
@@ -120,15 +107,17 @@ def _add_photos(
     skip_unreadable: bool,
     tell: Tell,
     progress: Progress,
+    safe: Safe,
 ) -> PackedFacts:
     tell(f"{container.source} is {layout}.")
     for remark in layout.remarks:
         tell(remark)
     if all(item.part != TEST for item in layout.items):
         tell(f"Nothing says what is for the test: {TEST_FRACTION:.0%} of each class are, in all runs the same ones.")
-    with warnings.catch_warnings():
+    with begin() as draft, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of what is odd in a file; what cannot be read is an error
-        return _Photos(folder, name, container, layout, size, skip_unreadable, tell, progress).pack_by(pack)
+        photos = _Photos(draft, name, container, layout, size, skip_unreadable, tell, progress, safe)
+        return photos.pack_by(partial(pack, draft=draft))
 
 
 def _add_arrays(
@@ -151,7 +140,7 @@ class _Photos:
 
     def __init__(
         self,
-        folder: Path,
+        draft: Draft,
         name: str,
         container: Container,
         layout: Layout,
@@ -159,11 +148,12 @@ class _Photos:
         skip: bool,
         tell: Tell,
         progress: Progress,
+        safe: Safe,
     ):
-        self._folder, self._name, self._container, self._layout, self._tell = folder, name, container, layout, tell
-        self._size, self._progress = size, progress
+        self._draft, self._name, self._container, self._layout, self._tell = draft, name, container, layout, tell
+        self._size, self._progress, self._safe = size, progress, safe
         self._files = Files(container.source)
-        self._unreadable = _Unreadable(container.source, self._files.unreadable, may_skip=skip)
+        self._unreadable = UnreadableImages(container.source, self._files.unreadable, may_skip=skip)
         self._place = {item.name: place for place, item in enumerate(layout.items)}
         self._split_N = np.array([item.part for item in layout.items], np.uint8)
         self._told = 0
@@ -171,6 +161,8 @@ class _Photos:
         self._small: set[str] = set()
 
     def pack_by(self, pack: Pack) -> PackedFacts:
+        share = (1 - SHARE_OF_SURVEY) / len(self._place)
+        self._draft.tell_kept = lambda images: self._safe(images, SHARE_OF_SURVEY + share * images)
         self._number()
         self._survey()
         self._tell_unreadable()
@@ -219,7 +211,7 @@ class _Photos:
             raise BadSource(self._container.source, f"no image of it can be read: {self._unreadable}")
         self._check_sizes(sizes)
         if deep:
-            self._tell(f"Of 16 bits for each pixel the upper 8 are kept: {_images(deep)}.")
+            self._tell(f"Of 16 bits for each pixel the upper 8 are kept: {count_of(deep)}.")
 
     def _check_sizes(self, sizes: Counter[tuple[int, int]]) -> None:
         if self._size is None and len(sizes) > 1:
@@ -232,11 +224,10 @@ class _Photos:
                 f"them squares of one, such as {suggested}",
             )
         if self._small:
-            self._tell(f"Smaller than {self._size}×{self._size} pixels, and enlarged: {_images(len(self._small))}.")
+            self._tell(f"Smaller than {self._size}×{self._size} pixels, and enlarged: {count_of(len(self._small))}.")
         width, height = (self._size, self._size) if self._size is not None else next(iter(sizes))
         needed = sizes.total() * width * height * (1 if self._gray else 3)
-        there = next(each for each in (self._folder, *self._folder.absolute().parents) if each.exists())
-        if needed > (free := shutil.disk_usage(there).free):
+        if needed > (free := shutil.disk_usage(self._draft.folder).free + self._draft.kept_bytes):
             raise CannotPack(
                 self._name, f"it takes {needed:,} bytes, and {free:,} are free on the disk: give a smaller size"
             )
@@ -251,7 +242,13 @@ class _Photos:
         waiting: list[NDArray[np.uint8]] = []
         places: list[int] = []
         readable = self._place.keys() - self._unreadable.why.keys()
-        for done, (name, content) in enumerate(self._container.read(readable)):
+        for piece in self._draft.pieces():
+            if not readable >= set(piece.names):
+                break
+            self._take_up(piece.names)
+            yield self._chunk(piece.images, [self._place[name] for name in piece.names])
+            readable -= set(piece.names)
+        for done, (name, content) in enumerate(self._container.read(readable), start=len(self._files.names)):
             self._advance("packing", done, begin=SHARE_OF_SURVEY, share=1 - SHARE_OF_SURVEY)
             try:
                 waiting.append(images.decode(name, content, gray=self._gray, side=self._size))
@@ -259,24 +256,24 @@ class _Photos:
                 self._unreadable.add(name, error)
                 continue
             places.append(self._place[name])
-            if name in self._small:
-                self._files.enlarged.append(len(self._files.names))
-            self._files.names.append(name)
+            self._take_up([name])
             if len(waiting) * waiting[0].nbytes >= CHUNK_BYTES:
-                yield self._chunk(waiting, places)
+                yield self._chunk(np.stack(waiting), places)
                 waiting, places = [], []
         self._unreadable.refuse()
         if waiting:
-            yield self._chunk(waiting, places)
+            yield self._chunk(np.stack(waiting), places)
+
+    def _take_up(self, names: list[str]) -> None:
+        for name in names:
+            if name in self._small:
+                self._files.enlarged.append(len(self._files.names))
+            self._files.names.append(name)
 
     def _advance(self, phase: str, done: int, *, begin: float, share: float) -> None:
         liveness.advance()
         if done % EVERY_IMAGES == 0:
             self._progress(phase, done, begin + share * done / len(self._place))
 
-    def _chunk(self, waiting: list[NDArray[np.uint8]], places: list[int]) -> Chunk:
-        return Chunk(np.stack(waiting), self._labels_N[places], self._split_N[places])
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
+    def _chunk(self, images_BHWC: NDArray[np.uint8], places: list[int]) -> Chunk:
+        return Chunk(images_BHWC, self._labels_N[places], self._split_N[places])

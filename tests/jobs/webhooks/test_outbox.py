@@ -201,6 +201,6 @@ def test_every_event_that_is_written_can_be_asked_for():
     trainers = {member.model_fields["event"].default for member in get_args(union)}
 
     assert {"state", "claimed", "cancel_requested"} <= ours <= set(EVENTS)
-    become_other_things = {"step", "saved", "wrote", "waiting", "labels_kept", "ready", "stopped", "failed", "advanced"}
+    become_other_things = {"step", "saved", "wrote", "waiting", "made_safe", "ready", "stopped", "failed", "advanced"}
     assert {"phase", "noted"} <= trainers - become_other_things <= set(EVENTS)
     assert {f"state.{state}" for state in State} <= set(EVENTS)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from kd.data import packing
+from kd.data import packed_images, packing
 from kd.data.dataset import load_dataset
 from kd.data.origin import Files
 from kd.data.packing import CannotPack, Chunk
@@ -93,4 +93,4 @@ def test_what_is_said_of_them_cannot_be_changed_unseen(tmp_path):
     np.save(place, np.arange(180))
 
     with pytest.raises(DataError, match=r"the labels in .* are not those that were packed"):
-        packing.read(tmp_path, NAME)
+        packed_images.read(tmp_path, NAME)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd.data import npz, packing, published
+from kd.data import npz, packed_images, packing, published
 from kd.data.npz import BadNpz
 from kd.errors import DataError
 from tests.kd.data.contents import files_in
@@ -61,7 +61,7 @@ def pack(path: Path) -> None:
 def test_an_archive_of_these_members_is_packed(tmp_path: Path, version: bytes) -> None:
     pack(write(tmp_path / "a.npz", labels=header((60,), "<i8", version) + LABELS.tobytes()))
 
-    assert packing.verify(tmp_path, NAME).classes == ("a", "b", "c", "d")
+    assert packed_images.verify(tmp_path, NAME).classes == ("a", "b", "c", "d")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_spoilt_data_set_is_read_or_refused_in_words(tmp_path: Path, file: str
         for harmed in spoilt(content if file == "facts.json" else content[:128], 200):
             (tmp_path / NAME / file).write_bytes(harmed + content[128:] if file != "facts.json" else harmed)
             with suppress(DataError):
-                packing.read(tmp_path, NAME)
+                packed_images.read(tmp_path, NAME)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from kd.data import packed_facts, packing
+from kd.data import packed_facts, packed_images, packing
 from kd.data.packing import CannotPack, Chunk
 from kd.data.parts import TEST, VALIDATION
 from kd.errors import DataError
@@ -20,7 +20,7 @@ from tests.kd.data.sixty import IMAGES, IS_TEST, LABELS, NAME, SPLIT, in_chunks
 
 
 def test_what_was_packed_is_read_again(tmp_path, place):
-    read = packing.read(tmp_path, NAME)
+    read = packed_images.read(tmp_path, NAME)
 
     assert np.array_equal(read.images, IMAGES)
     assert np.array_equal(read.labels, LABELS)
@@ -29,7 +29,7 @@ def test_what_was_packed_is_read_again(tmp_path, place):
     assert not read.images.flags.writeable
     assert (read.labels.dtype, read.facts.classes) == (np.int64, ("0", "1", "2", "3"))
     assert (read.facts.shape, read.facts.train, read.facts.test) == ((3, 6, 5), 40, 20)
-    assert packing.verify(tmp_path, NAME) == read.facts == packed_facts.read(tmp_path, NAME)
+    assert packed_images.verify(tmp_path, NAME) == read.facts == packed_facts.read(tmp_path, NAME)
     assert sorted(os.listdir(place)) == ["facts.json", "images.npy", "labels.npy", "split.npy"]
     assert np.array_equal(np.load(place / "images.npy"), IMAGES)  # the files are numpy's own
 
@@ -144,7 +144,7 @@ def test_labels_that_do_not_count_from_zero_are_numbered_anew_and_that_is_told(t
     facts = packing.pack(tmp_path, NAME, [Chunk(IMAGES, labels)], given, tell=heard.append)
 
     assert facts.classes == classes
-    assert np.array_equal(packing.read(tmp_path, NAME).labels, LABELS)
+    assert np.array_equal(packed_images.read(tmp_path, NAME).labels, LABELS)
     assert [told in remark for remark in heard] == ([True] if told else [])
 
 
@@ -213,13 +213,13 @@ def test_a_missing_data_set_is_told_with_the_nearest_ones(tmp_path):
     with pytest.raises(
         DataError, match="no data set named 'packed/mime', and no packed one at all; `kd data add` makes one"
     ):
-        packing.read(tmp_path, "packed/mime")
+        packed_images.read(tmp_path, "packed/mime")
 
     packing.pack(tmp_path, NAME, in_chunks())
     packing.pack(tmp_path, "packed/zebras", in_chunks())
 
     with pytest.raises(DataError, match="no data set named 'packed/mime'; the nearest are packed/mine"):
-        packing.read(tmp_path, "packed/mime")
+        packed_images.read(tmp_path, "packed/mime")
     assert packed_facts.names(tmp_path) == ("packed/mine", "packed/zebras")
 
 
@@ -276,7 +276,7 @@ def test_a_damaged_data_set_is_refused_in_words(tmp_path, place, file, harm, why
         (place / file).write_bytes(harm((place / file).read_bytes()))
 
     with pytest.raises(DataError, match=f"The data set {NAME} cannot be used: .*{why}"):
-        packing.read(tmp_path, NAME)
+        packed_images.read(tmp_path, NAME)
 
 
 def test_one_wrong_pixel_is_found_by_verifying(tmp_path, place):
@@ -284,7 +284,7 @@ def test_one_wrong_pixel_is_found_by_verifying(tmp_path, place):
     content[-1] ^= 1
     (place / "images.npy").write_bytes(content)
 
-    packing.read(tmp_path, NAME)
+    packed_images.read(tmp_path, NAME)
 
     with pytest.raises(DataError, match=r"the images in .* are not those that were packed"):
-        packing.verify(tmp_path, NAME)
+        packed_images.verify(tmp_path, NAME)

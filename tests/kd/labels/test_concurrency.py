@@ -15,7 +15,8 @@ def in_processes(script: str, *arguments: object) -> None:
 def test_a_lock_has_one_holder_even_if_holders_delete_its_file(tmp_path):
     in_processes(
         """
-from kd.labels import cache, locks
+from kd import locks
+from kd.labels import cache
 
 folder = Path(sys.argv[1])
 
@@ -52,7 +53,8 @@ def test_processes_that_write_read_evict_and_delete_at_once_never_see_a_wrong_ta
     in_processes(
         """
 import numpy as np
-from kd.labels import cache, locks
+from kd import locks
+from kd.labels import cache
 from kd.labels import table as tables
 from kd.labels.cache import NoSuchTable, TableBusy
 

@@ -43,7 +43,7 @@ def labelled(run: Run) -> bool:
 
 
 def said_to_be_kept(run: Run) -> list[int]:
-    return [event["count"] for event in run.events("labels_kept")]
+    return [event["count"] for event in run.events("made_safe")]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_killed_twice_in_mid_labelling_the_third_run_goes_on_and_writes_the_same
     labels = tmp_path / "labels"
     reached = []
     for number in (1, 2):
-        more = Halt("labels_kept", count=max(reached, default=0) + 5_000)
+        more = Halt("made_safe", count=max(reached, default=0) + 5_000)
         assert Run(SPEC, tmp_path / str(number), data=data, labels=labels, halt=more).was_killed()
         reached.append(safe(labels))
 
@@ -91,7 +91,7 @@ def test_killed_twice_in_mid_labelling_the_third_run_goes_on_and_writes_the_same
 
 def test_labels_are_said_to_be_kept_when_they_are_safe_and_were_not_there_before(data, tmp_path):
     labels = tmp_path / "labels"
-    first = Run(SPEC, tmp_path / "1", data=data, labels=labels, halt=Halt("labels_kept"))
+    first = Run(SPEC, tmp_path / "1", data=data, labels=labels, halt=Halt("made_safe"))
     assert first.was_killed()
     found = safe(labels)
 
@@ -116,7 +116,7 @@ def test_of_two_runs_that_want_a_table_one_writes_and_the_other_waits(data, undi
 
 def test_a_run_that_waits_takes_over_when_the_writer_dies(data, undisturbed, tmp_path):
     labels = tmp_path / "labels"
-    halt = Halt("labels_kept", count=5_000, by=signal.SIGSTOP)
+    halt = Halt("made_safe", count=5_000, by=signal.SIGSTOP)
     writer = Run(SPEC, tmp_path / "1", data=data, labels=labels, halt=halt)
     wait_until(lambda: psutil.Process(writer.process.pid).status() == psutil.STATUS_STOPPED)
     left_at = safe(labels)
@@ -133,7 +133,7 @@ def test_a_run_that_waits_takes_over_when_the_writer_dies(data, undisturbed, tmp
 
 def test_a_run_does_not_wait_for_ever_for_one_that_holds_the_labels_and_writes_none(data, tmp_path, monkeypatch):
     labels = tmp_path / "labels"
-    halt = Halt("labels_kept", count=5_000, by=signal.SIGSTOP)
+    halt = Halt("made_safe", count=5_000, by=signal.SIGSTOP)
     writer = Run(SPEC, tmp_path / "1", data=data, labels=labels, halt=halt)
     wait_until(lambda: psutil.Process(writer.process.pid).status() == psutil.STATUS_STOPPED)
     monkeypatch.setattr(labelling, "HELD_SECONDS", 0.5)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd.data import packed_facts, packing
+from kd.data import packed_facts, packed_images
 from kd.data.dataset import load_dataset
 from kd.data.ingest.add import add
 from kd.data.ingest.images import decode
@@ -55,8 +55,8 @@ def test_photos_become_a_data_set_that_can_be_loaded(tmp_path: Path, kind: str) 
                     "no images: pets/notes.txt.", NO_TEST]  # fmt: skip
     assert (facts.classes, facts.shape, facts.train, facts.test) == (("cat", "dog"), (3, 24, 32), 10, 0)
     assert (facts.resized, facts.duplicates) == (None, None)
-    assert packing.verify(tmp_path / "data", NAME) == facts
-    read = packing.read(tmp_path / "data", NAME)
+    assert packed_images.verify(tmp_path / "data", NAME) == facts
+    read = packed_images.read(tmp_path / "data", NAME)
     for image, label, name in zip(read.images, read.labels, sorted(pets()), strict=True):
         assert np.array_equal(image, decode(name, pets()[name], gray=False))
         assert label == int(name.startswith("dog"))
@@ -177,7 +177,7 @@ def test_labels_that_are_numbers_count_from_1_where_the_classes_are_named(tmp_pa
     facts, told = added(tmp_path, pets() | {"metadata.csv": TABLE.encode()}, classes=["cat", "dog"])
 
     assert told[2] == "The labels 1 to 2 are numbered from 0 to 1: label 1 is 'cat'."
-    assert packing.read(tmp_path / "data", NAME).labels.tolist() == [0] * 5 + [1] * 5
+    assert packed_images.read(tmp_path / "data", NAME).labels.tolist() == [0] * 5 + [1] * 5
     assert facts.classes == ("cat", "dog")
 
 
@@ -242,4 +242,4 @@ def test_what_pillow_writes_and_reads_elsewhere_is_what_the_facts_promise(tmp_pa
 
     # Short side to 16, antialiased, then the middle.
     expected = np.asarray(image.resize((21, 16), Image.Resampling.BICUBIC).crop((2, 0, 18, 16)))
-    assert np.array_equal(packing.read(tmp_path / "data", NAME).images[1], expected)
+    assert np.array_equal(packed_images.read(tmp_path / "data", NAME).images[1], expected)

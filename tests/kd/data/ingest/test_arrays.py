@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kd.data import packing
+from kd.data import packed_images
 from kd.data.ingest.add import add
 from kd.data.packed_facts import PackedFacts
 from kd.errors import KdError
@@ -48,7 +48,7 @@ def test_idx_files_are_a_data_set(tmp_path: Path, kind: str, packed: bool) -> No
 
     assert told[0].split(" is ")[1].startswith("understood as MNIST's idx: raw/train-images-idx3-ubyte")
     assert (facts.shape, facts.train, facts.test, facts.classes) == ((1, 6, 5), 30, 9, ("cat", "cow", "dog"))
-    read = packing.read(tmp_path / "data", NAME)
+    read = packed_images.read(tmp_path / "data", NAME)
     assert np.array_equal(read.images[..., 0], np.concatenate([IMAGES, IMAGES[:9] ^ 1]))
     assert read.labels.tolist() == [*LABELS, *LABELS[:9]]
 
@@ -88,7 +88,7 @@ def test_the_binary_version_of_cifar_is_a_data_set(tmp_path: Path, coarse: bool)
 
     assert "understood as CIFAR-100" in told[0] if coarse else "understood as CIFAR-10's" in told[0]
     assert (facts.shape, facts.train, facts.test, facts.classes) == ((3, 32, 32), 30, 6, ("cat", "cow", "dog"))
-    read = packing.read(tmp_path / "data", NAME)
+    read = packed_images.read(tmp_path / "data", NAME)
     assert np.array_equal(read.images, images.transpose(0, 2, 3, 1))
     assert read.labels.tolist() == labels.tolist()
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kd.data import packed_facts, packing
+from kd.data import packed_facts, packed_images
 from kd.data.ingest.add import add
 from kd.data.ingest.listing import BadSource, Limits
 from kd.data.packed_facts import PackedFacts
@@ -58,7 +58,7 @@ def test_splits_are_named_by_the_files_and_classes_by_what_they_say_of_themselve
         "pets is understood as Parquet as Hugging Face's datasets write it: 3 classes, 9 train, 3 validation, 3 test."
     )
     assert facts.classes == ("owl", "cat", "dog"), "their own order"
-    packed = packing.read(tmp_path / "data", NAME)
+    packed = packed_images.read(tmp_path / "data", NAME)
     for part, labels in ((TRAIN, [0, 1, 2] * 3), (TEST, [2, 1, 0]), (VALIDATION, [2, 1, 0])):
         assert packed.labels[packed.split == part].tolist() == labels
     assert np.abs(packed.images[0].astype(int) - photo(20)).max() < 40, "the first file's first, through JPEG"

@@ -1,4 +1,4 @@
-"""Who may write, or remove, a label table: a lock beside it, held by one process at a time, and by none that died."""
+"""Who may write, or remove, what several want to: a lock beside it, of one process at a time, and of none that died."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ LOCK = ".lock"
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Whether we hold the lock of the table at this path, until the end of the block. It goes when its holder dies."""
+    """Whether we hold the lock of what is at this path, until the end of the block. It goes when its holder dies."""
     while True:
         with open(path.with_suffix(LOCK), "a") as lock:
             mine = _hold(lock)
