@@ -30,10 +30,11 @@ from jobs.pace import rest
 from jobs.states import State
 from jobs.tables import File, Job
 from kd.labels import cache
+from kd.teachers import uploads as teachers
 
 GRACE_SECONDS = 3600.0
 DRAFT_GRACE_SECONDS = 24 * 3600.0
-"""Of drafts of label tables: another run with the same teacher may go on with them."""
+"""Of drafts of label tables, with which another run of the same teacher may go on; and of teachers on their way in."""
 
 BATCH = 100
 
@@ -69,7 +70,7 @@ def collect(
     drafts_older_than_seconds: float = DRAFT_GRACE_SECONDS,
     stop: threading.Event | None = None,
 ) -> Collected:
-    """Delete what no row names in the folders of jobs, and abandoned drafts of label tables.
+    """Delete what no row names in the folders of jobs, and abandoned drafts of label tables and teachers.
 
     With `stop` it takes its time, and ends early once that is set.
     """
@@ -81,6 +82,7 @@ def collect(
         if rest(stop, began):
             return total
     drafts = cache.collect(data_dir / layout.LABELS, older_than_seconds=drafts_older_than_seconds)
+    drafts |= teachers.collect(data_dir / layout.TEACHERS, older_than_seconds=drafts_older_than_seconds)
     return total + Collected(len(drafts), sum(drafts.values()))
 
 

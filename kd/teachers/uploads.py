@@ -4,10 +4,12 @@
 written last.
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -232,6 +234,25 @@ def each(folder: Path) -> Iterator[Uploaded]:
         except NoSuchTeacher:
             continue
     yield from sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)
+
+
+def collect(folder: Path, older_than_seconds: float) -> dict[str, int]:
+    """Delete what was not finished, and nobody has written to for so long: teachers without a manifest, and halves of
+    files beside whole ones. Answers with the size of each file that is gone, by its path in the folder."""
+    before, gone = time.time() - older_than_seconds, {}
+    for place in folder.glob("tch_*"):
+        files = {path: path.lstat() for path in place.iterdir()}
+        whole = place / MANIFEST in files
+        if any(facts.st_mtime >= before for facts in files.values()) or (not files and place.stat().st_mtime >= before):
+            continue
+        for path, facts in files.items():
+            if not whole or path.name.startswith("."):
+                path.unlink(missing_ok=True)
+                gone[path.relative_to(folder).as_posix()] = facts.st_size
+        if not whole:
+            with contextlib.suppress(OSError):  # somebody brings it at this moment
+                place.rmdir()
+    return gone
 
 
 def remove(folder: Path, teacher_id: str) -> None:

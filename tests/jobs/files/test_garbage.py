@@ -140,6 +140,31 @@ def test_abandoned_drafts_of_label_tables_go_and_tables_stay(data, collect):
     }
 
 
+def test_what_was_never_finished_of_a_teacher_goes_and_teachers_stay(data, collect):
+    teachers = data / "teachers"
+    whole, half, empty, young = (teachers / f"tch_{number:028x}" for number in range(4))
+    for path in (
+        whole / "teacher.json",
+        whole / "model.onnx",
+        whole / ".model.onnx.x1",
+        half / "model.onnx",
+        half / ".teacher.json.x1",
+        empty / ".model.onnx.x1",
+        young / ".model.onnx.x1",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("abc")
+        grow_old(path, data, 0 if path.parent == young else DRAFT_OLD)
+
+    assert collect() == Collected(files=4, bytes=12)
+    assert everything(teachers) == {
+        f"{whole.name}/model.onnx",
+        f"{whole.name}/teacher.json",
+        f"{young.name}/.model.onnx.x1",
+    }
+    assert not half.exists()
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_of_any_mix_what_rows_name_stays_and_every_old_orphan_goes(
     db, data, add, claim, rescue, write, collect, named, tmp_path, NOON, TTL, seed
