@@ -84,10 +84,13 @@ def add(
     begin = partial(drafts.begin, folder / name, identity)
     if path.suffix.casefold() == ".npz":
         return _add_arrays(pack, name, npz.read(path), classes, for_photos=for_photos)
-    if (tables := parquet.find(path, limits)) is not None:
+    tables = parquet.find(path, limits)
+    container = tables or open_container(path, limits)
+    if isinstance(container, Zip):
+        tables = parquet.find_in(container, limits)
+    if tables is not None:
         layout = parquet.understand(tables, classes)
         return _add_photos(begin, name, tables, layout, pack, size, skip_unreadable, tell, progress, safe)
-    container = open_container(path, limits)
     if isinstance(container, Zip) and NPZ.issubset(entry.name for entry in container.entries):
         return _add_arrays(pack, name, npz.read(path), classes, for_photos=for_photos)
     if (found := arrays.find(container)) is not None:

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import IO
 
 from kd.data.ingest.listing import Limits, Listing, is_litter
 
@@ -20,14 +21,20 @@ class Folder:
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         for name in sorted(names):
-            path = self._path / self._given[name]
-            # Somebody may have put a link or a pipe there since.
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise self._listing.refuse(name, "no ordinary file any more")
+            with self.open(name) as file:
                 content = file.read(self._listing.limits.file_bytes + 1)
             self._listing.refuse_large(name, len(content))
             yield name, content
+
+    def open(self, name: str) -> IO[bytes]:
+        """One of them, to be read from anywhere in it."""
+        # Somebody may have put a link or a pipe there since.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        file = os.fdopen(os.open(self._path / self._given[name], flags), "rb")
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise self._listing.refuse(name, "no ordinary file any more")
+        return file
 
     def _walk(self) -> None:
         waiting = [""]

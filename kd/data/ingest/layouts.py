@@ -76,7 +76,7 @@ def understand(container: Container, classes: Sequence[str] | None = None) -> La
     if not images:
         held = f"it holds {some(paths)}" if paths else "it is empty"
         if any(name.endswith(".parquet") for name in paths):
-            held += "; Parquet is read as it is or from a folder, so unpack it first"
+            held += "; Parquet is read as it is, from a folder or from a zip, so unpack it first"
         raise BadSource(container.source, f"there are no images in it; {held}")
     wrapper = _wrapper([paths[name] for name in images], [paths[name] for name in found])
     inner = {name: path[wrapper:] for name, path in paths.items()}

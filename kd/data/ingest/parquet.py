@@ -4,12 +4,11 @@ https://huggingface.co/docs/datasets/main/en/image_dataset. Read a few rows at a
 """
 
 import json
-import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kd.data import parts
 from kd.data.ingest.folders import Folder
@@ -37,17 +36,29 @@ class Columns(NamedTuple):
     """The names that its numbers stand for, in their order."""
 
 
+class Files(Protocol):
+    """Where Parquet files may be."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def entries(self) -> Sequence[Entry]: ...
+
+    def open(self, name: str) -> IO[bytes]: ...
+
+
 class Parquet:
     """The rows of some files, as a container has files: each is called `<file>#<row>`, from 0 on."""
 
-    def __init__(self, path: Path, limits: Limits):
-        self.source = path.resolve().name
-        self._root = path if path.is_dir() else path.parent
-        self._listing = Listing(self.source, limits)
+    def __init__(self, files: Files, names: Sequence[str], limits: Limits):
+        self.source = files.source
+        self._files, self._listing = files, Listing(self.source, limits)
+        self._bytes = sum(entry.size for entry in files.entries if entry.name in names)
         self.files: dict[str, Columns] = {}
         self.entries: Sequence[Entry] = ()
         """None: how large an image is shows when it is read."""
-        for name in tables_in(path, limits):
+        for name in names:
             with self._opened(name) as file:
                 self.files[name] = self._columns(name, file.schema_arrow)
 
@@ -63,7 +74,7 @@ class Parquet:
                     row += 1
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        most = self._listing.limits.most_from(sum(self._path(name).stat().st_size for name in self.files))
+        most = self._listing.limits.most_from(self._bytes)
         unpacked = 0
         for file_name, columns in self.files.items():
             with self._opened(file_name) as file:
@@ -82,9 +93,6 @@ class Parquet:
                             raise self._listing.too_large(f"more than {most:,} bytes")
                         yield name, content
 
-    def _path(self, name: str) -> Path:
-        return self._root / name
-
     @contextmanager
     def _opened(self, name: str) -> Iterator["ParquetFile"]:
         """Whatever its reader raises is said in our words."""
@@ -93,7 +101,10 @@ class Parquet:
 
         try:
             # Not a row group at once, which may be a gigabyte.
-            with ParquetFile(self._path(name), pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
+            with (
+                self._files.open(name) as content,
+                ParquetFile(content, pre_buffer=False, buffer_size=BUFFER_BYTES) as file,
+            ):
                 yield file
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
@@ -154,26 +165,45 @@ class Parquet:
             yield value.as_py()
 
 
-def tables_in(path: Path, limits: Limits) -> list[str]:
-    """The names of the Parquet files of a folder, from it on; or that of the file itself."""
-    if path.is_dir():
-        names = [entry.name for entry in Folder(path, limits).entries]
-        # What lies beside images, `metadata.parquet`, has none in it.
-        return [name for name in names if name.endswith(SUFFIX) and not name.endswith(f"metadata{SUFFIX}")]
-    with open(path, "rb") as file:
-        return [path.name] if file.read(len(MAGIC)) == MAGIC else []
+class _One:
+    """A file by itself."""
+
+    def __init__(self, path: Path):
+        self.source, self._path = path.name, path
+        self.entries = (Entry(path.name, path.stat().st_size),)
+
+    def open(self, name: str) -> IO[bytes]:
+        return open(self._path, "rb")
 
 
 def find(path: Path, limits: Limits | None = None) -> Parquet | None:
-    """The Parquet files at a path; None where there are none. Raises `BadSource`, and OSError as `open` does."""
-    if not tables_in(path, limits or Limits()):
-        return None
+    """The Parquet files of a folder, or the one at a path; None where there are none.
+
+    Raises `BadSource`, and OSError as `open` does.
+    """
+    if path.is_dir():
+        return find_in(Folder(path, limits or Limits()), limits)
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return None
+    return _read_by_pyarrow(_One(path), [path.name], limits)
+
+
+def find_in(files: Files, limits: Limits | None = None) -> Parquet | None:
+    """Those among these files. Raises `BadSource`."""
+    # What lies beside images, `metadata.parquet`, has none in it.
+    named = (entry.name for entry in files.entries)
+    names = [name for name in named if name.endswith(SUFFIX) and not name.endswith(f"metadata{SUFFIX}")]
+    return _read_by_pyarrow(files, names, limits) if names else None
+
+
+def _read_by_pyarrow(files: Files, names: Sequence[str], limits: Limits | None) -> Parquet:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         why = "to read Parquet takes pyarrow, which is not installed here: pip install 'stillhouse[parquet]'"
-        raise BadSource(os.fspath(path.name), why) from error
-    return Parquet(path, limits or Limits())
+        raise BadSource(files.source, why) from error
+    return Parquet(files, names, limits or Limits())
 
 
 def understand(tables: Parquet, classes: Sequence[str] | None = None) -> Layout:

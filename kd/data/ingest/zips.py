@@ -10,9 +10,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
+from typing import IO
 
 from kd.data.ingest.folders import KINDS
 from kd.data.ingest.listing import Limits, Listing
+from kd.data.ingest.window import Window
 
 # What a byte can become: deflate says a run of 258 bytes in 2 bits. The other methods have no such bound, and in
 # Python's library no bound at all: a block of theirs is unpacked at once.
@@ -32,11 +34,11 @@ class Zip:
     def __init__(self, path: Path, limits: Limits):
         self.source = path.name
         self._path, self._listing = path, Listing(path.name, limits)
-        file = _Directory(path, self._listing)
-        weakref.finalize(self, file.close)
+        self._file = _Directory(path, self._listing)
+        weakref.finalize(self, self._file.close)
         with self._explaining(None):
-            self._archive = zipfile.ZipFile(file)
-        file.is_read = True
+            self._archive = zipfile.ZipFile(self._file)
+        self._file.is_read = True
         infos = self._archive.infolist()
         self._refuse_claims(infos, self._archive.start_dir)
         self._infos = {name: info for info in infos if (name := self._add(info))}
@@ -52,6 +54,16 @@ class Zip:
                 if len(content) < info.file_size or member.read(1):
                     raise EOFError(f"it is not of {info.file_size:,} bytes")
             yield name, content
+
+    def open(self, name: str) -> IO[bytes]:
+        """One of them, to be read from anywhere in it, its checksum unseen. Raises `BadSource` if it is compressed."""
+        info = self._infos[name]
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise self._listing.bad(f"{name} is compressed a second time; zip the files as they are (zip -0)")
+        with self._explaining(name):
+            header = os.pread(self._file.fileno(), LOCAL_HEADER_BYTES, info.header_offset)
+            begin = info.header_offset + LOCAL_HEADER_BYTES + sum(struct.unpack("<HH", header[26:]))
+        return BufferedReader(Window(self._file.fileno(), begin, info.file_size))
 
     def _add(self, info: zipfile.ZipInfo) -> str | None:
         """Take a member up; None if it is no file, or litter."""

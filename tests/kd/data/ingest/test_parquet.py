@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -46,16 +47,27 @@ def added(place: Path, path: Path, **options: Any) -> tuple[PackedFacts, list[st
     return add(place / "data", NAME, path, tell=told.append, **options), told
 
 
-def test_splits_are_named_by_the_files_and_classes_by_what_they_say_of_themselves(tmp_path: Path) -> None:
+def zipped(folder: Path, method: int = zipfile.ZIP_STORED) -> Path:
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for each in sorted(folder.rglob("*.parquet")):
+            archive.write(each, each.relative_to(folder.parent))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_splits_are_named_by_the_files_and_classes_by_what_they_say_of_themselves(tmp_path: Path, kind: str) -> None:
     write(tmp_path / "pets" / "data" / "train-00000-of-00002.parquet", rows([0, 1, 2, 0, 1, 2]), row_group_size=4)
     write(tmp_path / "pets" / "data" / "train-00001-of-00002.parquet", rows([0, 1, 2], 10), compression="zstd")
     write(tmp_path / "pets" / "data" / "test-00000-of-00001.parquet", rows([2, 1, 0], 20))
     write(tmp_path / "pets" / "validation" / "0000.parquet", rows([2, 1, 0], 30))
 
-    facts, told = added(tmp_path, tmp_path / "pets")
+    source = tmp_path / "pets" if kind == "folder" else zipped(tmp_path / "pets")
+    facts, told = added(tmp_path, source)
 
-    assert told[0] == (
-        "pets is understood as Parquet as Hugging Face's datasets write it: 3 classes, 9 train, 3 validation, 3 test."
+    assert (
+        told[0] == f"{source.name} is understood as Parquet as Hugging Face's datasets write it: 3 classes, 9 train, "
+        "3 validation, 3 test."
     )
     assert facts.classes == ("owl", "cat", "dog"), "their own order"
     packed = packed_images.read(tmp_path / "data", NAME)
@@ -137,13 +149,26 @@ def test_it_costs_no_more_than_is_allowed(tmp_path: Path) -> None:
             added(tmp_path, tmp_path / "pets.parquet", limits=limits)
 
 
-def test_in_an_archive_it_is_not_read(tmp_path: Path) -> None:
-    write(tmp_path / "pets.parquet", rows(["cat", "dog"] * 4))
-    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
-        archive.write(tmp_path / "pets.parquet", "pets.parquet")
+def test_what_cannot_be_read_from_anywhere_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    write(tmp_path / "pets" / "pets.parquet", rows(["cat", "dog"] * 4))
+    with tarfile.open(tmp_path / "pets.tar", "w") as tape:
+        tape.add(tmp_path / "pets" / "pets.parquet", "pets.parquet")
 
-    with pytest.raises(BadSource, match="so unpack it first"):
-        added(tmp_path, tmp_path / "pets.zip")
+    with pytest.raises(BadSource, match=r"pets/pets\.parquet is compressed a second time; zip the files as they are"):
+        added(tmp_path, zipped(tmp_path / "pets", zipfile.ZIP_DEFLATED))
+    with pytest.raises(BadSource, match="from a folder or from a zip, so unpack it first"):
+        added(tmp_path, tmp_path / "pets.tar")
+
+
+def test_of_a_zip_no_more_is_read_than_the_file_that_is_meant(tmp_path: Path) -> None:
+    """Also where what comes before it in the zip claims to be longer, or the zip ends before it does."""
+    write(tmp_path / "pets" / "pets.parquet", rows(["cat", "dog"] * 4))
+    content = zipped(tmp_path / "pets").read_bytes()
+
+    for place in (*range(26, 30), *range(len(content) - 60, len(content), 7)):
+        (tmp_path / "pets.zip").write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+        with contextlib.suppress(KdError):  # and nothing else
+            add(tmp_path / "data", f"packed/p{place}", tmp_path / "pets.zip")
 
 
 @pytest.fixture(scope="module")
