@@ -99,11 +99,10 @@ def _kind_of_teacher(given: Any) -> str:
 
 def _kind_of_member(given: Any) -> str:
     kind = _kind_of_teacher(given)
-    return kind if kind in ("of a job", "uploaded") else "trained here"
+    return kind if kind in ("of a job", "uploaded", "as built") else "trained here"
 
 
-MemberModel = Teacher | TeacherOfJob | TeacherUploaded
-OneModel = MemberModel | TeacherAsBuilt
+OneModel = Teacher | TeacherOfJob | TeacherUploaded | TeacherAsBuilt
 Brought = TeacherOfJob | TeacherUploaded
 """Whose weights come as a file."""
 Ready = Brought | TeacherAsBuilt
@@ -112,26 +111,34 @@ Ready = Brought | TeacherAsBuilt
 Member = Annotated[
     Annotated[Teacher, Tag("trained here")]
     | Annotated[TeacherOfJob, Tag("of a job")]
-    | Annotated[TeacherUploaded, Tag("uploaded")],
+    | Annotated[TeacherUploaded, Tag("uploaded")]
+    | Annotated[TeacherAsBuilt, Tag("as built")],
     Discriminator(_kind_of_member),
 ]
 
 
-def _of_several(members: tuple[MemberModel, ...]) -> tuple[MemberModel, ...]:
+def _of_several(members: tuple[OneModel, ...]) -> tuple[OneModel, ...]:
     if not 2 <= len(members) <= MOST_MEMBERS:
         raise PydanticCustomError(
             "committee",
             "a committee has 2 to {most} members, not {given}; of a single one give its fields as the teacher's",
             {"most": MOST_MEMBERS, "given": len(members)},
         )
-    brought = [member for member in members if isinstance(member, Brought)]
-    for place, member in enumerate(brought):
-        if member in brought[:place]:
-            which = f"the {member.role} of {member.job}" if isinstance(member, TeacherOfJob) else member.upload
+    ready = [member for member in members if isinstance(member, Ready)]
+    for place, member in enumerate(ready):
+        if member in ready[:place]:
             raise PydanticCustomError(
-                "committee", "{which} is named twice; a committee gains by members that differ", {"which": which}
+                "committee",
+                "{which} is named twice; a committee gains by members that differ",
+                {"which": _named(member)},
             )
     return members
+
+
+def _named(member: "Ready") -> str:
+    if isinstance(member, TeacherOfJob):
+        return f"the {member.role} of {member.job}"
+    return member.upload if isinstance(member, TeacherUploaded) else member.as_built
 
 
 class Committee(Part):
@@ -139,8 +146,8 @@ class Committee(Part):
 
     committee: Annotated[tuple[Member, ...], AfterValidator(_of_several)] = Field(
         strict=False,  # JSON has lists, no tuples
-        description="2 to 8 teachers, each trained here, another job's or brought; those that are trained differ in "
-        "their seeds",
+        description="2 to 8 teachers, each trained here, another job's, brought or as built; those that are trained "
+        "differ in their seeds",
     )
 
 

@@ -8,7 +8,7 @@ from kd.events import Noted, Saved
 from kd.models.weights import load_model
 from kd.run import run
 from kd.spec import parse
-from tests.kd.tiny import TINY
+from tests.kd.tiny import OF_MODE, SHORT, TINY
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -94,3 +94,48 @@ def test_such_a_teacher_is_refused_where_it_cannot_be_had(installed, teacher, co
 
     with pytest.raises(ValidationError, match=why):
         parse({"mode": "guide", "config": {**TINY, **student, "teacher": teacher, **config}})
+
+
+TWO_SURE = (
+    WITH_WEIGHTS
+    + """
+
+def surer(classes, channels):
+    net = sure(classes, channels)
+    net[1].bias.data *= 2
+    return net
+"""
+)
+
+
+@pytest.mark.parametrize("mode", ["train", "guide"])
+def test_such_teachers_may_be_of_a_committee_beside_one_that_is_trained(installed, tmp_path, data, mode):
+    installed({"sure": "sure", "surer": "surer"}, TWO_SURE)
+    members = [{"as_built": "own/sure"}, {"arch": "mlp", "epochs": 1}, {"as_built": "own/surer"}]
+    config = SHORT | OF_MODE[mode] | {"teacher": {"committee": members}}
+
+    events = list(run(parse({"mode": mode, "config": config}), tmp_path / "out", data_folder=data))
+
+    said = [event.message for event in events if isinstance(event, Noted) and event.code == "teacher_brought"]
+    assert said == [
+        f"The committee's teacher.{number} is own/{name}, as its factory builds it: none is trained here."
+        for number, name in ((1, "sure"), (3, "surer"))
+    ]
+    third, _ = load_model(tmp_path / "out" / "teacher.3.safetensors")
+    assert third[1].bias.tolist() == list(range(0, 20, 2))
+    assert "teacher.test.top1" in events[-1].metrics
+
+
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        ({"as_built": "own/sure"}, "own/sure is named twice; a committee gains by members that differ"),
+        ({"as_built": "cnn"}, "is no architecture of your own"),
+    ],
+)
+def test_a_committee_of_such_is_refused_where_it_makes_no_sense(installed, second, why):
+    installed({"sure": "sure"}, WITH_WEIGHTS)
+    committee = {"committee": [{"as_built": "own/sure"}, second]}
+
+    with pytest.raises(ValidationError, match=why):
+        parse({"mode": "train", "config": {**TINY, "teacher": committee}})
