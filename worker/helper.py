@@ -66,7 +66,7 @@ def _load() -> Work:
                 classes=config.classes,
                 skip_unreadable=config.skip_unreadable,
                 may_be_there=True,
-                identity=upload.said.sha256,
+                identity=lambda: upload.said.sha256,
                 tell=lambda remark: say(Noted(code="understood", message=remark)),
                 progress=lambda phase, images, fraction: tell(PHASE, began, images, SHARE_OF_INGESTING * fraction),
                 safe=lambda images, fraction: say(MadeSafe(count=images, fraction=SHARE_OF_INGESTING * fraction)),

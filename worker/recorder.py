@@ -52,7 +52,7 @@ class Recorder:
 
     @property
     def is_urgent(self) -> bool:
-        """Steps and kept labels can wait a moment; anything else is news."""
+        """Steps and what was made safe can wait a moment; anything else is news."""
         return any(not isinstance(event, Step | MadeSafe) for event in self._pending)
 
     def hear(self, event: Event) -> None:

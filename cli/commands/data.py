@@ -140,7 +140,7 @@ def make(path: Path, name: str, data: Path, **options: object) -> None:
             data / layout.DATASETS,
             dataset,
             path,
-            identity=identity_of(path),
+            identity=lambda: identity_of(path),
             tell=display.say,
             progress=lambda phase, images, fraction: display.show({"phase": phase, "fraction": fraction}, None),
             **options,  # type: ignore[arg-type]

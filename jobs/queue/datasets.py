@@ -23,6 +23,7 @@ from jobs.settings import Settings
 from jobs.states import FINAL
 from jobs.tables import Job
 from kd.data import packed_facts
+from kd.locks import LOCK, try_lock
 from kd.spec.faults import Fault
 from kd.spec.ingest import Ingest, IngestSpec
 
@@ -99,8 +100,12 @@ def collect(db: Sessions, data_dir: Path) -> None:
     """Delete uploads that nobody brings on, and that no job wants; and what packers that were killed have left."""
     for upload_id in uploads.abandoned(data_dir):
         use_up(db, data_dir, upload_id)
-    for draft in uploads.untouched((data_dir / layout.DATASETS / packed_facts.PREFIX).glob(".*")):
-        shutil.rmtree(draft, ignore_errors=True)
+    packed = data_dir / layout.DATASETS / packed_facts.PREFIX
+    for draft in (*uploads.untouched(packed.glob(".*")), *packed.glob(f".*{LOCK}")):
+        with contextlib.suppress(FileNotFoundError), try_lock(draft) as nobody_writes:
+            if nobody_writes:
+                shutil.rmtree(draft, ignore_errors=True)
+                draft.with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def use_up(db: Sessions, data_dir: Path, upload_id: str) -> None:

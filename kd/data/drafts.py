@@ -4,6 +4,7 @@ Every few seconds the images that are written are made safe on disk, and after t
 come from, a line for each piece, with a checksum. Who goes on reads those again, and writes them over themselves.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -16,11 +17,12 @@ from typing import IO, NamedTuple
 from uuid import uuid4
 
 import numpy as np
-from numpy.lib.format import read_array_header_1_0, read_magic, write_array_header_1_0
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from kd import liveness
+from kd.data import npy
 from kd.disk import sync
 from kd.locks import LOCK, try_lock
 
@@ -80,8 +82,7 @@ class Draft:
             return
         with open(self.folder / IMAGES, "rb") as file:
             try:
-                read_magic(file)
-                read_array_header_1_0(file)
+                npy.read_header(file)
             except ValueError:
                 return
             for line in self._lines:
@@ -142,8 +143,8 @@ def begin(place: Path, identity: str | None = None) -> Iterator[Draft]:
     """A folder beside `place` to write a data set in.
 
     `identity`: all that decides what will be written; who was ended goes on under the same. Where somebody else is at
-    it, or without an identity, it is begun anew. An error takes it away, and so does the end of the block; what only
-    ends us (`KeyboardInterrupt` and its like) leaves what may be gone on with.
+    it, or without an identity, it is begun anew. An error takes it away, and so does the end of the block; what
+    ends us (`KeyboardInterrupt` and its like), or may be over the next time, leaves what may be gone on with.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -152,10 +153,17 @@ def begin(place: Path, identity: str | None = None) -> Iterator[Draft]:
         try:
             yield draft
         except BaseException as error:
-            if isinstance(error, Exception) or not draft.lasts:
+            if not (draft.lasts and _passes(error)):
                 shutil.rmtree(draft.folder, ignore_errors=True)
             raise
         shutil.rmtree(draft.folder, ignore_errors=True)  # if it got no name
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether who tries again may find it over. A full disk wants to be emptied."""
+    if isinstance(error, OSError):
+        return error.errno not in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, MemoryError) or not isinstance(error, Exception)
 
 
 def _fresh(place: Path) -> Path:
@@ -167,11 +175,10 @@ def _fresh(place: Path) -> Path:
 def _own(place: Path, identity: str, stack: ExitStack) -> Path | None:
     """The folder of this identity, held until the stack ends; None while somebody else has it."""
     folder = place.with_name(f".{place.name}.{hashlib.sha256(identity.encode()).hexdigest()[:32]}")
-    folder.mkdir(exist_ok=True)
     if not stack.enter_context(try_lock(folder)):
         return None
     stack.callback(folder.with_suffix(LOCK).unlink, missing_ok=True)
-    folder.mkdir(exist_ok=True)  # who held it before us may have taken it away
+    folder.mkdir(exist_ok=True)
     os.utime(folder)  # nobody takes it for one that was left behind
     return folder
 

@@ -44,7 +44,7 @@ class Ingest(Part):
     """As the options of `kd data add`."""
 
     name: PackedName = Field(description="of the new data set")
-    upload: FileId = Field(description="the file: a zip or a tar of images, or an .npz")
+    upload: FileId = Field(description="the file: a zip or a tar of images, Parquet, or an .npz")
     size: int | None = Field(
         default=None,
         ge=1,

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Annotated, Literal
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -240,18 +241,21 @@ def collect(folder: Path, older_than_seconds: float) -> dict[str, int]:
     """Delete what was not finished, and nobody has written to for so long: teachers without a manifest, and halves of
     files beside whole ones. Answers with the size of each file that is gone, by its path in the folder."""
     before, gone = time.time() - older_than_seconds, {}
-    for place in folder.glob("tch_*"):
-        files = {path: path.lstat() for path in place.iterdir()}
-        whole = place / MANIFEST in files
-        if any(facts.st_mtime >= before for facts in files.values()) or (not files and place.stat().st_mtime >= before):
-            continue
-        for path, facts in files.items():
-            if not whole or path.name.startswith("."):
+    for place in filter(lambda each: is_id(each.name), folder.glob("tch_*")):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it goes, or comes, at this moment
+            files = {path: path.lstat() for path in place.iterdir()}
+            if any(facts.st_mtime >= before for facts in (place.lstat(), *files.values())):
+                continue
+            unused = [path for path in files if path.name.startswith(".") and path.is_file()]
+            if place / MANIFEST not in files:
+                # Out of everybody's sight first: somebody may be about to bring it again.
+                aside = place.with_name(f".{place.name}.{uuid4().hex}")
+                place.rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
+                unused = list(files)
+            for path in unused:
                 path.unlink(missing_ok=True)
-                gone[path.relative_to(folder).as_posix()] = facts.st_size
-        if not whole:
-            with contextlib.suppress(OSError):  # somebody brings it at this moment
-                place.rmdir()
+                gone[path.relative_to(folder).as_posix()] = files[path].st_size
     return gone
 
 

@@ -60,7 +60,7 @@ def add(
     skip_unreadable: bool = False,
     limits: Limits | None = None,
     may_be_there: bool = False,
-    identity: str | None = None,
+    identity: Callable[[], str] | None = None,
     tell: Tell = lambda remark: None,
     progress: Progress = lambda phase, images, fraction: None,
     safe: Safe = lambda images, fraction: None,
@@ -79,9 +79,7 @@ def add(
         raise CannotPack(name, f"its images cannot be of {size:,} pixels a side; they may have up to {LARGEST_SIDE:,}")
     for_photos = size is not None or skip_unreadable
     pack = partial(packing.pack, folder, name, tell=tell, may_be_there=may_be_there)
-    if identity is not None:  # what decides which pixels come of it
-        identity = json.dumps([identity, size, classes, skip_unreadable, PIL.__version__, VERSION])
-    begin = partial(drafts.begin, folder / name, identity)
+    begin = partial(_begin, folder / name, identity, size, classes, skip_unreadable)
     if path.suffix.casefold() == ".npz":
         return _add_arrays(pack, name, npz.read(path), classes, for_photos=for_photos)
     tables = parquet.find(path, limits)
@@ -98,6 +96,11 @@ def add(
         return _add_arrays(pack, name, found, classes, for_photos=for_photos)
     layout = understand(container, classes)
     return _add_photos(begin, name, container, layout, pack, size, skip_unreadable, tell, progress, safe)
+
+
+def _begin(place: Path, identity: Callable[[], str] | None, *wish: object) -> AbstractContextManager[Draft]:
+    """Where photos are packed; known by all that decides which pixels come of them."""
+    return drafts.begin(place, identity and json.dumps([identity(), *wish, PIL.__version__, VERSION]))
 
 
 def _add_photos(
@@ -248,6 +251,7 @@ class _Photos:
         for piece in self._draft.pieces():
             if not readable >= set(piece.names):
                 break
+            self._advance("packing", len(self._files.names), begin=SHARE_OF_SURVEY, share=1 - SHARE_OF_SURVEY)
             self._take_up(piece.names)
             yield self._chunk(piece.images, [self._place[name] for name in piece.names])
             readable -= set(piece.names)

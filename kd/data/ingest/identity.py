@@ -6,13 +6,12 @@ from pathlib import Path
 
 
 def identity_of(path: Path) -> str:
-    """Another text whenever a file has changed in size or time. Raises `OSError` for what is not there."""
+    """Another text whenever a file has been written to, whatever times it got since. `OSError` if one goes."""
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(_files_in(path)):
-        there = file.lstat()
-        digest.update(
-            f"{file.relative_to(path)}\0{there.st_size}\0{there.st_mtime_ns}\n".encode(errors="surrogateescape")
-        )
+        there = file.stat() if file == path else file.lstat()  # of a folder's links none is read
+        known = (file.relative_to(path), there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns)
+        digest.update("\0".join(map(str, known)).encode(errors="surrogateescape") + b"\n")
     return f"{path.resolve()} {digest.hexdigest()}"
 
 

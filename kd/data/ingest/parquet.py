@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from kd import liveness
 from kd.data import parts
 from kd.data.ingest.folders import Folder
-from kd.data.ingest.layouts import SPLITS, Item, Layout, number
+from kd.data.ingest.layouts import READ, SPLITS, Item, Layout, number
 from kd.data.ingest.listing import BadSource, Entry, Limits, Listing, some
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ class Parquet:
     def __init__(self, files: Files, names: Sequence[str], limits: Limits):
         self.source = files.source
         self._files, self._listing = files, Listing(self.source, limits)
-        self._bytes = sum(entry.size for entry in files.entries if entry.name in names)
+        wanted = set(names)
+        self._bytes = sum(entry.size for entry in files.entries if entry.name in wanted)
+        self.others = sorted(entry.name for entry in files.entries if entry.name not in wanted)
+        """Files beside them."""
         self.files: dict[str, Columns] = {}
         self.entries: Sequence[Entry] = ()
         """None: how large an image is shows when it is read."""
@@ -80,6 +84,7 @@ class Parquet:
             with self._opened(file_name) as file:
                 row = 0
                 for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=[columns.image], use_threads=False):
+                    liveness.advance()  # also where they are not wanted any more
                     for content in self._contents(batch.column(0)):
                         name = f"{file_name}#{row}"
                         row += 1
@@ -190,11 +195,12 @@ def find(path: Path, limits: Limits | None = None) -> Parquet | None:
 
 
 def find_in(files: Files, limits: Limits | None = None) -> Parquet | None:
-    """Those among these files. Raises `BadSource`."""
+    """Those among these files; None where there are none, or more photos, of which they are tables. `BadSource`."""
     # What lies beside images, `metadata.parquet`, has none in it.
     named = (entry.name for entry in files.entries)
     names = [name for name in named if name.endswith(SUFFIX) and not name.endswith(f"metadata{SUFFIX}")]
-    return _read_by_pyarrow(files, names, limits) if names else None
+    photos = sum(PurePosixPath(entry.name).suffix[1:].casefold() in READ for entry in files.entries)
+    return _read_by_pyarrow(files, names, limits) if len(names) > photos else None
 
 
 def _read_by_pyarrow(files: Files, names: Sequence[str], limits: Limits | None) -> Parquet:
@@ -219,7 +225,7 @@ def understand(tables: Parquet, classes: Sequence[str] | None = None) -> Layout:
     if not items:
         raise BadSource(tables.source, f"there are no rows in {some(tables.files)}")
     numbered, labels_N = number(tables.source, items, classes if classes is not None else known.pop())
-    return Layout("Parquet as Hugging Face's datasets write it", items, numbered, labels_N, others=())
+    return Layout("Parquet as Hugging Face's datasets write it", items, numbered, labels_N, others=tables.others)
 
 
 def _part(name: str) -> int:

@@ -165,6 +165,20 @@ def test_what_was_never_finished_of_a_teacher_goes_and_teachers_stay(data, colle
     assert not half.exists()
 
 
+def test_what_is_no_teacher_of_ours_stops_nobody_who_collects(data, collect):
+    teachers = data / "teachers"
+    stray, folder = teachers / "tch_old.tgz", teachers / f"tch_{0:028x}" / "folder"
+    folder.mkdir(parents=True)
+    stray.write_text("of somebody else")
+    for path in (stray, folder, folder.parent):
+        grow_old(path, data, DRAFT_OLD)
+
+    collect()
+
+    assert stray.exists()
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_of_any_mix_what_rows_name_stays_and_every_old_orphan_goes(
     db, data, add, claim, rescue, write, collect, named, tmp_path, NOON, TTL, seed

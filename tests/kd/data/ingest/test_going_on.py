@@ -1,5 +1,7 @@
 """Whoever is ended while he unpacks photos goes on with what he has, and comes to the very same data set."""
 
+import errno
+import os
 import random
 import shutil
 import subprocess
@@ -13,8 +15,10 @@ from kd.data import drafts, packed_facts, packed_images
 from kd.data.ingest import add as adding
 from kd.data.ingest import images
 from kd.data.ingest.add import add
+from kd.data.ingest.identity import identity_of
 from kd.data.ingest.listing import BadSource
 from kd.data.packed_facts import PackedFacts
+from kd.data.packing import CannotPack
 from kd.locks import try_lock
 from tests.kd.data.ingest.bringing import KINDS, bring
 from tests.kd.data.ingest.photos import encoded, photo
@@ -27,7 +31,7 @@ PHOTOS = {
     for number in range(EACH)
 }
 UNREADABLE = {"dog/8.jpg": PHOTOS["dog/1.jpg"][:-200]}
-WANTED = {"size": 16, "skip_unreadable": True, "identity": "this very file"}
+WANTED = {"size": 16, "skip_unreadable": True, "identity": lambda: "this very file"}
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -95,7 +99,8 @@ from pathlib import Path
 from kd.data import drafts
 from kd.data.ingest import add as adding
 adding.CHUNK_BYTES, drafts.KEEP_SECONDS = 1, 0.0
-adding.add(Path({str(tmp_path / "data")!r}), {NAME!r}, Path({str(source)!r}), **{WANTED!r},
+adding.add(Path({str(tmp_path / "data")!r}), {NAME!r}, Path({str(source)!r}), size=16, skip_unreadable=True,
+    identity=lambda: {WANTED["identity"]()!r},
     safe=lambda images, fraction: images == 7 and os.kill(os.getpid(), signal.SIGKILL))
 """
     assert subprocess.run([sys.executable, "-c", killed]).returncode == -9
@@ -118,6 +123,12 @@ def cut_the_images(draft: Path) -> None:
     (draft / drafts.IMAGES).write_bytes(content[: len(content) // 2])
 
 
+def spoil_the_header(draft: Path) -> None:
+    content = bytearray((draft / drafts.IMAGES).read_bytes())
+    content[30] ^= 0xFF
+    (draft / drafts.IMAGES).write_bytes(content)
+
+
 def lose_the_images(draft: Path) -> None:
     (draft / drafts.IMAGES).write_bytes(b"")
 
@@ -138,7 +149,16 @@ def swap_two_names(draft: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [flip_a_bit, cut_the_images, lose_the_images, cut_a_line, write_nonsense, swap_two_names, shutil.rmtree],
+    [
+        flip_a_bit,
+        spoil_the_header,
+        cut_the_images,
+        lose_the_images,
+        cut_a_line,
+        write_nonsense,
+        swap_two_names,
+        shutil.rmtree,
+    ],
 )
 def test_what_is_damaged_of_a_draft_is_unpacked_again(tmp_path, whole, unpacked, damage):
     source = bring(tmp_path / "b", "zip", PHOTOS | UNREADABLE)
@@ -155,7 +175,7 @@ def test_what_is_damaged_of_a_draft_is_unpacked_again(tmp_path, whole, unpacked,
     assert len(set(unpacked) & PHOTOS.keys()) > 2 * EACH - 8
 
 
-@pytest.mark.parametrize("other", [{"size": 17}, {"identity": "another file"}, {"classes": ("dog", "cat")}])
+@pytest.mark.parametrize("other", [{"size": 17}, {"identity": lambda: "another file"}, {"classes": ("dog", "cat")}])
 def test_what_was_begun_of_other_photos_or_another_wish_is_left_alone(tmp_path, unpacked, other):
     source = bring(tmp_path / "b", "zip", PHOTOS)
     with pytest.raises(Ended):
@@ -179,6 +199,53 @@ def test_of_two_at_once_the_second_has_a_draft_of_its_own(tmp_path, whole):
 
     assert first == second[0] == whole[0]
     assert [each.name for each in (tmp_path / "data" / "packed").iterdir()] == ["pets"]
+
+
+def test_one_that_finds_another_at_it_leaves_nothing_beside_what_he_made(tmp_path):
+    source, seen = bring(tmp_path / "b", "zip", PHOTOS | UNREADABLE), []
+
+    def another(images: int, fraction: float) -> None:
+        if not seen:
+            seen.append(add(tmp_path / "data", NAME, source, **WANTED | {"size": 17}))
+
+    with pytest.raises(CannotPack, match="exists already"):
+        add(tmp_path / "data", NAME, source, safe=another, **WANTED)
+
+    assert [each.name for each in (tmp_path / "data" / "packed").iterdir()] == ["pets"]
+
+
+@pytest.mark.parametrize(
+    ("error", "lasts"),
+    [(OSError(errno.EIO, "it hangs"), True), (MemoryError(), True), (OSError(errno.ENOSPC, "full"), False)],
+)
+def test_what_may_be_over_the_next_time_leaves_what_is_unpacked(tmp_path, unpacked, error, lasts):
+    source = bring(tmp_path / "b", "zip", PHOTOS)
+
+    def fails(images: int, fraction: float) -> None:
+        if images == 8:
+            raise error
+
+    with pytest.raises(type(error)):
+        add(tmp_path / "data", NAME, source, safe=fails, **WANTED)
+    unpacked.clear()
+    add(tmp_path / "data", NAME, source, **WANTED)
+
+    assert len(unpacked) == 2 * EACH - 8 * lasts
+
+
+def test_a_source_is_known_until_it_is_written_to_wherever_a_link_leads(tmp_path):
+    (tmp_path / "photos").mkdir()
+    photos, link = tmp_path / "photos" / "1.zip", tmp_path / "link.zip"
+    photos.write_bytes(b"before")
+    link.symlink_to(photos)
+    known = {path: identity_of(path) for path in (photos, link, tmp_path / "photos")}
+    times = photos.stat()
+
+    assert {path: identity_of(path) for path in known} == known
+    photos.write_bytes(b"behind")
+    os.utime(photos, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    assert all(identity_of(path) != before for path, before in known.items())
 
 
 def test_an_error_leaves_no_draft_and_no_lock(tmp_path):

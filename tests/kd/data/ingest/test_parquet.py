@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -147,6 +148,34 @@ def test_it_costs_no_more_than_is_allowed(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadSource, match=why):
             added(tmp_path, tmp_path / "pets.parquet", limits=limits)
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_table_beside_photos_does_not_make_them_a_table(tmp_path: Path, kind: str) -> None:
+    write(tmp_path / "pets" / "notes.parquet", {"who": pa.array(["somebody"])}, features=None)
+    for number in range(4):
+        for place, animal in enumerate(("cat", "dog")):
+            (tmp_path / "pets" / animal).mkdir(exist_ok=True)
+            (tmp_path / "pets" / animal / f"{number}.png").write_bytes(encoded(photo(10 * place + number)))
+    source = tmp_path / "pets"
+    if kind == "zip":
+        source = Path(shutil.make_archive(str(tmp_path / "all"), "zip", tmp_path, "pets"))
+
+    facts, told = added(tmp_path, source)
+
+    assert facts.classes == ("cat", "dog")
+    assert "no images: pets/notes.parquet" in told[0] or "no images: notes.parquet" in told[0]
+
+
+def test_files_beside_tables_are_told_of(tmp_path: Path) -> None:
+    write(tmp_path / "pets" / "a.parquet", rows(["cat", "dog"] * 4), features=None)
+    (tmp_path / "pets" / "README.md").write_text("?")
+    (tmp_path / "pets" / "preview.png").write_bytes(encoded(photo(1)))
+    write(tmp_path / "pets" / "b.parquet", rows(["cat", "dog"] * 4, 10), features=None)
+
+    _, told = added(tmp_path, tmp_path / "pets")
+
+    assert told[0].endswith("2 classes, 16 train; no images: README.md, preview.png.")
 
 
 def test_what_cannot_be_read_from_anywhere_is_refused_with_what_to_do(tmp_path: Path) -> None:
