@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, make_url
@@ -35,6 +36,10 @@ sys.dont_write_bytecode = False
 # How long a statement takes, a lock, or the pause between two statements, is the machine's affair. What comes of it
 # when it takes too long is shown on deployments, which have processes of their own.
 engine.BUSY_SECONDS = engine.CONNECT_SECONDS = engine.STATEMENT_SECONDS = engine.IDLE_SECONDS = int(HANG_SECONDS)
+
+# And how long an example takes.
+hypothesis.settings.register_profile("whatever the machine", deadline=None)
+hypothesis.settings.load_profile("whatever the machine")
 
 FAULTS = "tests/faults/"
 

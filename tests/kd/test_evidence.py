@@ -19,7 +19,7 @@ SPEC = parse(
             "teacher": {"arch": "mlp", "epochs": 3},
             "epochs": 2,
             "views": 2,
-            "checkpoint_seconds": 60,
+            "checkpoint_seconds": 3600,
             "seeds": 2,
         },
     }

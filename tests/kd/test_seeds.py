@@ -17,12 +17,14 @@ from kd.training import run as kd_training_run
 from tests.kd.chosen import evaluated, to_be_kept
 from tests.kd.tiny import VALIDATION_IMAGES
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 OWN_RECIPE = {"optimizer": {"name": "adam", "lr": 0.005}, "batch_size": 128, "augmentation": {"crop_padding": 2}}
 TINY = {
     "dataset": "digits",
     "teacher": {"arch": "mlp", "epochs": 3},
     "epochs": 2,
-    "checkpoint_seconds": 60,
+    "checkpoint_seconds": 3600,
     "seeds": 2,
     "control": OWN_RECIPE,
     "baselines": {"label_smoothing": 0.1},

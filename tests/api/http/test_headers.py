@@ -47,7 +47,7 @@ VALUES = st.lists(PIECES | st.text(st.characters(min_codepoint=32, max_codepoint
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.sampled_from(ASKED), headers=st.dictionaries(st.sampled_from(READ), VALUES, min_size=1, max_size=4))
 def test_no_header_makes_the_server_fail(
     lone_client: TestClient, asked: tuple[str, str], headers: dict[str, str]

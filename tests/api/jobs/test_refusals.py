@@ -113,7 +113,7 @@ ALMOST_JOBS = st.builds(
 )
 
 
-@fuzz(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=ALMOST_JOBS | ANY_JSON)
 def test_no_json_at_all_breaks_the_server(lone_client: TestClient, body: Any) -> None:
     answer = lone_client.post("/jobs", content=json.dumps(body), headers=JSON)
@@ -123,7 +123,7 @@ def test_no_json_at_all_breaks_the_server(lone_client: TestClient, body: Any) ->
         assert answer.json()["errors"]
 
 
-@fuzz(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.binary(max_size=200))
 def test_no_bytes_at_all_break_the_server(lone_client: TestClient, body: bytes) -> None:
     answer = lone_client.post("/jobs", content=body, headers=JSON)

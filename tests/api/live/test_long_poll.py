@@ -1,13 +1,14 @@
 """Looking at a job without asking again and again: ETags, and `Prefer: wait`, a long poll."""
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from api.live import stream
+from api.live import long_poll, stream
 from jobs.queue import requests
 from jobs.states import State
 from tests.support.waiting import wait_until
@@ -101,17 +102,20 @@ def test_a_job_that_has_ended_is_not_waited_for(client: TestClient, submit: Any,
 
 
 def test_when_the_time_is_over_the_answer_is_as_the_job_is_by_then(
-    client: TestClient, app: FastAPI, submit: Any
+    client: TestClient, app: FastAPI, submit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = [0.0]
+    monkeypatch.setattr(long_poll, "time", SimpleNamespace(monotonic=lambda: now[0]))
     first, second = submit(), submit()
     seen = client.get(second["urls"]["self"]).headers["etag"]
-    headers = {"Prefer": "wait=2", "If-None-Match": seen}
+    headers = {"Prefer": "wait=50", "If-None-Match": seen}
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(client.get(second["urls"]["self"], headers=headers)))
     thread.start()
     wait_until(lambda: app.state.lookout.long_polls.taken == 1)
 
     client.post(first["urls"]["cancel"])  # no news of the second, which moves up
+    now[0] = 50.0
     thread.join()
 
     assert answers[0].status_code == 200

@@ -52,7 +52,7 @@ def test_nan_and_infinities_survive(add, claim, record, series):
     assert rest == [(2, math.inf), (3, -math.inf), (4, 0.0)]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.floats(), min_size=1, max_size=50))
 def test_every_float_comes_back_as_it_was(add, claim, record, series, values):
     job_id = add()
@@ -138,7 +138,7 @@ NAMES = st.sampled_from(["loss", "lr", "a.b", "10.1", "\N{SNOWMAN}"])
 SAID = st.tuples(NAMES, st.integers(0, 2), st.floats(allow_nan=False))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(SAID, max_size=6), max_size=8))
 def test_who_looks_on_has_every_point_whenever_it_looks(add, claim, db, record, series, batches):
     job_id = add()

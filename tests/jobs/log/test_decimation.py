@@ -36,7 +36,7 @@ def is_same(value: float, other: float) -> bool:
     return value == other or (math.isnan(value) and math.isnan(other))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(points=POINTS, most=st.integers(FEWEST, 60))
 def test_of_each_range_the_extremes_are_chosen_and_what_is_no_number(db, NOON, points, most):
     job_id = uuid.uuid4().hex[:30]

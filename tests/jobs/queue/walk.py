@@ -8,7 +8,6 @@ def how_often(examples: int, steps: int = 40, **more: object) -> settings:
     return settings(
         max_examples=examples,
         stateful_step_count=steps,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

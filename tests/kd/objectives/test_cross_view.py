@@ -140,7 +140,7 @@ def test_the_gate_looks_at_the_teacher_as_it_is_and_not_at_what_is_standardized(
 
 @every_level
 @given(seed=st.integers(0, 1000), temperature=st.floats(0.1, 50))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_a_student_equal_to_its_teacher_in_both_views_has_nothing_to_learn(name, seed, temperature):
     same_RC = logits(seed)
     if name == "cross":
@@ -186,7 +186,7 @@ def test_value_and_gradient_are_finite_however_far_apart_the_two_are(name, gap, 
 
 @every_level
 @given(seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_the_order_of_classes_or_images_does_not_matter(name, seed):
     student_RC, teacher_RC = logits(seed), logits(seed + 1)
     level = {name: (1, 0.5)}
@@ -202,7 +202,7 @@ def test_the_order_of_classes_or_images_does_not_matter(name, seed):
 
 @pytest.mark.parametrize("name", ["within", "cross"])
 @given(cut=st.integers(1, 7))
-@settings(deadline=None, max_examples=7)
+@settings(max_examples=7)
 def test_a_batch_may_be_split_between_any_images(name, cut):
     student_RC, teacher_RC, level = logits(0), logits(1), {name: (1, 0.9)}
 

@@ -64,7 +64,7 @@ RELATIONS = ("rkd", "sp")
 
 @every_loss
 @given(seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_a_loss_is_what_its_paper_defines_also_for_features_of_two_widths(name, seed):
     student_BD = feature(seed, width=5 if name in RELATIONS else 8)
     teacher_BD = feature(seed + 1, width=8, scale=20)

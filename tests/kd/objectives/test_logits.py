@@ -43,7 +43,7 @@ def test_a_loss_has_the_value_of_its_authors_code(case):
 
 
 @given(seed=st.integers(0, 1000), temperature=st.floats(0.5, 20))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_dkd_with_the_weights_that_kd_has_is_kd(seed, temperature):
     """kd = mean[KL of two + (1 - p of the label) · KL of the others], image by image."""
     student_BC, teacher_BC, labels_B = logits(seed, batch=1), logits(seed + 1, batch=1), torch.tensor([3])
@@ -82,7 +82,7 @@ def test_kd_is_the_sum_that_defines_it():
 
 @every_loss
 @given(seed=st.integers(0, 1000), temperature=st.floats(0.1, 50))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name, seed, temperature):
     same_BC, own = logits(seed).requires_grad_(), {}
     if name == "wttm":
@@ -102,7 +102,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name, seed, tempera
 
 
 @given(seed=st.integers(0, 1000), temperature=st.sampled_from([1, 20, 1000]), classes=st.sampled_from([2, 10, 1000]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_in_single_precision_kd_is_as_exact_at_a_high_temperature(seed, temperature, classes):
     """There both are all but uniform, and T² makes a millionfold of what rounding leaves of their difference."""
     student_BC, teacher_BC = (logits(number, classes=classes, scale=0.1) for number in (seed, seed + 1))
@@ -119,7 +119,7 @@ def test_in_single_precision_kd_is_as_exact_at_a_high_temperature(seed, temperat
 
 
 @given(seed=st.integers(0, 1000), temperature=st.floats(0.1, 50))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_kd_is_never_negative_and_does_not_see_a_shift_of_all_logits(seed, temperature):
     student_BC, teacher_BC = logits(seed), logits(seed + 1)
 
@@ -142,7 +142,7 @@ def test_the_gradient_is_that_of_finite_differences(name, standardized):
 
 
 @given(seed=st.integers(0, 1000), batch=st.integers(1, 16), temperature=st.floats(0.2, 50))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_the_gradient_of_kd_is_temperature_over_batch_times_the_difference(seed, batch, temperature):
     student_BC, teacher_BC = logits(seed, batch=batch).requires_grad_(), logits(seed + 1, batch=batch)
 
@@ -154,7 +154,7 @@ def test_the_gradient_of_kd_is_temperature_over_batch_times_the_difference(seed,
 
 @every_loss
 @given(seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_the_order_of_classes_or_images_does_not_matter(name, seed):
     student_BC, teacher_BC = logits(seed), logits(seed + 1)
     labels_B = torch.arange(8)
@@ -171,7 +171,7 @@ def test_the_order_of_classes_or_images_does_not_matter(name, seed):
 
 @pytest.mark.parametrize("name", sorted(SAMPLE_WISE))
 @given(cut=st.integers(1, 7))
-@settings(deadline=None, max_examples=7)
+@settings(max_examples=7)
 def test_a_batch_may_be_split_in_any_way(name, cut):
     student_BC, teacher_BC, labels_B = logits(0), logits(1), torch.arange(8)
 

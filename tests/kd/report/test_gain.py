@@ -27,7 +27,7 @@ def test_quantiles_are_those_of_the_tables(freedom, wanted):
     assert student_t.quantile(0.95, freedom) == pytest.approx(wanted, abs=6e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(freedom=st.floats(1, 1e8), confidence=st.floats(0.5, 0.99))
 def test_quantiles_are_those_of_scipy(freedom, confidence):
 
@@ -127,7 +127,7 @@ def test_where_there_is_no_difference_it_says_so_but_for_one_in_twenty():
     assert wrong / worlds < 0.065
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seeds=st.integers(1, 6), images=st.integers(1, 40), seed=st.integers(0, 1_000))
 def test_the_gain_is_the_other_way_round_when_the_two_are_exchanged(seeds, images, seed):
     student_SN, control_SN = hits(seeds, images, 0.8, seed), hits(seeds, images, 0.6, seed + 1)

@@ -36,7 +36,7 @@ def bars(svg: str, css: str) -> list[dict[str, float]]:
     return [{name: float(one.attrib[name]) for name in ("x", "y", "width", "height")} for one in found]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 8))
 def test_an_axis_names_a_few_round_values_between_its_ends(low, span, wanted):
     scale = Scale(low, low + span, 0.0, 100.0)
@@ -48,7 +48,7 @@ def test_an_axis_names_a_few_round_values_between_its_ends(low, span, wanted):
     assert all(-1e-3 <= scale(value) <= 100.001 for value in ticks)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.floats(1e-6, 1e6), st.floats(1.01, 1e8))
 def test_an_axis_of_ratios_does_the_same(low, factor):
     scale = Scale(*around_ratios([low, low * factor]), 0.0, 100.0, log=True)
@@ -113,7 +113,7 @@ def test_models_that_cost_the_same_stand_side_by_side_and_their_labels_apart():
     assert float(labels["student"]["x"]) != float(labels["control"]["x"])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=8).map(sorted))
 def test_labels_that_are_spread_stay_in_order_and_within(places):
     found = spread(places, 0.0, 200.0)

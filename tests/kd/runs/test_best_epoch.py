@@ -21,7 +21,7 @@ SHORT = {
     "teacher": {"arch": "mlp", "epochs": 1, "optimizer": {"lr": 0.05}},
     "epochs": 4,
     "control": False,
-    "checkpoint_seconds": 60,
+    "checkpoint_seconds": 3600,
     "views": 1,
 }
 

@@ -201,7 +201,7 @@ def test_a_student_that_has_learnt_nothing_is_told(data, tmp_path):
 
 def test_batches_in_pieces_come_to_the_same_student(data, tmp_path):
     """But for rounding, since an mlp has no batch statistics."""
-    config = {**TINY, "checkpoint_seconds": 60, "student": {"arch": "mlp"}, "epochs": 2}
+    config = {**TINY, "student": {"arch": "mlp"}, "epochs": 2}
     teacher = {"arch": "mlp", "epochs": 2}
     whole, pieces = (
         parse({"mode": "train", "config": config | changes})
@@ -221,7 +221,7 @@ def test_batches_in_pieces_come_to_the_same_student(data, tmp_path):
 
 
 def test_student_and_control_have_patience_if_they_are_told_to(data, tmp_path):
-    spec = parse({"mode": "train", "config": {**TINY, "checkpoint_seconds": 60, "epochs": 300, "patience": 2}})
+    spec = parse({"mode": "train", "config": {**TINY, "epochs": 300, "patience": 2}})
 
     events = list(run(spec, tmp_path, data_folder=data))
 
@@ -245,7 +245,7 @@ def test_without_a_control_the_run_says_that_nothing_was_compared(data, tmp_path
 
 def test_early_stopping_keeps_the_best_teacher(data, tmp_path):
     teacher = {"arch": "cnn_small", "epochs": 60, "patience": 2}
-    spec = parse({"mode": "train", "config": {**TINY, "checkpoint_seconds": 60, "teacher": teacher, "epochs": 1}})
+    spec = parse({"mode": "train", "config": {**TINY, "teacher": teacher, "epochs": 1}})
 
     events = list(run(spec, tmp_path, data_folder=data))
 

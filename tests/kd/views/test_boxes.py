@@ -50,7 +50,7 @@ def test_boxes_are_distributed_like_torchvisions(size, boxes):
 
 
 @given(SIDES, SIDES, st.tuples(BOUNDS, BOUNDS), st.tuples(RATIOS, RATIOS))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_box_lies_within_its_image(height, width, scale, ratio):
     boxes = Boxes((min(scale), max(scale)), (min(ratio), max(ratio)))
 

@@ -153,7 +153,7 @@ def naive_mix(own: np.ndarray, partner: np.ndarray, kind: int, share: int, box: 
 
 
 @given(st.data(), st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 9))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_mixing_is_what_plain_numpy_would_do(data, channels, height, width):
     count = 4
     own, partner = pictures(2 * count, channels, height, width).permute(0, 2, 3, 1).contiguous().chunk(2)
@@ -174,7 +174,6 @@ def test_mixing_is_what_plain_numpy_would_do(data, channels, height, width):
 
 
 @given(st.integers(0, 255), st.integers(0, 255), st.integers(-WHOLE, 3 * WHOLE))
-@settings(deadline=None)
 def test_a_blend_is_rounded_and_held_within_a_byte(one, other, share):
     wanted = min(max((share * one + (WHOLE - share) * other + WHOLE // 2) >> 16, 0), 255)
 

@@ -18,7 +18,7 @@ IMAGES = st.integers(0, 10**7)
 
 
 @given(PLANS, IMAGES)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_views_of_an_image_are_every_crop_and_flip_exactly_once(plan, image):
     views = torch.arange(plan.count)
 
@@ -31,7 +31,7 @@ def test_the_views_of_an_image_are_every_crop_and_flip_exactly_once(plan, image)
 
 
 @given(PLANS, IMAGES, st.integers(0, 2**40), st.integers(1, 1000))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_after_the_last_view_they_repeat(plan, image, view, rounds):
     image_B, view_B = torch.tensor([image, image]), torch.tensor([view, view + rounds * plan.count])
 
@@ -41,7 +41,7 @@ def test_after_the_last_view_they_repeat(plan, image, view, rounds):
 
 
 @given(PLANS, st.lists(st.tuples(IMAGES, st.integers(0, 10**6)), min_size=1, max_size=20))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_view_does_not_depend_on_its_neighbours_in_the_batch(plan, pairs):
     image_B, view_B = torch.tensor(pairs).unbind(dim=1)
 
@@ -91,7 +91,7 @@ def test_seeds_give_different_views():
 
 
 @given(PLANS, IMAGES, st.integers(0, 10**6))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_view_can_be_worked_out_with_whole_numbers_alone(plan, image, view):
     mixed = plain_splitmix64(plain_splitmix64(image) ^ plan.seed)
     strides = [step for step in range(plan.count) if math.gcd(step, plan.count) == 1]
@@ -131,7 +131,7 @@ def test_views_that_are_strong_or_mixed_have_no_end_but_the_same_crops_as_plain_
 
 
 @given(ANY_PLANS, IMAGES, st.integers(0, 10**6))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_pair_is_a_plain_view_and_a_strong_one(plan, image, number):
     plan = replace(plan, strong=2, mixup=0.0, cutmix=0.0)
     image_B, view_B = torch.tensor([image, image]), torch.tensor([2 * number, 2 * number + 1])
@@ -179,7 +179,7 @@ def test_tables_of_plans_keep_the_names_that_they_had_before_there_were_pairs_an
 
 
 @given(ANY_PLANS, st.lists(st.tuples(IMAGES, st.integers(0, ENDLESS - 1)), min_size=1, max_size=9))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_parameters_do_not_depend_on_the_batch(plan, pairs):
     image_B, view_B = torch.tensor(pairs).unbind(dim=1)
 

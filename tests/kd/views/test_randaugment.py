@@ -142,7 +142,7 @@ def test_every_operation_is_what_a_plain_loop_would_do(name, channels, height, w
 
 
 @given(st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(-30, 30)), min_size=1, max_size=12), st.data())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_each_image_of_a_batch_has_an_operation_of_its_own(operations, data):
     images = pictures(len(operations), data.draw(st.sampled_from([1, 3])), 7, 8)
     names, magnitudes = zip(*operations, strict=True)

@@ -70,7 +70,7 @@ def naive(image_HW: list[list[int]], height: int, width: int) -> list[list[int]]
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_bit_is_what_whole_numbers_say(height, width, tall, wide, chance):
     top, left = chance.randrange(3), chance.randrange(3)
     pixels = pictures(2, 2, 12, 11) // chance.choice([1, 2]) + chance.choice([0, 128])

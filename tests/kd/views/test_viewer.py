@@ -178,7 +178,7 @@ def test_crop_and_flip_alone_make_exactly_162_views_of_a_padding_of_four():
 
 
 @given(ANY_PLANS, st.lists(st.tuples(st.integers(0, 6), st.integers(0, ENDLESS - 1)), min_size=1, max_size=6))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_view_is_shown_again_from_its_integers_on_disk_whoever_is_in_the_batch(tmp_path_factory, plan, pairs):
     images = pictures(7, 3, 8, 8)
     image_B, view_B = torch.tensor(pairs).unbind(dim=1)

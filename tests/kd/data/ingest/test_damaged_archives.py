@@ -73,7 +73,7 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {kind: bring(place, kind, SMALL).read_bytes() for kind in KINDS[1:]}
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(KINDS[1:]),
     places=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), max_size=4),

@@ -198,7 +198,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     places=st.lists(st.tuples(st.floats(0, 0.3), st.binary(min_size=1, max_size=4)), min_size=1, max_size=4),

@@ -88,7 +88,7 @@ def test_what_is_no_onnx_file_is_refused(content):
         inspect.look(inspect.read(content))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(place=st.integers(0, len(WHOLE) - 1), byte=st.integers(0, 255), cut=st.integers(0, 200))
 def test_a_spoilt_file_is_read_or_refused_and_nothing_else(place, byte, cut):
     spoilt = bytearray(WHOLE)
