@@ -2,10 +2,6 @@
 
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement
-
-from jobs.tables import Job
-
 LIGHT_MODES = ("ingest",)
 """What takes minutes of a core and no GPU. All other modes are those of distillations."""
 
@@ -19,8 +15,3 @@ class Kind(StrEnum):
 
 def of(mode: str) -> Kind:
     return Kind.LIGHT if mode in LIGHT_MODES else Kind.DISTILLATION
-
-
-def is_of(kind: Kind, job: type[Job] = Job) -> ColumnElement[bool]:
-    """The condition that a job is work of this kind."""
-    return job.mode.in_(LIGHT_MODES) if kind is Kind.LIGHT else job.mode.not_in(LIGHT_MODES)

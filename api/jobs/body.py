@@ -71,7 +71,7 @@ def understand(given: Any, data_dir: Path) -> Submission:
     found = body.understand(SUBMISSIONS[mode], given, spec.context(data_folder=data_folder))
     asked = {"mode": mode, "config": given["config"]}
     envelope = Envelope.model_validate({name: getattr(found, name) for name in Envelope.model_fields})
-    return Submission(spec.parse(asked, data_folder=data_folder), asked, envelope)
+    return Submission(spec.parse({"mode": mode, "config": found.config}), asked, envelope)
 
 
 def _new_job(content: body.Body, settings: Settings) -> NewJob:

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from api.http.problems import Invalid
 from api.jobs.body import Retry, understand
 from api.jobs.shown import Conditions
-from jobs import kinds
 from jobs.envelope import Envelope
 from jobs.errors import NotAllowed
 from jobs.job import envelope_of, get_job
@@ -26,7 +25,7 @@ def draft(session: Session, *, data_dir: Path, job_id: str, retry: Retry, unchan
     job = get_job(session, job_id)
     if job.state not in FINAL:
         raise NotAllowed(job_id, job.state, "retry", ACTIONS[job.state])
-    if kinds.of(job.mode) is Kind.LIGHT:
+    if job.kind is Kind.LIGHT:
         raise Invalid([Fault("", f"{job_id} is no distillation: POST /datasets once more, with what shall be other")])
     envelope = envelope_of(job).model_dump() | retry.model_dump(include=set(Envelope.model_fields), exclude_unset=True)
     return replace(understand(envelope | _spec(job, retry), data_dir), parent=job_id)

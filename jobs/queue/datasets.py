@@ -17,7 +17,7 @@ from jobs.errors import (
     SpecRefused,
 )
 from jobs.files import layout, quota, uploads
-from jobs.kinds import Kind, is_of
+from jobs.kinds import Kind
 from jobs.queue.submit import add_light_job
 from jobs.settings import Settings
 from jobs.states import FINAL
@@ -63,13 +63,13 @@ def _check_upload(data_dir: Path, upload_id: str) -> None:
 
 def _live(name: str) -> tuple[ColumnElement[bool], ...]:
     """The conditions of jobs that have not ended and make this data set."""
-    return is_of(Kind.LIGHT), Job.state.not_in(FINAL), Job.resolved_spec["config"]["name"].as_string() == name
+    return Job.kind == Kind.LIGHT, Job.state.not_in(FINAL), Job.resolved_spec["config"]["name"].as_string() == name
 
 
 def wants(session: Session, upload_id: str) -> list[str]:
     """Jobs that have not ended and read this file."""
     reads = Job.resolved_spec["config"]["upload"].as_string() == upload_id
-    return list(session.execute(select(Job.id).where(is_of(Kind.LIGHT), Job.state.not_in(FINAL), reads)).scalars())
+    return list(session.execute(select(Job.id).where(Job.kind == Kind.LIGHT, Job.state.not_in(FINAL), reads)).scalars())
 
 
 def remove(session: Session, data_dir: Path, name: str) -> None:

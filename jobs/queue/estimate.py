@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from jobs import kinds
 from jobs.files import layout
 from jobs.kinds import Kind
 from jobs.queue import preflight
@@ -98,7 +97,7 @@ def _past(session: Session, data_dir: Path) -> _Past:
     past = _Past()
     ended = (
         select(Job.resolved_spec, Job.result, Job.run_seconds)
-        .where(Job.state == State.SUCCEEDED, kinds.is_of(Kind.DISTILLATION))
+        .where(Job.state == State.SUCCEEDED, Job.kind == Kind.DISTILLATION)
         .order_by(Job.id.desc())
         .limit(JOBS_ASKED)
     )

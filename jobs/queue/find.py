@@ -64,7 +64,10 @@ def matching(session: Session, which: Filter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if which.states:
         found.append(Job.state.in_([State(state) for state in which.states]))
-    found.append(kinds.is_of(Kind.DISTILLATION) if which.mode is None else Job.mode == which.mode)
+    if which.mode is None:
+        found.append(Job.kind == Kind.DISTILLATION)
+    else:
+        found += [Job.kind == kinds.of(which.mode), Job.mode == which.mode]
     if which.label is not None:
         found.append(has_label(session, which.label))
     if which.q:

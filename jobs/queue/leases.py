@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session, aliased
 
-from jobs import endings, kinds
+from jobs import endings
 from jobs.database import clock
 from jobs.endings import Ending
 from jobs.files import retention
@@ -59,7 +59,7 @@ def claim(
     waiting = aliased(Job)
     first = select(waiting.id).where(
         waiting.state == State.QUEUED,
-        kinds.is_of(kind, waiting),
+        waiting.kind == kind,
         backoff.is_over(now, waiting),
         chains.has_its_teacher(waiting),
     )
@@ -201,7 +201,7 @@ def requeue_all_of(
 ) -> list[str]:
     """Put back what of this kind a worker holds without knowing, since the answer to its claim was lost. Returns the
     jobs' ids."""
-    mine = (Job.lease_owner == worker, Job.state == State.RUNNING, kinds.is_of(kind))
+    mine = (Job.lease_owner == worker, Job.state == State.RUNNING, Job.kind == kind)
     held = select(Job.id, Job.attempt).where(*mine)
     claims = [
         Claim(job_id, attempt, worker, spec={}, resume=None, checkpoint_step=-1)

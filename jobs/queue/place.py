@@ -7,7 +7,6 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from jobs import kinds
 from jobs.database import clock
 from jobs.kinds import Kind
 from jobs.queue import backoff, chains
@@ -24,7 +23,7 @@ IN_TURN = (Job.priority.desc(), Job.created_at, Job.id)
 """The order in which jobs are claimed."""
 
 _WAIT = (Job.state == State.QUEUED, backoff.is_over(None), chains.has_its_teacher())
-_LINES = {kind: select(Job.id).where(*_WAIT, kinds.is_of(kind)).order_by(*IN_TURN) for kind in Kind}
+_LINES = {kind: select(Job.id).where(*_WAIT, Job.kind == kind).order_by(*IN_TURN) for kind in Kind}
 _PLACES = {kind: line.limit(PLACES_COUNTED).subquery() for kind, line in _LINES.items()}
 # As one row: between the rows of many sqlite3 lets the process's other threads go first, each time for milliseconds.
 _PLACES_IN_ONE = {kind: select(func.aggregate_strings(places.c.id, ",")) for kind, places in _PLACES.items()}
@@ -55,10 +54,10 @@ def waiting(session: Session, jobs: Sequence[Job]) -> dict[str, Waiting]:
     queued = [job for job in jobs if job.state is State.QUEUED]
     if not queued:
         return {}
-    lines = {kind: _line(session, kind) for kind in {kinds.of(job.mode) for job in queued}}
+    lines = {kind: _line(session, kind) for kind in {job.kind for job in queued}}
     there = [worker for worker in roster.all_now(session) if worker.status is not Status.LOST]
     at = clock.read(session) if any(job.retry_at for job in queued) else None
-    return {job.id: _why(job, _place(lines[kinds.of(job.mode)], job.id), there, at) for job in queued}
+    return {job.id: _why(job, _place(lines[job.kind], job.id), there, at) for job in queued}
 
 
 def _line(session: Session, kind: Kind) -> str:
@@ -88,14 +87,10 @@ def _why(job: Job, position: int | None, there: Sequence[WorkerNow], at: datetim
     if at is not None and backoff.is_on(job, at):
         return Waiting(position, "backing_off", _when(job), job.retry_at)
     # Whether its slot for light work is free a worker does not tell; each takes at most some minutes.
-    if any(worker.status is Status.IDLE for worker in open_to_work) or (position == 1 and _is_light(job)):
+    if any(worker.status is Status.IDLE for worker in open_to_work) or (position == 1 and job.kind is Kind.LIGHT):
         return Waiting(position, "starting", "A worker is free and will take it in a moment.")
     ahead = f"{position - 1} ahead of it" if position else f"more than {PLACES_COUNTED} ahead of it"
     return Waiting(position, "workers_busy", f"Workers that could run it are busy ({len(open_to_work)}); {ahead}.")
-
-
-def _is_light(job: Job) -> bool:
-    return kinds.of(job.mode) is Kind.LIGHT
 
 
 def _needs(job: Job) -> str:

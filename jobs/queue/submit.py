@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from jobs import ids
+from jobs import ids, kinds
 from jobs.database import clock, storable
 from jobs.database.engine import Sessions
 from jobs.envelope import Envelope
@@ -221,6 +221,7 @@ def _insert(session: Session, wanted: TrainSpec | GuideSpec | IngestSpec, at: da
         # The id carries the time by the database's clock, so that ids sort as jobs do.
         id=ids.new("job", at),
         mode=wanted.mode,
+        kind=kinds.of(wanted.mode),
         resolved_spec=wanted.model_dump(mode="json"),
         state=State.QUEUED,
         events_seq=1,

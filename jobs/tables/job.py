@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, Double, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from jobs.kinds import Kind
 from jobs.states import State
 from jobs.tables.base import Base, words
 
@@ -19,6 +20,8 @@ class Job(Base):
 
     id: Mapped[str] = mapped_column(String(30), primary_key=True)
     mode: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[Kind] = mapped_column(words(Kind, 16), default=Kind.DISTILLATION)
+    """That of its mode."""
     name: Mapped[str | None]
     labels: Mapped[dict[str, str]]
     spec: Mapped[dict[str, Any]]
@@ -83,16 +86,16 @@ class Job(Base):
 
     __table_args__ = (
         CheckConstraint("priority BETWEEN -100 AND 100", name="priority_in_range"),
-        # With what they need or wait for at the end: a worker that can have none of them is told so by the index alone.
+        # All that a claim, or a look at the whole line, asks of those that wait: the index alone tells it.
         Index(
             "jobs_to_claim",
-            *("state", priority.desc(), "created_at", "id"),
+            *("state", "kind", priority.desc(), "created_at", "id"),
             *("needs_gpus", "needs_memory_bytes", "retry_at", "waits_for_job_id"),
         ),
         Index("jobs_to_rescue", "state", "lease_expires_at"),
         Index("jobs_to_expire", "state", "start_by"),
         Index("jobs_by_log_bytes", "log_bytes"),  # for their sum, which would else read every row
-        Index("jobs_by_state", "state", "id"),
+        Index("jobs_by_state", "state", "kind", "id"),
         Index("jobs_by_mode", "mode", "id"),
         Index("jobs_by_parent", "parent_job_id"),
         Index("jobs_by_teacher", "teacher_job_id"),

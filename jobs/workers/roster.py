@@ -7,7 +7,6 @@ from enum import StrEnum
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
-from jobs import kinds
 from jobs.database import clock
 from jobs.errors import WorkerNotFound
 from jobs.kinds import Kind
@@ -35,7 +34,7 @@ class Status(StrEnum):
 
 
 # Light work keeps no worker from what it is there for.
-_HELD = select(Job.lease_owner, Job.id).where(Job.state == State.RUNNING, kinds.is_of(Kind.DISTILLATION)).subquery()
+_HELD = select(Job.lease_owner, Job.id).where(Job.state == State.RUNNING, Job.kind == Kind.DISTILLATION).subquery()
 _EVERYBODY = (
     select(Worker, _HELD.c.id, clock.now_or(None))
     .outerjoin(_HELD, _HELD.c.lease_owner == Worker.name)

@@ -41,7 +41,8 @@ def refuse_idle(part: Part, info: ValidationInfo, *fields: str, acts_with: str) 
     Its default is no such setting: a spec that is printed whole, and read again, has it too.
     """
     for name in () if was_accepted(info) else fields:
-        if getattr(part, name) != type(part).model_fields[name].get_default():
+        # Itself, and not a copy as `get_default` makes: this is asked some twenty times of a spec.
+        if getattr(part, name) != type(part).model_fields[name].default:
             raise PydanticCustomError(
                 "idle",
                 "{field} would do nothing here: it acts only with {acts_with}",

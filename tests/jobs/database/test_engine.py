@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from jobs.database import engine as database
 from jobs.database import migrate
 from jobs.job import get_job
+from jobs.kinds import Kind
 from jobs.queue import find, submit
 from jobs.tables import Base
 from kd.spec import parse
@@ -126,14 +127,16 @@ def test_jobs_of_an_older_version_keep_what_they_need(empty_database_url):
     values = ":id, :mode, :empty, :spec, :spec, :priority, :state, :empty, :empty, :attempt, :stalls"
     more = ("checkpoint_step, events_seq, created_at, updated_at", ":checkpoint_step, :events_seq, :now, :now")
     with engine.begin() as connection:
-        connection.execute(text(f"INSERT INTO jobs ({columns}, {more[0]}) VALUES ({values}, {more[1]})"), row)
+        for each in (row, row | {"id": f"{row['id'][:-1]}Y", "mode": "ingest"}):
+            connection.execute(text(f"INSERT INTO jobs ({columns}, {more[0]}) VALUES ({values}, {more[1]})"), each)
 
     migrate.upgrade(engine)
 
     with database.Sessions(engine).read() as session:
-        job = get_job(session, row["id"])
+        job, ingest = get_job(session, row["id"]), get_job(session, f"{row['id'][:-1]}Y")
     engine.dispose()
     assert (job.needs_gpus, job.teacher_job_id, job.keep_last) == (4, "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW", 1)
+    assert (job.kind, ingest.kind) == (Kind.DISTILLATION, Kind.LIGHT)
 
 
 def test_a_second_upgrade_changes_nothing(db, engine, add, job):
