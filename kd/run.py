@@ -24,8 +24,8 @@ from kd.objectives.trained import make_part
 from kd.parallel import launch
 from kd.parallel.team import join
 from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TeacherUploaded, TrainSpec, teachers_in
-from kd.spec.features import misses
 from kd.spec.objective import READS
+from kd.spec.terms.features import misses
 from kd.teachers import uploads
 from kd.teachers.files import arch_of_teacher, match_files, seen_by
 from kd.train import train

@@ -24,7 +24,7 @@ from jobs.tables import File, Job, Loan
 from kd.outputs import weights_of
 from kd.spec import Committee, GuideSpec, TeacherLabels, TeacherOfJob, TeacherUploaded, TrainSpec, teachers_in
 from kd.spec.faults import Fault
-from kd.spec.features import misses
+from kd.spec.terms.features import misses
 from kd.teachers import uploads
 from kd.teachers.uploads import NoSuchTeacher
 

@@ -11,7 +11,7 @@ from jobs.teachers import lending
 from jobs.teachers.labels import images_of
 from kd.spec import Committee, GuideSpec, TeacherUploaded, TrainSpec, teachers_in
 from kd.spec.faults import Fault
-from kd.spec.features import misses
+from kd.spec.terms.features import misses
 from kd.teachers import uploads
 from kd.teachers.uploads import NoSuchTeacher, Uploaded
 

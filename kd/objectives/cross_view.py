@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kd.objectives.logits import autocast_off, kl, log_softmax, standardize
-from kd.spec.cross_view import Level
+from kd.spec.terms.cross_view import Level
 
 # Shapes: B = images of the batch, R = 2·B rows, the weak and the strong view of each in turn; C = classes.
 # With a 2 in front: the weak views of all images, then the strong ones.

@@ -14,7 +14,7 @@ from kd.objectives.logits import autocast_off, distance, exact
 from kd.objectives.maps import compare_maps
 from kd.objectives.trained import make_part
 from kd.spec.objective import IN_PAIRS, OWN, READS, Term
-from kd.spec.ramps import Ramp
+from kd.spec.terms.ramps import Ramp
 from kd.views.mixup import Mix
 
 # Shapes: B = batch, C = classes.

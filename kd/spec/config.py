@@ -9,14 +9,12 @@ from pydantic_core import PydanticCustomError
 
 from kd.data.catalog import DATASETS
 from kd.models.catalog import family_of
-from kd.spec import features, presets
+from kd.spec import presets
 from kd.spec.augmentation import Augmentation, suiting, why_unfit
 from kd.spec.comparison import AnyControl, Baselines, Control, fill_in
-from kd.spec.cross_view import STRONG_OPERATIONS, are_no_pairs
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, asks_for_pairs
 from kd.spec.part import Part, data_folder, refuse_idle, was_accepted, without_default
-from kd.spec.ramps import is_zero
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
     EMA_SAYS,
@@ -30,6 +28,9 @@ from kd.spec.recipe import (
 )
 from kd.spec.resources import Resources
 from kd.spec.teacher import AnyTeacher, Teacher, trained_in
+from kd.spec.terms import features
+from kd.spec.terms.cross_view import STRONG_OPERATIONS, are_no_pairs
+from kd.spec.terms.ramps import is_zero
 
 # Images whose triples rkd compares at once: their number to the power of three, times 8 bytes, times about six.
 TRIPLES = 256

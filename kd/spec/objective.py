@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from kd.spec.cross_view import PRESETS, Level
 from kd.spec.part import Part, refuse_idle, without_default
-from kd.spec.ramps import AnyTemperature, AnyWeight, Ramp, Weight, WeightRamp, is_zero
+from kd.spec.terms.cross_view import PRESETS, Level
+from kd.spec.terms.ramps import AnyTemperature, AnyWeight, Ramp, Weight, WeightRamp, is_zero
 
 ClassWeights = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(strict=False, min_length=1, max_length=100_000)

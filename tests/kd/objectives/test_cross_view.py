@@ -11,7 +11,7 @@ from kd import spec
 from kd.objectives.cross_view import cross_view
 from kd.objectives.logits import distance, standardize
 from kd.objectives.objective import Answer, Objective
-from kd.spec.cross_view import Level
+from kd.spec.terms.cross_view import Level
 
 # The golden input of the design, B=4, C=6: the weak views are those of the other objectives.
 ROW, COLUMN = torch.arange(4, dtype=torch.float64)[:, None], torch.arange(6, dtype=torch.float64)[None]

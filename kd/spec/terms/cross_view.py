@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from kd.spec.augmentation import Augmentation
 from kd.spec.part import Part, refuse_idle
-from kd.spec.ramps import Weight
+from kd.spec.terms.ramps import Weight
 
 STRONG_OPERATIONS = 2
 """RandAugment's on the strong view of a pair, where nobody says how many."""
