@@ -48,7 +48,7 @@ from kd.teachers.frozen import freeze, validation_logits
 from kd.train import TableLabels
 from kd.training import loop
 from kd.training.logbook import Logbook
-from kd.training.position import Position
+from kd.training.resuming.position import Position
 from kd.training.run import Run, Shown, prepare
 
 

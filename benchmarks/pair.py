@@ -26,7 +26,7 @@ from kd.train import TableLabels
 from kd.training import loop
 from kd.training.batches import cut_batches
 from kd.training.logbook import Logbook
-from kd.training.position import Position
+from kd.training.resuming.position import Position
 from kd.training.run import Run
 from kd.training.run import prepare as prepare_run
 

@@ -33,7 +33,7 @@ from kd.spec import TrainConfig
 from kd.train import TableLabels
 from kd.training import loop
 from kd.training.logbook import Logbook
-from kd.training.position import Position
+from kd.training.resuming.position import Position
 from kd.training.run import Run, prepare
 
 STUDENTS = "32:resnet20,64:resnet20,224:torchvision/mobilenet_v3_small"

@@ -107,7 +107,7 @@ class InUse(JobError):
 
     def __init__(self, job_id: str, borrowers: Collection[str]):
         self.job_id, self.borrowers = job_id, tuple(borrowers)
-        super().__init__(f"Job {job_id} lends its teacher to {', '.join(borrowers)}; delete it when they have ended.")
+        super().__init__(f"Job {job_id} lends a model to {', '.join(borrowers)}; delete it when they have ended.")
 
 
 class TableLent(JobError):

@@ -144,12 +144,12 @@ class LabelsHeld(KdError):
 
 
 class TeacherMissing(KdError):
-    """The spec names teachers of other jobs, but nobody brought them."""
+    """The spec names models of other jobs, or such as somebody has brought, and other files came than theirs."""
 
     def __init__(self, wanted: int, given: int):
-        named = {0: "no teacher", 1: "a teacher"}.get(wanted, f"{wanted} teachers")
+        named = {0: "no model", 1: "a model"}.get(wanted, f"{wanted} models")
         files = "one file" if given == 1 else f"{given or 'no'} files"
-        super().__init__(f"The spec names {named} of another job, and {files} came: teacher_files are their weights.")
+        super().__init__(f"The spec names {named} from elsewhere, and {files} came: teacher_files are their weights.")
 
 
 class TeacherUnfit(KdError):
@@ -158,6 +158,14 @@ class TeacherUnfit(KdError):
     def __init__(self, why: str, role: str = "teacher"):
         which = "" if role == "teacher" else f" as {role}"
         super().__init__(f"The teacher that was brought along{which} does not fit: {why}.")
+
+
+class StartUnfit(KdError):
+    """The weights that a model is to begin from are none of its own; `why` is a clause."""
+
+    def __init__(self, why: str, role: str = "model"):
+        super().__init__(f"The weights that the {role} is to begin from do not fit: {why}.")
+        self.why = why
 
 
 class GraphUnfit(KdError):

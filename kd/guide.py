@@ -24,9 +24,10 @@ from kd.training import loop
 from kd.training.baselines import train_baselines
 from kd.training.guidance import Guidance, look_up
 from kd.training.logbook import Logbook
-from kd.training.position import Scores
 from kd.training.repetitions import each_seed, numbered
+from kd.training.resuming.position import Scores
 from kd.training.run import Run
+from kd.training.start import begin
 
 GUIDES: dict[str, type[Guide]] = {"fixed": Guide, "route": Route, "cotrain": Cotrain}
 
@@ -51,7 +52,7 @@ def guide(run: Run, log: Logbook) -> Iterator[Event]:
     for one in each_seed(run, log):
         if "student" not in log.position.finished:
             guidance = RoundLabels(one, log, guide(one, log), made)
-            student = one.build(config.student.arch, "student")
+            student = yield from begin(one, log, "student")
             learning = loop.fit(
                 one, log, "student", student, one.config, one.objective(), guidance=guidance, patience=config.patience
             )

@@ -52,3 +52,9 @@ def below(bound: int | Tensor, mixed: Tensor) -> Tensor:
 def _shift_right(number: Tensor, bits: int) -> Tensor:
     # `>>` keeps the sign of a signed number; the mask drops it.
     return (number >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def seed_of_member(seed: int, number: int) -> int:
+    """Of a committee whose members have one recipe each is another model all the same. The first has the run's own
+    seed: it is the teacher that a run without a committee would train, and shares that one's labels."""
+    return seed if number == 1 else derive(seed, "member", number)

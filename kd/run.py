@@ -23,19 +23,30 @@ from kd.models.own.names import is_own
 from kd.objectives.trained import make_part
 from kd.parallel import launch
 from kd.parallel.team import join
-from kd.spec import Committee, GuideConfig, GuideSpec, Teacher, TeacherUploaded, TrainSpec, teachers_in
+from kd.spec import (
+    Committee,
+    GuideConfig,
+    GuideSpec,
+    Teacher,
+    TeacherUploaded,
+    TrainSpec,
+    teachers_in,
+)
+from kd.spec.brought import START, start_of
 from kd.spec.objective import READS
 from kd.spec.terms.features import misses
 from kd.teachers import uploads
 from kd.teachers.files import arch_of_teacher, match_files, seen_by
+from kd.teachers.start import starts_in
 from kd.train import train
 from kd.training.batches import count_batches
 from kd.training.logbook import Logbook
-from kd.training.position import Position
 from kd.training.recipe import Recipe
-from kd.training.request import request_of
-from kd.training.resume import load_position
+from kd.training.resuming.position import Position
+from kd.training.resuming.request import request_of
+from kd.training.resuming.resume import load_position
 from kd.training.run import Run, prepare, shape_of
+from kd.training.start import check_starts
 from kd.views import pixels
 
 PIPELINES: dict[str, Callable[[Run, Logbook], Iterator[Event]]] = {"train": train, "guide": guide}
@@ -70,7 +81,7 @@ def run(
     """
     config, out, data_folder = spec.config, Path(out), Path(data_folder)
     label_folder = Path(label_folder) if label_folder is not None else data_folder / "labels"
-    brought = match_files(config.teacher, teacher_files)
+    brought = match_files(config, teacher_files)
     out.mkdir(parents=True, exist_ok=True)
     device = config.resources.device if device == "auto" else device
     where = find_device(device, config.resources.gpus)
@@ -123,7 +134,7 @@ def run(
     ):
         raise SpecUnfit(field, why)
     for role, (file, sha256) in brought.items():
-        if role not in position.finished:
+        if role.removesuffix(START) not in position.finished or role == start_of("student"):
             weights.check_content(file, sha256)
     files = {role: file for role, (file, _) in brought.items()}
     if not position.teacher_arch:
@@ -149,6 +160,7 @@ def run(
             (arch, files.get(role), seen[role])
             for role, arch in zip(teachers_in(config.teacher), position.member_archs, strict=False)
         ],
+        starts=starts_in(config, files, position.finished),
         label_cache_bytes=label_cache_bytes,
         resident_bytes=resident_bytes,
         team=team,
@@ -164,6 +176,7 @@ def run(
         team=team,
     )
     check_own(at_hand)
+    check_starts(at_hand)
     plan_work(at_hand, log)
     yield from PIPELINES[spec.mode](at_hand, log)
 

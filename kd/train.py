@@ -25,6 +25,7 @@ from kd.training.guidance import Guidance, look_up
 from kd.training.logbook import Logbook
 from kd.training.repetitions import each_seed, numbered
 from kd.training.run import Run
+from kd.training.start import begin
 
 # Shapes: N = images, V = views of each, C = classes, in a table numbers of a label, B = batch.
 
@@ -46,7 +47,7 @@ def train(run: Run, log: Logbook) -> Iterator[Event]:
         if "student" not in position.finished:
             if guidance is None:  # the same for all seeds
                 guidance = yield from obtain_guidance(run, log, brought)
-            student = one.build(config.student.arch, "student")
+            student = yield from begin(one, log, "student")
             learning = loop.fit(
                 one, log, "student", student, one.config, one.objective(), guidance=guidance, patience=config.patience
             )

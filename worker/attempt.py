@@ -154,7 +154,7 @@ class Attempt:
             with contextlib.suppress(FileGone):
                 held = store.link_teacher(self.worker.settings.data_dir, weights.path, self.folder, role)
                 return Stored(str(held), weights.sha256)
-        raise NoTeacher(wanted.job, f"no longer has the weights of its {wanted.role}, which was to teach here")
+        raise NoTeacher(wanted.job, f"no longer has the weights of its {wanted.role}, which this job was to have")
 
     def _weights_of(self, role: str) -> Iterator[Stored]:
         """Where a teacher's weights were when we claimed the job, and where they are now: its job may have gone on

@@ -192,7 +192,7 @@ def cancel_jobs(wanted: Annotated[Many, InQuery()], db: Database) -> views.Bulk:
 
 @router.delete("")
 def delete_jobs(wanted: Annotated[Many, InQuery()], db: Database, settings: Settings) -> views.Bulk:
-    """Delete every job that matches, has ended, and lends its teacher to none that has not."""
+    """Delete every job that matches, has ended, and lends no model to one that has not."""
     with db.begin() as session:
         deleted = delete.delete_all(session, find.matching(session, wanted.which))
     store.delete_jobs(settings.data_dir, deleted)

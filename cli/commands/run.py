@@ -47,7 +47,7 @@ def run(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="The weights of the teacher, if config.teacher names a job; of a committee, those of each that does.",
+            help="The weights of each model of a job that the spec names: of teachers, and of what models begin from.",
         ),
     ] = [],  # noqa: B006  # typer copies it
     models: Annotated[

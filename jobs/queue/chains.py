@@ -26,7 +26,7 @@ from jobs.states import FINAL, State
 from jobs.tables import File, FileKind, Job
 from jobs.teachers import lending
 from kd.outputs import weights_of
-from kd.spec.teacher import Role
+from kd.spec.brought import Role
 
 WEIGHTS = [weights_of(role) for role in get_args(Role) if role != "student"]
 """What a job that has come to a teacher has among its files."""

@@ -19,7 +19,7 @@ from jobs.teachers import lending
 def delete_job(session: Session, job_id: str, now: datetime | None = None) -> None:
     """Forget a job that has ended, and everything about it; its folder goes after the commit (`store.delete_jobs`).
 
-    Raises `NotAllowed` while it has not ended, and `InUse` while it lends its teacher.
+    Raises `NotAllowed` while it has not ended, and `InUse` while it lends a model.
     """
     lock_job(session, job_id)
     job = get_job(session, job_id)
@@ -31,7 +31,7 @@ def delete_job(session: Session, job_id: str, now: datetime | None = None) -> No
 
 
 def delete_all(session: Session, matching: Sequence[ColumnElement[bool]], now: datetime | None = None) -> list[str]:
-    """Forget every job that matches, has ended and lends its teacher to none that has not. Returns their ids.
+    """Forget every job that matches, has ended and lends no model to one that has not. Returns their ids.
 
     What they have said is out of sight with them, and is deleted by and by (`jobs.log.purge`).
     """

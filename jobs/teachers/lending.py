@@ -22,7 +22,8 @@ from jobs.job import get_job, keep_job
 from jobs.states import FINAL, State
 from jobs.tables import File, Job, Loan
 from kd.outputs import weights_of
-from kd.spec import Committee, GuideSpec, TeacherLabels, TeacherOfJob, TeacherUploaded, TrainSpec, teachers_in
+from kd.spec import GuideSpec, TeacherLabels, TeacherOfJob, TeacherUploaded, TrainSpec, brought_in
+from kd.spec.brought import StartOfJob, StartUploaded, is_start, start_of
 from kd.spec.faults import Fault
 from kd.spec.terms.features import misses
 from kd.teachers import uploads
@@ -30,19 +31,27 @@ from kd.teachers.uploads import NoSuchTeacher
 
 
 def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> str | None:
-    """Refuse a spec that names teachers of other jobs which are not to be had. Raises `SpecRefused`.
+    """Refuse a spec that names models of other jobs, to teach or to begin from, which are not to be had. Raises
+    `SpecRefused`.
 
     Returns the job that is to be waited for: the first that is still to have what it lends; None if all is there. In
-    the transaction that adds the job: until it ends the teachers' jobs cannot be deleted.
+    the transaction that adds the job: until it ends the models' jobs cannot be deleted.
     """
-    wanted = borrowed_by(spec)
-    for job_id in sorted({teacher.job for teacher in wanted.values()}):  # in one order, as whoever deletes locks them
+    wanted = [
+        (given.pointer, given.what, given.arch)
+        for given in brought_in(spec.config).values()
+        if isinstance(given.what, TeacherOfJob)
+    ]
+    for job_id in sorted({model.job for _, model, _ in wanted}):  # in one order, as whoever deletes locks them
         keep_job(session, job_id)
     faults: list[Fault] = []
     models: dict[str, str] = {}
     waits_for = None
-    for place, teacher in wanted.items():
+    for place, teacher, arch in wanted:
         try:
+            if arch is not None:
+                _check_start(session, teacher, arch, data_dir)
+                continue
             sha256 = _check_one(session, teacher, spec, data_dir)
         except NoTeacherYet as error:
             waits_for = waits_for or error.job_id
@@ -78,13 +87,16 @@ def check_again(session: Session, teachers: Iterable[TeacherOfJob]) -> None:
 
 
 def loans_of(spec: TrainSpec | GuideSpec) -> set[str]:
-    """What a job borrows, besides another job's teacher: the ids of the jobs that lend its committee, of teachers or
-    labels that somebody has brought."""
+    """What a job borrows, besides another job's teacher: the ids of the jobs that lend its committee, or weights to
+    begin from, of models or labels that somebody has brought."""
     teacher = spec.config.teacher
-    if isinstance(teacher, TeacherLabels):
-        return {teacher.labels}
-    of_jobs = {one.job for one in borrowed_by(spec).values()} if isinstance(teacher, Committee) else set()
-    return of_jobs | {one.upload for one in teachers_in(teacher).values() if isinstance(one, TeacherUploaded)}
+    lent = {teacher.labels} if isinstance(teacher, TeacherLabels) else set()
+    for one in (given.what for given in brought_in(spec.config).values()):
+        if isinstance(one, TeacherUploaded):
+            lent.add(one.upload)
+        elif one is not teacher:
+            lent.add(one.job)
+    return lent
 
 
 def lends(job: type[Job]) -> ColumnElement[bool]:
@@ -103,27 +115,19 @@ def borrowers(session: Session, lender: str, *, limit: int) -> list[str]:
     return list(session.execute(of_one.union(of_several).order_by("id").limit(limit)).scalars())
 
 
-def borrowed_by(spec: TrainSpec | GuideSpec) -> dict[str, TeacherOfJob]:
-    """The teachers that a spec takes over from other jobs, each by its place in it, as a JSON pointer."""
-    teacher = spec.config.teacher
-    here = "/config/teacher/committee/{}" if isinstance(teacher, Committee) else "/config/teacher"
-    each = enumerate(teachers_in(teacher).values())
-    return {here.format(place): one for place, one in each if isinstance(one, TeacherOfJob)}
-
-
 def borrowed(spec: Mapping[str, Any]) -> dict[str, TeacherOfJob]:
     """Those of a stored spec, each by its role in the run: `teacher`, or a committee's `teacher.2`."""
     return {role: one for role, one in brought(spec).items() if isinstance(one, TeacherOfJob)}
 
 
 def brought(spec: Mapping[str, Any]) -> dict[str, TeacherOfJob | TeacherUploaded]:
-    """The same with those that somebody has brought as files, in the spec's order."""
+    """The same with those that somebody has brought as files, in the order of `kd.spec.brought_in`."""
     found: dict[str, TeacherOfJob | TeacherUploaded] = {}
-    for role, one in _teachers(spec["config"]).items():
+    for role, one in _models(spec["config"]).items():
         if "job" in one:
-            found[role] = TeacherOfJob.model_validate(one)
+            found[role] = (StartOfJob if is_start(role) else TeacherOfJob).model_validate(one)
         elif "upload" in one:
-            found[role] = TeacherUploaded.model_validate(one)
+            found[role] = (StartUploaded if is_start(role) else TeacherUploaded).model_validate(one)
     return found
 
 
@@ -133,6 +137,8 @@ def find_weights(session: Session, job_id: str, spec: Mapping[str, Any]) -> dict
     for role, teacher in borrowed(spec).items():
         with contextlib.suppress(NoTeacher):
             found[role] = _stored(_find_file(session, _lender(session, teacher), teacher))
+        if isinstance(teacher, StartOfJob):
+            continue
         with contextlib.suppress(ArtifactNotFound):  # an earlier attempt of the job has made them its own
             found[role] = _stored(find.artifact(session, job_id, weights_of(role)))
     return found
@@ -155,6 +161,15 @@ def _check_one(session: Session, teacher: TeacherOfJob, spec: TrainSpec | GuideS
     for field, why in misses(config.objective, config.student.arch, _arch(session, job, teacher, data_dir)):
         raise NoTeacher(job.id, f"has a {teacher.role} that does not suit the objective: {field} {why}")
     return sha256
+
+
+def _check_start(session: Session, start: TeacherOfJob, wanted: str, data_dir: Path) -> None:
+    """Raises `NoTeacher`."""
+    job = _lender(session, start)
+    _find_file(session, job, start)
+    arch = _arch(session, job, start, data_dir)
+    if arch not in (None, wanted):  # of what cannot be told here the run will say it
+        raise NoTeacher(job.id, f"has a {start.role} that is a {arch}, and what is to begin from it is a {wanted}")
 
 
 def _lender(session: Session, teacher: TeacherOfJob) -> Job:
@@ -210,6 +225,18 @@ def _teachers(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     given = config.get("teacher", {})  # light work has none
     members = {f"teacher.{number}": member for number, member in enumerate(given.get("committee", ()), 1)}
     return members or {"teacher": given}
+
+
+def _models(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The same with what they and the student begin from."""
+    found: dict[str, dict[str, Any]] = {}
+    for role, one in _teachers(config).items():
+        found[role] = one
+        if (start := one.get("start")) is not None:
+            found[start_of(role)] = start
+    if (start := config.get("student", {}).get("start")) is not None:
+        found[start_of("student")] = start
+    return found
 
 
 def _past_tense(state: State) -> str:

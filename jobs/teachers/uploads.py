@@ -9,29 +9,36 @@ from jobs.errors import SpecRefused, TeacherLent
 from jobs.files import layout
 from jobs.teachers import lending
 from jobs.teachers.labels import images_of
-from kd.spec import Committee, GuideSpec, TeacherUploaded, TrainSpec, teachers_in
+from kd.spec import GuideSpec, TeacherUploaded, TrainSpec, brought_in
 from kd.spec.faults import Fault
 from kd.spec.terms.features import misses
 from kd.teachers import uploads
-from kd.teachers.uploads import NoSuchTeacher, Uploaded
+from kd.teachers.uploads import NoSuchTeacher, Uploaded, why_no_start
 
 
 def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> None:
-    """Refuse a spec whose teachers are not there, or know other classes than its images have. Raises `SpecRefused`.
+    """Refuse a spec whose teachers are not there, or know other classes than its images have, or that begins from what
+    is no weights of such a model. Raises `SpecRefused`.
 
     In the transaction that adds the job: until it ends they cannot be deleted.
     """
-    teacher = spec.config.teacher
-    here = "/config/teacher/committee/{}/upload" if isinstance(teacher, Committee) else "/config/teacher/upload"
-    faults, each = [], enumerate(teachers_in(teacher).values())
-    wanted = {here.format(place): one.upload for place, one in each if isinstance(one, TeacherUploaded)}
+    faults = []
+    wanted = [
+        (f"{given.pointer}/upload", given.what.upload, given.arch)
+        for given in brought_in(spec.config).values()
+        if isinstance(given.what, TeacherUploaded)
+    ]
     if wanted and session.get_bind().dialect.name == "postgresql":
         session.execute(text("LOCK TABLE loans IN ROW EXCLUSIVE MODE"))
-    for pointer, teacher_id in wanted.items():
+    for pointer, teacher_id, arch in wanted:
         try:
             found = uploads.read(data_dir / layout.TEACHERS, teacher_id)
         except NoSuchTeacher as error:
             faults.append(Fault(pointer, layout.without_places(error.why, data_dir)))
+            continue
+        if arch is not None:
+            if why := why_no_start(found, arch):
+                faults.append(Fault(pointer, why))
             continue
         if why := _why_not(found, spec.config.dataset, data_dir):
             faults.append(Fault(pointer, why))

@@ -20,7 +20,7 @@ from kd.report.evidence import evidence
 from kd.report.shown.card import card
 from kd.report.shown.page import page
 from kd.training.logbook import Logbook
-from kd.training.position import Measured, Outcome
+from kd.training.resuming.position import Measured, Outcome
 from kd.training.run import Run, Shown
 from kd.views import boxes
 

@@ -12,7 +12,7 @@ from kd.report.calibration import reliability
 from kd.report.disagreement import most_disputed
 from kd.report.provenance import made_with
 from kd.training.curve import columns
-from kd.training.position import Outcome
+from kd.training.resuming.position import Outcome
 from kd.training.run import Run
 
 # Shapes: N = images, C = classes.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kd.report.gain import CONFIDENCE, Gain, gain
-from kd.training.position import Measured, Scores, is_better
+from kd.training.resuming.position import Measured, Scores, is_better
 
 BASELINES = ("control", "label_smoothing")
 

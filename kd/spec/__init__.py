@@ -5,6 +5,10 @@ they print, and `kd.run.run` takes them as they are.
 """
 
 from kd.spec.augmentation import Augmentation as Augmentation
+from kd.spec.brought import Start as Start
+from kd.spec.brought import TeacherOfJob as TeacherOfJob
+from kd.spec.brought import TeacherUploaded as TeacherUploaded
+from kd.spec.brought import start_of as start_of
 from kd.spec.comparison import Control as Control
 from kd.spec.config import Config as Config
 from kd.spec.config import Student as Student
@@ -13,6 +17,7 @@ from kd.spec.modes import GuideSpec as GuideSpec
 from kd.spec.modes import Spec as Spec
 from kd.spec.modes import TrainConfig as TrainConfig
 from kd.spec.modes import TrainSpec as TrainSpec
+from kd.spec.modes import brought_in as brought_in
 from kd.spec.modes import parse as parse
 from kd.spec.objective import Objective as Objective
 from kd.spec.part import Part as Part
@@ -28,7 +33,5 @@ from kd.spec.teacher import Committee as Committee
 from kd.spec.teacher import Teacher as Teacher
 from kd.spec.teacher import TeacherAsBuilt as TeacherAsBuilt
 from kd.spec.teacher import TeacherLabels as TeacherLabels
-from kd.spec.teacher import TeacherOfJob as TeacherOfJob
-from kd.spec.teacher import TeacherUploaded as TeacherUploaded
 from kd.spec.teacher import teachers_in as teachers_in
 from kd.spec.teacher import trained_in as trained_in

@@ -11,6 +11,7 @@ from kd.data.catalog import DATASETS
 from kd.models.catalog import family_of
 from kd.spec import presets
 from kd.spec.augmentation import Augmentation, suiting, why_unfit
+from kd.spec.brought import START_SAYS, AnyStart
 from kd.spec.comparison import AnyControl, Baselines, Control, fill_in
 from kd.spec.names import Arch, DatasetName
 from kd.spec.objective import WITH_HARD_LABELS, WITHOUT_TEMPERATURE, Objective, Term, asks_for_pairs
@@ -39,6 +40,7 @@ MOST_SEEDS = 32
 
 class Student(Part):
     arch: Arch = "mlp"
+    start: AnyStart | None = Field(default=None, description=START_SAYS)
 
 
 class Config(Part):

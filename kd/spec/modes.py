@@ -1,15 +1,16 @@
 """A run, whole: a mode, and a config with what that mode has of its own."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from kd.spec.brought import Brought, TeacherUploaded, start_of
 from kd.spec.config import Config
 from kd.spec.part import Part, context, was_accepted, without_default
 from kd.spec.rounds import Rounds, Route
-from kd.spec.teacher import Committee, Teacher, TeacherLabels, TeacherUploaded
+from kd.spec.teacher import Committee, Teacher, TeacherLabels, teachers_in
 
 
 class TrainConfig(Config):
@@ -165,3 +166,28 @@ def parse(
     if isinstance(given, dict):
         return _SPEC.validate_python(given, context=told)
     return _SPEC.validate_json(given, context=told)
+
+
+class Given(NamedTuple):
+    """A model that a run is given as a file."""
+
+    what: Brought
+    pointer: str
+    """Its place in the spec."""
+    arch: str | None = None
+    """Of the model that begins from it; None: it teaches."""
+
+
+def brought_in(config: TrainConfig | GuideConfig) -> dict[str, Given]:
+    """What a run is given as files, in this order: teachers, and what they or the student begin from. By their roles in
+    it; what a model begins from is `start_of` its role."""
+    found: dict[str, Given] = {}
+    for place, (role, one) in enumerate(teachers_in(config.teacher).items()):
+        pointer = f"/config/teacher/committee/{place}" if isinstance(config.teacher, Committee) else "/config/teacher"
+        if isinstance(one, Brought):
+            found[role] = Given(one, pointer)
+        elif isinstance(one, Teacher) and one.start is not None:
+            found[start_of(role)] = Given(one.start, f"{pointer}/start", one.arch)
+    if config.student.start is not None:
+        found[start_of("student")] = Given(config.student.start, "/config/student/start", config.student.arch)
+    return found

@@ -2,13 +2,14 @@
 labels made elsewhere."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from kd.spec.augmentation import Augmentation
-from kd.spec.names import Arch, JobId, OwnArch, TableId, UploadId
+from kd.spec.brought import START_SAYS, AnyStart, Brought, TeacherOfJob, TeacherUploaded
+from kd.spec.names import Arch, OwnArch, TableId
 from kd.spec.part import Part, without_default
 from kd.spec.recipe import (
     ACCUMULATION_SAYS,
@@ -23,24 +24,12 @@ from kd.spec.recipe import (
 
 MOST_MEMBERS = 8
 
-Role = Literal[
-    "teacher",
-    "student",
-    "teacher.1",
-    "teacher.2",
-    "teacher.3",
-    "teacher.4",
-    "teacher.5",
-    "teacher.6",
-    "teacher.7",
-    "teacher.8",
-]
-
 
 class Teacher(Part):
     """A teacher trained in this run, with a recipe of its own."""
 
     arch: Arch = "cnn"
+    start: AnyStart | None = Field(default=None, description=START_SAYS)
     epochs: Epochs = Field(
         default=12,
         description="at most; training stops early on a plateau; defaults to the recipe's",
@@ -59,22 +48,6 @@ class Teacher(Part):
     optimizer: Optimizer = Field(default=Optimizer(), json_schema_extra=without_default)
     schedule: Schedule = Field(default=Schedule(), json_schema_extra=without_default)
     ema: EmaDecay | None = Field(default=None, description=EMA_SAYS)
-
-
-class TeacherOfJob(Part):
-    """A teacher that is not trained in this run: another job on the same data set has it."""
-
-    job: JobId = Field(description="the job that trained it")
-    role: Role = Field(
-        default="teacher",
-        description="which of its models: of its students the best one; of its committee a member, teacher.1, say",
-    )
-
-
-class TeacherUploaded(Part):
-    """A teacher that somebody has brought: an ONNX model of whatever architecture, or weights of one that is known."""
-
-    upload: UploadId = Field(description="its id, as `kd teacher add` says it")
 
 
 class TeacherAsBuilt(Part):
@@ -103,8 +76,6 @@ def _kind_of_member(given: Any) -> str:
 
 
 OneModel = Teacher | TeacherOfJob | TeacherUploaded | TeacherAsBuilt
-Brought = TeacherOfJob | TeacherUploaded
-"""Whose weights come as a file."""
 Ready = Brought | TeacherAsBuilt
 """Who is trained already."""
 

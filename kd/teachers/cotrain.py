@@ -12,6 +12,7 @@ from kd.errors import LossDiverged
 from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Noted
 from kd.machine.precision import read_scale
+from kd.models.start import rest
 from kd.models.weights import State, copy_of
 from kd.objectives import logits
 from kd.objectives.objective import cross_entropy
@@ -21,9 +22,10 @@ from kd.teachers.frozen import freeze
 from kd.teachers.guides import Guide
 from kd.training.batches import Batch, cut_batches
 from kd.training.logbook import Logbook
-from kd.training.position import Scores
 from kd.training.recipe import make_optimizer
+from kd.training.resuming.position import Scores
 from kd.training.run import Run
+from kd.training.start import hold
 from kd.training.validation import validate
 
 # Shapes: N = images, B = batch, C = classes.
@@ -46,9 +48,11 @@ class Cotrain(Guide):
         self, weights: State, top1: float, optimizer: dict[str, Any] | None = None, scaler: dict[str, Any] | None = None
     ) -> None:
         self.learner = self.run.build(self.run.teacher_arch, "teacher", weights)
+        hold(self.run, "teacher", self.learner)
         self.scaler = self.run.scaler()
         recipe = Optimizer(lr=self.recipe.lr, weight_decay=0)
-        self.optimizer = make_optimizer(recipe, list(self.learner.parameters()), self.scaler)
+        learning = [one for one in self.learner.parameters() if one.requires_grad]
+        self.optimizer = make_optimizer(recipe, learning, self.scaler)
         if optimizer is not None:
             self.optimizer.load_state_dict(optimizer)
         if scaler:
@@ -90,6 +94,7 @@ class Cotrain(Guide):
         learner = run.team.together(self.learner)
         student.eval()  # here it is the one that is asked
         self.learner.train()
+        rest(self.learner)
         seen, unsaid, sums = 0, 0, torch.zeros((), device=run.device)
         log.begin_counting()
         # A batch at least: of less there is little to learn, and of a few images there are no batch statistics.

@@ -9,18 +9,18 @@ from kd.models import weights
 from kd.models.build import Seen
 from kd.models.catalog import sees_colour, why_unknown
 from kd.models.own.names import is_own
-from kd.spec import TeacherOfJob, TeacherUploaded, teachers_in
-from kd.spec.teacher import Brought, OneModel, OneOfThem, arch_of
+from kd.spec import GuideConfig, TeacherOfJob, TeacherUploaded, TrainConfig, brought_in
+from kd.spec.teacher import OneModel, arch_of
 from kd.teachers import uploads
 from kd.teachers.kinds import FILE_NAMES
 from kd.teachers.uploads import Uploaded
 
 
 def match_files(
-    teacher: OneOfThem, files: Sequence[tuple[Path | str, str | None]]
+    config: TrainConfig | GuideConfig, files: Sequence[tuple[Path | str, str | None]]
 ) -> dict[str, tuple[Path, str | None]]:
-    """The file of each teacher that comes from elsewhere, by its role. Raises `TeacherMissing`."""
-    brought = [role for role, one in teachers_in(teacher).items() if isinstance(one, Brought)]
+    """The file of each model that comes from elsewhere, by its role (`brought_in`). Raises `TeacherMissing`."""
+    brought = list(brought_in(config))
     if len(brought) != len(files):
         raise TeacherMissing(len(brought), len(files))
     return {role: (Path(file), sha256) for role, (file, sha256) in zip(brought, files, strict=True)}

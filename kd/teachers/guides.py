@@ -11,7 +11,7 @@ from kd.spec import GuideConfig
 from kd.teachers.frozen import freeze
 from kd.teachers.obtain import members_of
 from kd.training.logbook import Logbook
-from kd.training.position import Moment, Scores
+from kd.training.resuming.position import Moment, Scores
 from kd.training.run import Run
 
 

@@ -22,8 +22,9 @@ from kd.teachers.kinds import Kind
 from kd.teachers.uploads import Uploaded
 from kd.training import loop
 from kd.training.logbook import Logbook
-from kd.training.position import Moment, Outcome
+from kd.training.resuming.position import Moment, Outcome
 from kd.training.run import Run
+from kd.training.start import begin
 from kd.training.validation import validate
 
 
@@ -38,7 +39,7 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
     wanted, role = run.config.teacher, run.teacher_role
     if role not in log.position.finished:
         if isinstance(wanted, Teacher):
-            model, anchors = run.build(wanted.arch, "teacher"), anchors_wanted(run.config)
+            model, anchors = (yield from begin(run, log, role)), anchors_wanted(run.config)
             objective = Objective(None, run.class_weights_C)
             yield from loop.fit(run, log, role, model, wanted, objective, patience=wanted.patience, anchors=anchors)
         else:

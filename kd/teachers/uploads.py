@@ -183,6 +183,15 @@ def why_unclear(said: Said, graph: Graph) -> str | None:
     return None
 
 
+def why_no_start(found: Uploaded, arch: str) -> str | None:
+    """Why a model of this architecture cannot begin from it, as a clause."""
+    if found.kind != "safetensors":
+        return "is an ONNX file, which answers and is never trained: bring its weights as safetensors"
+    if found.arch != arch:
+        return f"has weights of {found.arch}, and what is to begin from them is a {arch}"
+    return None
+
+
 def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]}×{size[1]} pixels"
 

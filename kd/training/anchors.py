@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from kd.models.weights import copy_of
-from kd.training.position import Moment, Scores
+from kd.training.resuming.position import Moment, Scores
 
 
 class Trail:

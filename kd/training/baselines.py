@@ -7,6 +7,7 @@ from kd.objectives.objective import Objective
 from kd.training import loop
 from kd.training.logbook import Logbook
 from kd.training.run import Run
+from kd.training.start import begin
 
 
 def train_baselines(run: Run, log: Logbook) -> Iterator[Event]:
@@ -27,6 +28,6 @@ def train_one(run: Run, log: Logbook, phase: Phase, *, label_smoothing: float = 
     if phase in log.position.finished:
         return
     recipe = run.config.of_control()
-    model = run.build(recipe.student.arch, "student")
+    model = yield from begin(run, log, phase)
     objective = Objective(None, run.class_weights_C, label_smoothing=label_smoothing)
     yield from loop.fit(run, log, phase, model, recipe, objective, patience=recipe.patience)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kd.events import Event
 from kd.objectives.objective import Answer
-from kd.training.position import Scores
+from kd.training.resuming.position import Scores
 
 # Shapes: B = batch, N = images, V = views of each, C = classes.
 

@@ -10,10 +10,10 @@ from kd.events import Phase, Saved, Step, is_of_teacher
 from kd.models.safetensors.facts import Facts
 from kd.models.weights import State, save_weights
 from kd.parallel.team import Team
-from kd.training import resume
-from kd.training.position import Moment, Outcome, Position, Scores, is_better
 from kd.training.progress import Progress
-from kd.training.request import Request
+from kd.training.resuming import resume
+from kd.training.resuming.position import Moment, Outcome, Position, Scores, is_better
+from kd.training.resuming.request import Request
 
 # How often a run speaks while it trains. Reading the device's counters makes the host wait for it.
 STEP_SECONDS = 0.5

@@ -14,6 +14,7 @@ from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Phase, PhaseStarted
 from kd.machine.precision import read_scale
 from kd.models.features import Observed
+from kd.models.start import rest
 from kd.models.weights import copy_of, load_state
 from kd.objectives.objective import Objective
 from kd.randomness import derive, permutation, seed_torch
@@ -24,9 +25,10 @@ from kd.training.ema import Average
 from kd.training.guidance import Guidance
 from kd.training.logbook import Logbook
 from kd.training.meter import Meter
-from kd.training.position import Moment, Outcome, Scores, Training
 from kd.training.recipe import Recipe, learning_rate, make_optimizer
+from kd.training.resuming.position import Moment, Outcome, Scores, Training
 from kd.training.run import Run
+from kd.training.start import learning_in
 from kd.training.validation import Choice, validate
 
 # Shapes: B = batch, C = classes.
@@ -52,7 +54,7 @@ def fit(
     position, team, seed = log.position, run.team, run.config.seed
     viewer = run.viewer_of(phase)
     # What an objective trains learns with the model, under the same recipe.
-    learning = [*model.parameters(), *objective.to(run.device).parameters()]
+    learning = learning_in(run, phase, model, objective.to(run.device).parameters())
     scaler = run.scaler()
     optimizer = make_optimizer(recipe.optimizer, learning, scaler)
     average = Average(model, recipe.ema) if recipe.ema is not None else None
@@ -149,6 +151,7 @@ def fit(
             epoch=epoch,
         )
         model.train()  # it was in eval mode for the validation
+        rest(model)
         log.begin_counting()
 
         for number, batch in enumerate(epoch_of_batches, first_batch):
@@ -157,7 +160,7 @@ def fit(
             place = epoch + number / batches
             rate = learning_rate(recipe, place)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("share", 1)  # a state that was saved before there were shares has none
             # Dropout draws from torch's own generators, whose state no checkpoint holds: each step sets it.
             seed_torch(derive(seed, "dropout", epoch, number, *team.own_name))
 
@@ -178,7 +181,8 @@ def fit(
                 meter.add(parts, student_BC, piece.labels_B)
             if recipe.optimizer.clip_norm is not None:
                 scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(learning, recipe.optimizer.clip_norm)
+                parameters = [one for group in learning for one in group["params"]]
+                nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip_norm)
             scaler.step(optimizer)
             scaler.update()
             if average is not None:

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.amp import GradScaler
 
 from kd.spec import Optimizer, Schedule
+
+Parameters = Sequence[nn.Parameter] | Sequence[dict[str, Any]]
+"""Those that learn, or groups of them."""
 
 
 class Recipe(Protocol):
@@ -28,7 +31,7 @@ class Recipe(Protocol):
     def ema(self) -> float | None: ...
 
 
-def make_optimizer(recipe: Optimizer, parameters: Sequence[nn.Parameter], scaler: GradScaler) -> torch.optim.Optimizer:
+def make_optimizer(recipe: Optimizer, parameters: Parameters, scaler: GradScaler) -> torch.optim.Optimizer:
     """The optimizer of a recipe, whose steps go through `scaler`; fused, which is one kernel for all parameters, where
     it may be."""
     if recipe.name == "adam":

@@ -1,8 +1,8 @@
 """What every phase of a run has at hand: the spec, the data on the device, the folders, who takes part."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -18,10 +18,11 @@ from kd.models.features import Measures, measure
 from kd.models.own import networks
 from kd.models.own.names import is_own
 from kd.models.safetensors.facts import Facts
+from kd.models.start import Beginning
 from kd.models.weights import State, build_with
 from kd.objectives.objective import Objective as StudentObjective
 from kd.parallel.team import Team
-from kd.randomness import derive, seed_torch
+from kd.randomness import derive, seed_of_member, seed_torch
 from kd.spec import Augmentation, Committee, GuideConfig, Objective, Teacher, TrainConfig, teachers_in
 from kd.spec.augmentation import is_another_size
 from kd.spec.teacher import OneModel
@@ -65,6 +66,7 @@ class Run:
     teacher_file: Path | None = None  # of a teacher that is brought along
     teacher_sees: Seen | None = None  # None: the data set's images
     teacher_role: Phase = "teacher"  # of a committee's member its own
+    starts: Mapping[str, Beginning] = field(default_factory=dict)  # by the roles of those that begin from weights
     members: tuple["Run", ...] = ()  # of a committee: each as if it were this run's only teacher
     label_cache_bytes: int | None = None  # None: label tables may take what they need
     resident_bytes: int | None = None  # None: images may take half of the memory that is free
@@ -183,6 +185,7 @@ def prepare(
     teacher_file: Path | None = None,
     teacher_sees: Seen | None = None,
     members: Sequence[tuple[str, Path | None, Seen | None]] = (),
+    starts: Mapping[str, Beginning] | None = None,
     label_cache_bytes: int | None = None,
     resident_bytes: int | None = None,
     team: Team = Team(),  # immutable
@@ -214,6 +217,7 @@ def prepare(
         class_weights_C=weigh_classes(config.objective, dataset, device),
         teacher_file=teacher_file,
         teacher_sees=teacher_sees,
+        starts=starts or {},
         label_cache_bytes=label_cache_bytes,
         resident_bytes=resident_bytes,
         team=team,
@@ -236,12 +240,6 @@ def prepare(
             for number, ((role, one), (arch, file, seen)) in enumerate(each, 1)
         ),
     )
-
-
-def seed_of_member(seed: int, number: int) -> int:
-    """Of a committee whose members have one recipe each is another model all the same. The first has the run's own
-    seed: it is the teacher that a run without a committee would train, and shares that one's labels."""
-    return seed if number == 1 else derive(seed, "member", number)
 
 
 def teacher_plan_of(teacher: OneModel, plan: ViewPlan) -> ViewPlan:
@@ -295,5 +293,5 @@ def plan_of(augmentation: Augmentation, input_size: Size | None = None, *, paire
 def _show(
     dataset: Dataset, split: Split, plan: ViewPlan, padding: int, device: torch.device, resident_bytes: int | None
 ) -> Shown:
-    placed = pixels.place(split, padding, device, resident_bytes)
-    return Shown(Viewer(placed, plan, dataset.mean, dataset.std), split.labels.to(device))
+    viewer = Viewer(pixels.place(split, padding, device, resident_bytes), plan, dataset.mean, dataset.std)
+    return Shown(viewer, split.labels.to(device))

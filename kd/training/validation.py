@@ -10,7 +10,7 @@ from kd.models.folding import for_inference
 from kd.models.weights import copy_of
 from kd.objectives import logits
 from kd.training.guidance import Guidance
-from kd.training.position import Moment, Record, Scores, is_better
+from kd.training.resuming.position import Moment, Record, Scores, is_better
 from kd.training.run import Run
 
 

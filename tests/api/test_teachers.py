@@ -71,8 +71,11 @@ def test_a_teacher_stays_while_a_job_that_learns_from_it_has_not_ended(
     committee = [{"upload": teacher["id"]}, {"arch": "mlp"}]
     job = submit(config={"dataset": "digits", "teacher": {"upload": teacher["id"]}})
     second = submit(config={"dataset": "digits", "teacher": {"committee": committee}})
+    ours = client.post("/teachers", params={"name": "x", "architecture": "cnn"}, content=WEIGHTS, headers=BINARY).json()
+    begins = submit(config={"dataset": "digits", "student": {"arch": "cnn", "start": {"upload": ours["id"]}}})
 
     refused = problem_in(client.delete(teacher["urls"]["self"]), 409, "teacher_in_use")
+    assert begins["id"] in problem_in(client.delete(ours["urls"]["self"]), 409, "teacher_in_use")["detail"]
     worker.release(worker.claim(job), State.SUCCEEDED)
     still = problem_in(client.delete(teacher["urls"]["self"]), 409, "teacher_in_use")
     worker.release(worker.claim(second), State.SUCCEEDED)
@@ -129,6 +132,51 @@ def test_a_teacher_that_is_not_there_or_knows_other_classes_is_refused_when_a_jo
     assert fault({"teacher": {"committee": [{"arch": "mlp"}, {"upload": NOBODY}]}})[0].endswith("/committee/1/upload")
     assert "is named twice" in fault({"teacher": {"committee": [{"upload": pets}, {"upload": pets}]}})[1]
     assert "no architecture to train" in fault({"student": {"arch": "onnx"}})[1]
+
+
+def test_what_a_model_cannot_begin_from_is_refused_when_a_job_names_it(
+    client: TestClient, submit: Any, worker: Any, problem_in: Any
+) -> None:
+    def fault(config: dict[str, Any]) -> tuple[str, str]:
+        body = {"mode": "train", "config": {"dataset": "digits", **config}}
+        (found,) = problem_in(client.post("/jobs", json=body), 422, "invalid")["errors"]
+        return found["pointer"], found["message"]
+
+    def of_student(start: dict[str, Any], arch: str = "mlp") -> tuple[str, str]:
+        return fault({"student": {"arch": arch, "start": start}})
+
+    onnx = bring(client).json()["id"]
+    ours = client.post("/teachers", params={"name": "x", "architecture": "cnn"}, content=WEIGHTS, headers=BINARY).json()
+    job = submit(config={"dataset": "digits", "student": {"arch": "mlp"}})
+    worker.release(worker.claim(job), State.CANCELLED)
+
+    assert of_student({"upload": NOBODY})[0] == "/config/student/start/upload"
+    assert "is an ONNX file, which answers and is never trained" in of_student({"upload": onnx})[1]
+    assert of_student({"upload": ours["id"]})[1] == "has weights of cnn, and what is to begin from them is a mlp"
+    assert of_student({"job": f"job_{'0' * 26}"}) == ("/config/student/start/job", "does not exist")
+    assert of_student({"job": job["id"]}) == (
+        "/config/student/start/job",
+        "was cancelled without a teacher to take over",
+    )
+    assert of_student({"upload": ours["id"], "body_rate": 0})[0] == "/config/student/start/body_rate"
+    assert of_student({"upload": ours["id"], "frozen": ["a", "a"]})[1] == "a is named twice"
+    committee = [{"arch": "mlp"}, {"arch": "mlp", "start": {"upload": onnx}}]
+    assert fault({"teacher": {"committee": committee}})[0] == "/config/teacher/committee/1/start/upload"
+
+
+def test_a_job_waits_for_what_it_is_to_begin_from_and_that_stays(
+    client: TestClient, submit: Any, worker: Any, problem_in: Any
+) -> None:
+    first = submit(config={"dataset": "digits", "student": {"arch": "mlp"}})
+    start = {"job": first["id"], "role": "student"}
+    second = submit(config={"dataset": "digits", "student": {"arch": "mlp", "start": start}})
+    other = submit(
+        config={"dataset": "mnist5k", "student": {"arch": "cnn"}, "teacher": {"start": start, "arch": "mlp"}}
+    )
+
+    assert [job["waiting"]["after"] for job in (second, other)] == [first["id"]] * 2
+    worker.release(worker.claim(first), State.FAILED)
+    problem_in(client.delete(first["urls"]["self"]), 409, "in_use")
 
 
 def test_what_an_objective_compares_a_teacher_must_have(

@@ -21,8 +21,8 @@ from kd.spec import parse
 from kd.teachers.cotrain import Cotrain
 from kd.training.batches import cut_evenly
 from kd.training.logbook import Logbook
-from kd.training.position import Moment, Outcome, Position
 from kd.training.recipe import learning_rate
+from kd.training.resuming.position import Moment, Outcome, Position
 from kd.training.run import prepare
 from kd.views.pixels import place
 from kd.views.plan import ViewPlan

@@ -62,11 +62,14 @@ def test_a_second_student_under_the_same_teacher_trains_no_teacher_and_labels_no
 ):
     first = wait_for(submit(tiny(epochs=2, control=False)))
     second = wait_for(submit(tiny(teacher={"job": first.id}, epochs=2, student={"arch": "cnn_small"})))
-    third = wait_for(submit(tiny(teacher={"job": second.id, "role": "student"}, epochs=1, control=False)))
+    of_second = {"job": second.id, "role": "student"}
+    begins = {"arch": "cnn_small", "start": {**of_second, "frozen": ["0"]}}
+    third = wait_for(submit(tiny(teacher=of_second, student=begins, epochs=1, control=False)))
 
     assert [job.state for job in (first, second, third)] == [State.SUCCEEDED] * 3, (second.error, third.error)
-    assert [{"teacher_brought", "labels_reused"} & notes(db, job.id) for job in (first, second, third)] == [
-        set(), {"teacher_brought", "labels_reused"}, {"teacher_brought"},
+    told = {"teacher_brought", "labels_reused", "begins_from"}
+    assert [told & notes(db, job.id) for job in (first, second, third)] == [
+        set(), {"teacher_brought", "labels_reused"}, {"teacher_brought", "begins_from"},
     ]  # fmt: skip
     assert second.result["metrics"]["teacher.test.top1"] == first.result["metrics"]["teacher.test.top1"]
     assert third.result["metrics"]["teacher.test.top1"] == second.result["metrics"]["student.test.top1"]
@@ -107,7 +110,9 @@ def test_a_job_whose_teacher_is_gone_fails_before_a_trainer_starts(settings, sub
         job = get_job(session, job_id)
     assert job.state == State.FAILED
     assert (job.error["code"], job.error["retryable"]) == ("bad_teacher", False)
-    assert job.error["message"] == f"Job {teacher} no longer has the weights of its teacher, which was to teach here."
+    assert (
+        job.error["message"] == f"Job {teacher} no longer has the weights of its teacher, which this job was to have."
+    )
     assert not layout.attempt_folder(settings.data_dir, job_id, 1).exists()
 
 

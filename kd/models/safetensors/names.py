@@ -48,24 +48,34 @@ class NamesDiffer(KdError):
         self.missing, self.strange, self.reshaped = missing, strange, reshaped
 
 
-def match(theirs: Mapping[str, Shape], ours: Mapping[str, Shape], network: str = "the model") -> Match:
+def match(
+    theirs: Mapping[str, Shape],
+    ours: Mapping[str, Shape],
+    network: str = "the model",
+    *,
+    may_differ: Collection[str] = (),
+) -> Match:
     """Find each of our tensors in the file, whose names may have one prefix that ours have not, or lack one.
 
-    Raises `NamesDiffer` unless these are the same tensors, counters of batches aside.
+    Raises `NamesDiffer` unless these are the same tensors, counters of batches aside; those of ours that `may_differ`
+    are left out where they are not there, or have another shape.
     """
     found = max(
         (_aligned(theirs, ours, *prefixes) for prefixes in product(_prefixes(theirs, ours), _common(ours))),
         key=lambda match: len(match.theirs),
     )
     taken = set(found.theirs.values())
-    missing = [name for name in ours if name not in found.theirs and not name.endswith(COUNTER)]
+    optional = set(may_differ)
+    missing = [name for name in ours if name not in found.theirs.keys() | optional and not name.endswith(COUNTER)]
     strange = [name for name in theirs if name not in taken]
     reshaped = {
         name: (theirs[there], ours[name]) for name, there in found.theirs.items() if theirs[there] != ours[name]
     }
+    left_out = reshaped.keys() & optional
+    reshaped = {name: shapes for name, shapes in reshaped.items() if name not in optional}
     if missing or strange or reshaped:
         raise NamesDiffer(missing=missing, strange=strange, reshaped=reshaped, network=network)
-    return found
+    return Match({name: there for name, there in found.theirs.items() if name not in left_out}, found.prefix)
 
 
 def _aligned(theirs: Iterable[str], ours: Iterable[str], prefix: str, without: str) -> Match:

@@ -13,7 +13,7 @@ from kd.models.weights import load_model
 from kd.run import run
 from kd.spec import parse
 from kd.training import loop
-from kd.training.position import Scores
+from kd.training.resuming.position import Scores
 from tests.kd.tiny import TINY
 
 SHORT = {

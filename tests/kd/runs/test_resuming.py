@@ -11,7 +11,7 @@ from kd import errors
 from kd.events import Evaluated, Finished, Noted, Saved, Step, Wrote
 from kd.run import run
 from kd.spec import parse
-from kd.training.request import request_of, why_not
+from kd.training.resuming.request import request_of, why_not
 from tests.kd.chosen import evaluated, to_be_kept
 from tests.kd.tiny import STEP_BY_STEP, TINY, VALIDATION_IMAGES
 

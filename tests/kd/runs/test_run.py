@@ -19,7 +19,7 @@ from kd.report.shown.page import page
 from kd.run import run
 from kd.spec import parse
 from kd.training import loop
-from kd.training.position import Scores
+from kd.training.resuming.position import Scores
 from tests.kd.chosen import evaluated, of_the_highest, to_be_kept
 from tests.kd.tiny import SPECS, TINY, VALIDATION_IMAGES
 

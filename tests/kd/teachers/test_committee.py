@@ -213,5 +213,5 @@ def test_a_member_that_is_another_once_more_is_refused(whole, data, tmp_path):
 
 
 def test_it_is_said_how_many_files_are_wanted(data, tmp_path):
-    with pytest.raises(TeacherMissing, match=r"names a teacher of another job, and no files came: teacher_files"):
+    with pytest.raises(TeacherMissing, match=r"names a model from elsewhere, and no files came: teacher_files"):
         list(run(train({"job": JOB}, SMALL), tmp_path, data_folder=data))

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
-from kd.training.position import Moment, Outcome, Position, from_plain, to_plain
+from kd.training.resuming.position import Moment, Outcome, Position, from_plain, to_plain
 from kd.training.validation import Choice, standard_error
 from tests.kd.chosen import latest_within_an_error
 

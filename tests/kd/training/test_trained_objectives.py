@@ -13,7 +13,7 @@ from kd.models.weights import load_model
 from kd.run import plan_work, run
 from kd.spec import parse
 from kd.training.logbook import Logbook
-from kd.training.position import Position
+from kd.training.resuming.position import Position
 from kd.training.run import prepare
 
 TINY = {

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kd.spec import GuideSpec, TrainSpec
-from kd.training.position import Position
+from kd.training.resuming.position import Position
 
 Request = dict[str, Any]
 

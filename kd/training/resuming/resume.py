@@ -10,8 +10,8 @@ from kd import outputs
 from kd.disk import sha256_in, write
 from kd.errors import BadResume, DamagedResume
 from kd.events import SavedFile
-from kd.training.position import Position, from_plain, to_plain
-from kd.training.request import Request, extend, why_not
+from kd.training.resuming.position import Position, from_plain, to_plain
+from kd.training.resuming.request import Request, extend, why_not
 
 FORMAT = 4
 

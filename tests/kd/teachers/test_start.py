@@ -1,0 +1,234 @@
+"""A model may begin from weights: another job's, or such as somebody has brought."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kd.errors import StartUnfit
+from kd.events import Event, Noted, Saved
+from kd.models.preprocess.said import Preprocess
+from kd.models.weights import load_model
+from kd.run import run
+from kd.spec import parse
+from kd.teachers import uploads
+from kd.teachers.uploads import Said
+from tests.kd.tiny import OF_MODE, SHORT
+from tests.support.models.onnx_files import linear
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+JOB = "job_01JZ3V6M8Q4T2B7XK9D5FHNCRW"
+HEAD = ("9.weight", "9.bias")
+"""Of `cnn_small`."""
+BODY = tuple(str(number) for number in (0, 1, 4, 5))
+"""What of it has weights besides."""
+STILL = {"optimizer": {"lr": 1e-9, "weight_decay": 0}}
+State = dict[str, torch.Tensor]
+
+
+def said(events: list[Event]) -> list[str]:
+    return [event.message for event in events if isinstance(event, Noted) and event.code == "begins_from"]
+
+
+@pytest.fixture
+def learn(tmp_path, data) -> Callable[..., list[Event]]:
+    """All that a short run says whose student begins from this file."""
+
+    def learn(start: dict[str, Any], file: Path, mode: str = "train", **changes: Any) -> list[Event]:
+        student = {"student": {"arch": "cnn_small", "start": start}}
+        spec = parse({"mode": mode, "config": SHORT | OF_MODE[mode] | student | changes})
+        return list(run(spec, tmp_path / mode, data_folder=data, teacher_files=[(file, None)]))
+
+    return learn
+
+
+@pytest.fixture
+def kept(tmp_path) -> Callable[[list[Event]], State]:
+    """The student that such a run has kept in the end."""
+
+    def kept(events: list[Event], out: Path | None = None) -> State:
+        last = [event.student for event in events if isinstance(event, Saved) and event.student][-1]
+        return load_model((out or tmp_path / "train") / last.path)[0].state_dict()
+
+    return kept
+
+
+@pytest.mark.parametrize("mode", ["train", "guide"])
+def test_a_student_of_a_jobs_model_begins_as_good_as_that_and_its_control_too(trained, learn, mode):
+    out, before = trained
+
+    start = {"job": JOB, "frozen": BODY}
+    events = learn(start, out / "teacher.safetensors", mode, control=True, **STILL)
+
+    metrics = events[-1].metrics
+    as_good = before[-1].metrics["teacher.test.top1"]
+    assert metrics["student.test.top1"] == metrics["control.test.top1"] == as_good > 0.5
+    assert said(events) == [
+        f"The student begins from the teacher of {JOB}: loaded 14 of 14 tensors, its head too; "
+        f"{', '.join(BODY)} stay as they came."
+    ]
+
+
+def test_what_is_frozen_stays_to_the_bit_statistics_too_and_the_rest_learns(trained, weights, learn, kept):
+    student = kept(learn({"job": JOB, "frozen": ["0", "1"]}, trained[0] / "teacher.safetensors"))
+
+    stayed = {name for name in weights if torch.equal(weights[name], student[name])}
+    assert stayed == {name for name in weights if name.split(".")[0] in ("0", "1")}
+
+
+def test_a_smaller_rate_is_for_all_but_the_head(trained, weights, learn, kept):
+    start = {"job": JOB, "body_rate": 1e-9}
+    student = kept(learn(start, trained[0] / "teacher.safetensors", optimizer={"lr": 0.05, "weight_decay": 0}))
+
+    change = {name: (weights[name] - student[name]).abs().max().item() for name in ("0.weight", "4.weight", *HEAD)}
+    assert max(change[name] for name in ("0.weight", "4.weight")) < 1e-6
+    assert min(change[name] for name in HEAD) > 1e-4
+
+
+@pytest.mark.parametrize("order", ["fewer", "another order"])
+def test_of_other_classes_the_body_is_taken_over_and_the_head_is_new(weights, tmp_path, bring, learn, kept, order):
+    classes = tuple("012") if order == "fewer" else tuple("9876543210")
+    state = weights | {name: weights[name][: len(classes)] for name in HEAD}
+    teacher_id = bring(state, classes=classes)
+
+    start = {"upload": teacher_id, "frozen": BODY}
+    events = learn(start, uploads.manifest(tmp_path / "teachers", teacher_id), **STILL)
+
+    student = kept(events)
+    assert all(torch.equal(weights[name], student[name]) for name in weights.keys() - set(HEAD))
+    assert not any(torch.equal(weights[name], student[name]) for name in HEAD)
+    assert "loaded 12 of 14 tensors, its head is new" in said(events)[0]
+
+
+def test_weights_without_a_head_and_with_a_prefix_are_taken_over(weights, tmp_path, bring, learn):
+    state = {f"module.{name}": tensor.half() for name, tensor in weights.items() if name not in HEAD}
+    state |= {name: tensor.long() for name, tensor in state.items() if name.endswith("num_batches_tracked")}
+    teacher_id = bring(state, preprocess=Preprocess(mean=(0.1,), std=(0.2,)))
+
+    events = learn({"upload": teacher_id}, uploads.manifest(tmp_path / "teachers", teacher_id))
+
+    (note,) = said(events)
+    assert f"The student begins from mine ({teacher_id}): loaded 12 of 14 tensors, its head is new" in note
+    assert "it has learnt from pixels less 0.1 and divided by 0.2, and sees them less " in note
+
+
+def test_a_teacher_and_a_member_of_a_committee_begin_from_weights_too(trained, weights, tmp_path, data, bring):
+    teacher_id = bring(weights)
+    of_upload = {"arch": "cnn_small", "epochs": 1, **STILL, "start": {"upload": teacher_id, "frozen": BODY}}
+    of_job = {"arch": "cnn_small", "epochs": 1, "start": {"job": JOB, "body_rate": 0.1}}
+    spec = parse({"mode": "train", "config": {**SHORT, "views": 1, "teacher": {"committee": [of_upload, of_job]}}})
+    files = [uploads.manifest(tmp_path / "teachers", teacher_id), trained[0] / "teacher.safetensors"]
+
+    events = list(run(spec, tmp_path / "out", data_folder=data, teacher_files=[(file, None) for file in files]))
+
+    assert [note.partition(":")[0] for note in said(events)] == [
+        f"The committee's teacher.1 begins from mine ({teacher_id})",
+        f"The committee's teacher.2 begins from the teacher of {JOB}",
+    ]
+    assert events[-1].metrics["teacher.1.test.top1"] == trained[1][-1].metrics["teacher.test.top1"]
+
+
+def test_a_teacher_that_learns_on_at_the_students_side_keeps_what_is_frozen(trained, weights, tmp_path, data):
+    teacher = {"arch": "cnn_small", "epochs": 1, "start": {"job": JOB, "frozen": ["0", "1"]}}
+    rounds = {"epochs": 1, "views": 1, "teacher": "cotrain", "cotrain": {"epochs": 1.5, "lr": 0.02}}
+    spec = parse(
+        {
+            "mode": "guide",
+            "config": {**SHORT, "epochs": 2, "checkpoint_seconds": 0, "teacher": teacher, "rounds": rounds},
+        }
+    )
+    guides: list[State] = []
+
+    for event in run(
+        spec, tmp_path / "out", data_folder=data, teacher_files=[(trained[0] / "teacher.safetensors", None)]
+    ):
+        if isinstance(event, Saved):
+            state = torch.load(tmp_path / "out" / event.resume.path, weights_only=True)
+            guides.extend(_guides_in(state))
+
+    assert any(not torch.equal(one["4.weight"], guides[0]["4.weight"]) for one in guides)
+    frozen = [name for name in weights if name.split(".")[0] in ("0", "1")]
+    assert all(torch.equal(one[name], weights[name]) for one in guides for name in frozen)
+
+
+def _guides_in(value: object) -> Iterator[State]:
+    """The weights of all guides in a resume state."""
+    if isinstance(value, dict):
+        if "guide" in value:
+            yield value["guide"]["weights"]
+        for inner in value.values():
+            yield from _guides_in(inner)
+
+
+@pytest.mark.parametrize("mode", ["train", "guide"])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(trained, tmp_path, data, kept, mode):
+    start = {"job": JOB, "frozen": ["0"], "body_rate": 0.5}
+    config = {**SHORT, "epochs": 3, "checkpoint_seconds": 0, **OF_MODE[mode], "ema": 0.9}
+    spec = parse({"mode": mode, "config": config | {"student": {"arch": "cnn_small", "start": start}}})
+    files = [(trained[0] / "teacher.safetensors", None)]
+
+    def go(out: Path, resume: Path | None = None) -> Iterator[Event]:
+        return run(spec, out, resume, data_folder=data, label_folder=out / "labels", teacher_files=files)
+
+    whole, first, steps = list(go(tmp_path / "whole")), [], 0
+    for event in go(tmp_path / "first"):
+        first.append(event)
+        steps += isinstance(event, Saved) and event.phase == "student"
+        if steps == 5:  # in the middle of an epoch
+            break
+    second = list(go(tmp_path / "second", tmp_path / "first" / first[-1].resume.path))
+
+    expected, found = kept(whole, tmp_path / "whole"), kept(second, tmp_path / "second")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert (len(said(whole)), len(said(second))) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"student": {"arch": "cnn"}}, "the teacher of job_.* is a cnn_small, and student.arch is cnn"),
+        ({"frozen": ["layer1"]}, "there is no part of cnn_small named 'layer1'; there are 0, 1, 2, "),
+        ({"frozen": ["2"]}, "its part 2 has no weights that could be frozen"),
+        ({"frozen": [*BODY, "9"]}, "with all of these parts frozen nothing is left to learn"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_learns(trained, tmp_path, data, change, why):
+    student = {"arch": "cnn_small", "start": {"job": JOB, "frozen": change.get("frozen", [])}}
+    student |= change.get("student", {})
+    spec = parse({"mode": "train", "config": {**SHORT, "views": 1, "student": student}})
+    files = [(trained[0] / "teacher.safetensors", None)]
+    heard: list[Event] = []
+
+    with pytest.raises(StartUnfit, match=f"The weights that the student is to begin from do not fit: {why}"):
+        heard.extend(run(spec, tmp_path / "out", data_folder=data, teacher_files=files))
+
+    assert not any(isinstance(event, Saved) for event in heard)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda state: {name: each for name, each in state.items() if name != "0.weight"}, "does not have 0.weight"),
+        (lambda state: state | {"more": torch.zeros(1)}, "has, and cnn_small has not, more"),
+        (lambda state: state | {"4.weight": torch.zeros(1, 2)}, r"has in another shape 4.weight \(1×2, not 16×8×3×3\)"),
+        (lambda state: state | {"0.weight": state["0.weight"] * torch.nan}, "hold numbers that are not finite"),
+        (lambda state: state | {"0.weight": state["0.weight"].long()}, "holds int64, and cnn_small has float32 there"),
+    ],
+)
+def test_weights_of_another_body_are_refused_by_name_and_shape(weights, tmp_path, bring, learn, change, why):
+    teacher_id = bring(change(dict(weights)))
+
+    with pytest.raises(StartUnfit, match=why):
+        learn({"upload": teacher_id}, uploads.manifest(tmp_path / "teachers", teacher_id))
+
+
+def test_an_onnx_file_is_nothing_to_begin_from(tmp_path, learn):
+    file = io.BytesIO(linear().SerializeToString())
+    found, _ = uploads.add(tmp_path / "teachers", file, Said(name="mine", preprocess=Preprocess()))
+
+    with pytest.raises(StartUnfit, match="is an ONNX file, which answers and is never trained"):
+        learn({"upload": found.id}, uploads.manifest(tmp_path / "teachers", found.id))
