@@ -164,7 +164,15 @@ class StartUnfit(KdError):
     """The weights that a model is to begin from are none of its own; `why` is a clause."""
 
     def __init__(self, why: str, role: str = "model"):
-        super().__init__(f"The weights that the {role} is to begin from do not fit: {why}.")
+        super().__init__(f"The weights that the {role} is to begin from cannot be used: {why}.")
+        self.why = why
+
+
+class NotPublished(KdError):
+    """Weights that nobody publishes, or that are not at hand; `why` is a clause."""
+
+    def __init__(self, why: str):
+        super().__init__(f"There are no published weights: {why}.")
         self.why = why
 
 

@@ -160,7 +160,7 @@ def run(
             (arch, files.get(role), seen[role])
             for role, arch in zip(teachers_in(config.teacher), position.member_archs, strict=False)
         ],
-        starts=starts_in(config, files, position.finished),
+        starts=starts_in(config, files, position.finished, classes=len(dataset.classes), shape=shape),
         label_cache_bytes=label_cache_bytes,
         resident_bytes=resident_bytes,
         team=team,

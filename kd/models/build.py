@@ -5,8 +5,9 @@ from types import ModuleType
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from kd.errors import NotPublished
 from kd.models.catalog import family_of, why_unknown
 from kd.models.own import names as own_names
 
@@ -21,6 +22,15 @@ def build_bare(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Modul
     of this very `shape`."""
     family = _family(arch)
     return getattr(family, "build_bare", family.build)(arch, classes, shape)  # type: ignore[no-any-return]
+
+
+def published(arch: str, classes: int, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """The weights that whoever made an architecture publishes of it, as they are for images of `shape`; what depends on
+    the number of classes may be anything. Nothing is fetched: raises `NotPublished` unless it is in their cache."""
+    family = _family(arch)
+    if not hasattr(family, "published"):
+        raise NotPublished(f"nobody publishes weights of {arch}: of torchvision/… and timm/… there are some")
+    return family.published(arch, classes, shape)  # type: ignore[no-any-return]
 
 
 def _family(arch: str) -> ModuleType:

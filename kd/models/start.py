@@ -1,6 +1,6 @@
 """Weights to begin from: which of a network are its head, what of a file it takes over, and what of it stays so."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from kd.errors import StartUnfit, first_line
-from kd.models.build import outline
+from kd.errors import NotPublished, StartUnfit, first_line
+from kd.models.build import outline, published
 from kd.models.fitted import Fitted
 from kd.models.preprocess.network import SIGHT
 from kd.models.preprocess.said import Preprocess
@@ -26,17 +26,29 @@ Shape = tuple[int, ...]
 class Beginning:
     """Where first weights come from, and what is known of the model that they were of."""
 
-    file: Path
     whose: str  # in words
     classes: tuple[str, ...] | None  # None: as many as here, in this order
     sees: Preprocess | None  # None: what the data set's own networks see
+    read: Callable[[], State]
+    """Its tensors. Raises `StartUnfit`."""
 
-    def read(self) -> State:
-        """Its tensors. Raises `StartUnfit`."""
-        try:
-            return safetensors.torch.load_file(self.file)
-        except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
-            raise StartUnfit(f"its file cannot be read: {first_line(error)}") from error
+
+def read_file(file: Path) -> State:
+    """The tensors of a safetensors file. Raises `StartUnfit`."""
+    try:
+        return safetensors.torch.load_file(file)
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise StartUnfit(f"its file cannot be read: {first_line(error)}") from error
+
+
+def read_published(arch: str, classes: int, shape: tuple[int, int, int]) -> State:
+    """The weights of the body that whoever made this architecture publishes, from the cache. Raises `StartUnfit`."""
+    try:
+        state = published(arch, classes, shape)
+    except NotPublished as error:
+        raise StartUnfit(error.why) from error
+    head = {name.removeprefix("network.") for name in head_of(arch, classes, shape)}
+    return {name: tensor for name, tensor in state.items() if name not in head}
 
 
 @dataclass(frozen=True)

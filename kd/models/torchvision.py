@@ -1,10 +1,14 @@
 """torchvision's classifiers, made to accept small and grayscale images."""
 
 import math
+import re
+from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from kd.errors import ModelUnfit
+from kd.disk import sha256_of
+from kd.errors import ModelUnfit, NotPublished
 from kd.models.fitted import Fitted
 from kd.torchvision_import import torchvision_models
 
@@ -40,3 +44,21 @@ def build_bare(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Modul
     if name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": True}
     return getattr(torchvision_models(), name)(weights=None, num_classes=classes, **options)  # type: ignore[no-any-return]
+
+
+def published(arch: str, classes: int, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """Those that torchvision itself would take, from where it keeps what it has fetched. Raises `NotPublished`."""
+    url = url_of(arch.removeprefix("torchvision/"))
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if not file.is_file():
+        where = "torch's cache where the job runs ($TORCH_HOME/hub/checkpoints)"
+        raise NotPublished(f"{file.name} is not in {where}; {url} has it")
+    if (told := re.search(r"-([a-f0-9]{8,})\.", file.name)) and not sha256_of(file).startswith(told[1]):
+        raise NotPublished(f"{file.name} in torch's cache is damaged (its sha256 is another): fetch it anew from {url}")
+    state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    # What is there to learn only, and not in the network as it is built here.
+    return {name: tensor for name, tensor in state.items() if not name.startswith(("AuxLogits.", "aux1.", "aux2."))}
+
+
+def url_of(name: str) -> str:
+    return str(torchvision_models().get_model_weights(name).DEFAULT.url)

@@ -74,17 +74,29 @@ class StartUploaded(TeacherUploaded, _FineTuned):
     """First weights from a safetensors file that somebody has brought, of the same architecture."""
 
 
-Start = StartOfJob | StartUploaded
+class StartPublished(_FineTuned):
+    """First weights from what timm, or torchvision, publishes of the same architecture."""
+
+    published: Literal[True] = Field(
+        description="the file that timm or torchvision has in its cache, where the job runs"
+    )
+
+
+Start = StartOfJob | StartUploaded | StartPublished
 
 
 def _kind_of_start(given: Any) -> str:
-    # What is neither gets its complaint as the usual kind.
-    of_job = "job" in given if isinstance(given, dict) else isinstance(given, StartOfJob)
-    return "of a job" if of_job else "uploaded"
+    # What is none of them gets its complaint as the usual kind.
+    for kind, mark, field in (("of a job", StartOfJob, "job"), ("published", StartPublished, "published")):
+        if field in given if isinstance(given, dict) else isinstance(given, mark):
+            return kind
+    return "uploaded"
 
 
 AnyStart = Annotated[
-    Annotated[StartOfJob, Tag("of a job")] | Annotated[StartUploaded, Tag("uploaded")],
+    Annotated[StartOfJob, Tag("of a job")]
+    | Annotated[StartUploaded, Tag("uploaded")]
+    | Annotated[StartPublished, Tag("published")],
     Discriminator(_kind_of_start),
 ]
 START = ".start"

@@ -186,8 +186,8 @@ def brought_in(config: TrainConfig | GuideConfig) -> dict[str, Given]:
         pointer = f"/config/teacher/committee/{place}" if isinstance(config.teacher, Committee) else "/config/teacher"
         if isinstance(one, Brought):
             found[role] = Given(one, pointer)
-        elif isinstance(one, Teacher) and one.start is not None:
+        elif isinstance(one, Teacher) and isinstance(one.start, Brought):
             found[start_of(role)] = Given(one.start, f"{pointer}/start", one.arch)
-    if config.student.start is not None:
+    if isinstance(config.student.start, Brought):
         found[start_of("student")] = Given(config.student.start, "/config/student/start", config.student.arch)
     return found

@@ -9,9 +9,9 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from torch import nn
+from torch import Tensor, nn
 
-from kd.errors import ModelMissing, ModelUnfit
+from kd.errors import ModelMissing, ModelUnfit, NotPublished
 from kd.models.fitted import Fitted
 from kd.models.timm.catalog import PREFIX, TimmFacts, facts_of
 from kd.torchvision_import import torchvision_models
@@ -48,9 +48,34 @@ def timm_of(arch: str) -> ModuleType:
     return import_module("timm")
 
 
-def create(timm: ModuleType, name: str, classes: int, facts: TimmFacts, size: Size) -> nn.Module:
-    told = {"img_size": size} if facts.sizing == "told" else {}
-    return timm.create_model(name, pretrained=False, num_classes=classes, **told)  # type: ignore[no-any-return]
+def create(
+    timm: ModuleType, name: str, classes: int, facts: TimmFacts, size: Size, file: str | None = None
+) -> nn.Module:
+    """The network, with fresh weights or with those of a file that timm publishes."""
+    told: dict[str, object] = {"img_size": size} if facts.sizing == "told" else {}
+    if file is not None:
+        told |= {"pretrained_cfg_overlay": {"file": file}}
+    return timm.create_model(name, pretrained=file is not None, num_classes=classes, **told)  # type: ignore[no-any-return]
+
+
+def published(arch: str, classes: int, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """Those that timm itself would take for images of this shape, from Hugging Face's cache. Raises `NotPublished`."""
+    timm, name = timm_of(arch), arch.removeprefix(PREFIX)
+    from huggingface_hub import try_to_load_from_cache
+
+    facts = facts_of(name)
+    told = timm.get_pretrained_cfg(name)
+    if told is None or not told.hf_hub_id:
+        raise NotPublished(f"timm publishes none of {arch}")
+    file_name = told.hf_hub_filename or "model.safetensors"
+    file = try_to_load_from_cache(told.hf_hub_id, file_name)
+    if not isinstance(file, str):
+        raise NotPublished(
+            f"{file_name} of {told.hf_hub_id} is not in Hugging Face's cache where the job runs ($HF_HOME/hub): "
+            f"`hf download {told.hf_hub_id} {file_name}` fetches it"
+        )
+    # From the file, and through timm's own hands: it fits what depends on the size of images, and renames.
+    return create(timm, name, classes, facts, size_for(facts, shape), file=file).state_dict()
 
 
 def size_for(facts: TimmFacts, shape: tuple[int, int, int]) -> Size:

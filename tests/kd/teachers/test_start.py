@@ -1,21 +1,27 @@
 """A model may begin from weights: another job's, or such as somebody has brought."""
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
+import safetensors.torch
 import torch
 
 from kd.errors import StartUnfit
 from kd.events import Event, Noted, Saved
+from kd.models import torchvision
 from kd.models.preprocess.said import Preprocess
+from kd.models.timm.networks import timm_of
 from kd.models.weights import load_model
 from kd.run import run
 from kd.spec import parse
 from kd.teachers import uploads
 from kd.teachers.uploads import Said
+from kd.torchvision_import import torchvision_models
 from tests.kd.tiny import OF_MODE, SHORT
 from tests.support.models.onnx_files import linear
 
@@ -203,7 +209,7 @@ def test_what_cannot_be_is_said_before_anything_learns(trained, tmp_path, data, 
     files = [(trained[0] / "teacher.safetensors", None)]
     heard: list[Event] = []
 
-    with pytest.raises(StartUnfit, match=f"The weights that the student is to begin from do not fit: {why}"):
+    with pytest.raises(StartUnfit, match=f"The weights that the student is to begin from cannot be used: {why}"):
         heard.extend(run(spec, tmp_path / "out", data_folder=data, teacher_files=files))
 
     assert not any(isinstance(event, Saved) for event in heard)
@@ -232,3 +238,87 @@ def test_an_onnx_file_is_nothing_to_begin_from(tmp_path, learn):
 
     with pytest.raises(StartUnfit, match="is an ONNX file, which answers and is never trained"):
         learn({"upload": found.id}, uploads.manifest(tmp_path / "teachers", found.id))
+
+
+# -- what is published -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def torchs_cache(tmp_path, monkeypatch) -> Path:
+    """An empty one."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def begin(tmp_path: Path, data: Path, arch: str, **start: Any) -> list[Event]:
+    """A run whose student begins from what is published."""
+    student = {"arch": arch, "start": {"published": True, **start}}
+    config = SHORT | STILL | {"teacher": {"arch": "mlp", "epochs": 1}, "views": 1, "student": student}
+    return list(run(parse({"mode": "train", "config": config}), tmp_path / "out", data_folder=data))
+
+
+def test_a_student_begins_from_what_torchvision_publishes(tmp_path, data, torchs_cache, monkeypatch, kept):
+    network = torchvision_models().squeezenet1_1(weights=None)  # of a thousand classes
+    content = io.BytesIO()
+    torch.save(network.state_dict(), content)
+    name = f"squeezenet1_1-{hashlib.sha256(content.getvalue()).hexdigest()[:8]}.pth"
+    (torchs_cache / name).write_bytes(content.getvalue())
+    # Its own file is of other numbers, which are in nobody's test.
+    monkeypatch.setattr(torchvision, "url_of", lambda _: f"https://download.pytorch.org/models/{name}")
+
+    events = begin(tmp_path, data, "torchvision/squeezenet1_1", frozen=["features"])
+
+    student = kept(events, tmp_path / "out")
+    body = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("classifier.")}
+    assert body
+    assert all(torch.equal(student[f"network.{name}"], tensor) for name, tensor in body.items())
+    (note,) = said(events)
+    assert "the published weights of torchvision/squeezenet1_1: loaded 50 of 52 tensors, its head is new" in note
+    assert "it has learnt from pixels less 0.485, 0.456, 0.406 and divided by" in note
+
+
+def test_a_student_begins_from_what_timm_publishes_for_images_of_another_size(tmp_path, data, monkeypatch, kept):
+    network, repository = (
+        timm_of("timm/*").create_model("test_vit", num_classes=1_000),
+        "models--timm--test_vit.r160_in1k",
+    )
+    revision = "0" * 40
+    snapshot = tmp_path / "hub" / repository / "snapshots" / revision
+    snapshot.mkdir(parents=True)
+    safetensors.torch.save_file(network.state_dict(), snapshot / "model.safetensors")
+    (tmp_path / "hub" / repository / "refs").mkdir()
+    (tmp_path / "hub" / repository / "refs" / "main").write_text(revision)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    events = begin(tmp_path, data, "timm/test_vit", frozen=["patch_embed", "blocks"])
+
+    student = kept(events, tmp_path / "out")
+    assert all(
+        torch.equal(student[f"network.{name}"], tensor)
+        for name, tensor in network.state_dict().items()
+        if name.startswith(("patch_embed.", "blocks."))
+    )
+    assert student["network.pos_embed"].shape != network.pos_embed.shape, "fitted to these images by timm"
+    assert "its head is new" in said(events)[0]
+
+
+@pytest.mark.parametrize(
+    ("arch", "why"),
+    [
+        ("cnn", "nobody publishes weights of cnn: of torchvision/… and timm/… there are some"),
+        ("torchvision/resnet18", r"resnet18-f37072fd.pth is not in torch's cache where the job runs .*; https://"),
+        ("torchvision/resnet34", r"resnet34-b627a593.pth in torch's cache is damaged \(its sha256 is another\)"),
+        (
+            "timm/test_resnet",
+            r"model.safetensors of timm/test_resnet.r160_in1k is not in Hugging Face's cache .*`hf download",
+        ),
+    ],
+)
+def test_what_is_not_at_hand_is_said_with_where_it_is_to_be_had(tmp_path, data, torchs_cache, monkeypatch, arch, why):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (torchs_cache / "resnet34-b627a593.pth").write_bytes(b"half of it")
+
+    with pytest.raises(StartUnfit, match=why):
+        begin(tmp_path, data, arch)
