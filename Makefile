@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV ?= uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo demo-production test test-slow test-faults test-attack chaos test-gpu check lock serve bench clean
+.PHONY: help install demo demo-production test test-slow test-faults test-attack fuzz chaos test-gpu check lock serve bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ chaos: .venv/installed-dev ## MINUTES of random faults over real jobs, on both d
 
 test-attack: .venv/installed-dev ## clients that mean harm, against a real server
 	$(BIN)/python -m pytest -n 0 -m slow tests/attack
+
+fuzz: .venv/installed-dev ## MINUTES of spoilt files for the readers of what people bring; SEED repeats a run
+	$(BIN)/python -m tests.attack.readers --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 test-gpu: .venv/installed-dev ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu

@@ -147,7 +147,7 @@ def queue_time_exceeded() -> Ending:
 
 
 def teacher_never_came(error: NoTeacher) -> Ending:
-    hint = "Retry that job, then this one with the new job's id in config.teacher.job."
+    hint = "Retry that job, then this one with the new job's id where its spec names that one."
     return Ending(Code.TEACHER_NEVER_CAME, str(error), hint, retryable=False)
 
 
@@ -225,7 +225,7 @@ def run_time_exceeded(seconds: float) -> Ending:
 
 
 def no_teacher(error: NoTeacher) -> Ending:
-    hint = "Name another job in config.teacher, or train a teacher here."
+    hint = "Name another job where the spec names this one, or train a teacher here."
     return Ending(Code.BAD_TEACHER, str(error), hint, retryable=False)
 
 

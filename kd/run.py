@@ -15,7 +15,6 @@ from kd.guide import guide
 from kd.machine import memory
 from kd.machine.device import find_device, look_for_gpus
 from kd.machine.precision import FORMATS, find_precision
-from kd.models import weights
 from kd.models.build import Seen, outline
 from kd.models.catalog import ONNX
 from kd.models.own import networks
@@ -36,7 +35,7 @@ from kd.spec.brought import START, start_of
 from kd.spec.objective import READS
 from kd.spec.terms.features import misses
 from kd.teachers import uploads
-from kd.teachers.files import arch_of_teacher, match_files, seen_by
+from kd.teachers.files import arch_of_teacher, check_file, match_files, seen_by
 from kd.teachers.start import starts_in
 from kd.train import train
 from kd.training.batches import count_batches
@@ -135,7 +134,7 @@ def run(
         raise SpecUnfit(field, why)
     for role, (file, sha256) in brought.items():
         if role.removesuffix(START) not in position.finished or role == start_of("student"):
-            weights.check_content(file, sha256)
+            check_file(role, file, sha256)
     files = {role: file for role, (file, _) in brought.items()}
     if not position.teacher_arch:
         archs = [arch_of_teacher(one, files.get(role)) for role, one in teachers_in(config.teacher).items()]
@@ -176,7 +175,7 @@ def run(
         team=team,
     )
     check_own(at_hand)
-    check_starts(at_hand)
+    check_starts(at_hand, position)
     plan_work(at_hand, log)
     yield from PIPELINES[spec.mode](at_hand, log)
 

@@ -71,7 +71,7 @@ def _place(line: str, job_id: str) -> int | None:
 
 def _why(job: Job, position: int | None, there: Sequence[WorkerNow], at: datetime | None) -> Waiting:
     if job.waits_for_job_id is not None:
-        why = f"It waits for {job.waits_for_job_id}, which is still to have its teacher."
+        why = f"It waits for {job.waits_for_job_id}, which is still to have the model that it lends."
         return Waiting(None, "waits_for_job", why, after=job.waits_for_job_id)
     if not there:
         return Waiting(position, "no_worker", "No worker is there. Start one with `kd work`.")

@@ -166,10 +166,11 @@ def _check_one(session: Session, teacher: TeacherOfJob, spec: TrainSpec | GuideS
 def _check_start(session: Session, start: TeacherOfJob, wanted: str, data_dir: Path) -> None:
     """Raises `NoTeacher`."""
     job = _lender(session, start)
-    _find_file(session, job, start)
+    _check_role(job, start)
     arch = _arch(session, job, start, data_dir)
     if arch not in (None, wanted):  # of what cannot be told here the run will say it
         raise NoTeacher(job.id, f"has a {start.role} that is a {arch}, and what is to begin from it is a {wanted}")
+    _find_file(session, job, start)
 
 
 def _lender(session: Session, teacher: TeacherOfJob) -> Job:
@@ -196,8 +197,8 @@ def _arch(session: Session, job: Job, wanted: TeacherOfJob, data_dir: Path) -> s
     return None
 
 
-def _find_file(session: Session, job: Job, teacher: TeacherOfJob) -> File:
-    """Raises `NoTeacher`, or `NoTeacherYet` where it is worth to wait."""
+def _check_role(job: Job, teacher: TeacherOfJob) -> None:
+    """Raises `NoTeacher` where the job has nobody in this role."""
     role, teachers = teacher.role, _teachers(job.resolved_spec["config"])
     if role != "student" and role not in teachers:
         members = len(teachers)
@@ -208,6 +209,12 @@ def _find_file(session: Session, job: Job, teacher: TeacherOfJob) -> File:
             else f"has no {role}: it was taught by "
             + (f"a committee of {members}" if members > 1 else "one teacher, which has the role teacher"),
         )
+
+
+def _find_file(session: Session, job: Job, teacher: TeacherOfJob) -> File:
+    """Raises `NoTeacher`, or `NoTeacherYet` where it is worth to wait."""
+    _check_role(job, teacher)
+    role = teacher.role
     with contextlib.suppress(ArtifactNotFound, CheckpointNotFound):
         if role != "student":
             return find.artifact(session, job.id, weights_of(role))

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from kd.errors import NotPublished, StartUnfit, first_line
+from kd.errors import BadModel, NotPublished, StartUnfit, first_line
 from kd.models.build import outline, published
 from kd.models.fitted import Fitted
 from kd.models.preprocess.network import SIGHT
@@ -66,8 +66,13 @@ class Taken:
 
 
 def head_of(arch: str, classes: int, shape: tuple[int, int, int]) -> frozenset[str]:
-    """The names of the weights whose shape is a matter of how many classes there are."""
-    one, other = (_shapes(outline(arch, number, shape).state_dict()) for number in (classes, classes + 1))
+    """The names of the weights whose shape is a matter of how many classes there are. Raises `StartUnfit`."""
+    one = _shapes(outline(arch, classes, shape).state_dict())
+    try:
+        other = _shapes(outline(arch, classes + 1, shape).state_dict())
+    except BadModel as error:
+        why = f"its head, which is what another number of classes changes, cannot be told: {first_line(error)}"
+        raise StartUnfit(why) from error
     return frozenset(name for name, size in one.items() if other.get(name) != size)
 
 
@@ -81,6 +86,10 @@ def take_over(
         found = match(_shapes(given), _shapes(network.state_dict()), arch, may_differ=head)
     except NamesDiffer as error:
         raise StartUnfit(f"the file {error.why}") from error
+    if not head and beginning.classes not in (None, classes):
+        raise StartUnfit(
+            f"it knows other classes, and no weights of {arch} depend on how many there are: it has no head"
+        )
     with_head = beginning.classes in (None, classes) and found.theirs.keys() >= set(head)
     state, taken = copy_of(network), 0
     for ours, theirs in found.theirs.items():
@@ -99,10 +108,7 @@ def take_over(
 def freeze_parts(network: nn.Module, parts: Sequence[str], arch: str) -> None:
     """Let these parts of a network learn no more. Raises `StartUnfit` for one that it has not, or where nothing is left
     to learn."""
-    modules = {_within(network, name): module for name, module in network.named_modules() if name}
-    for part in parts:
-        if (module := modules.get(part)) is None:
-            raise StartUnfit(unknown(f"part of {arch}", part, [name for name in modules if name]))
+    for part, module in zip(parts, parts_of(network, parts, arch), strict=True):
         if not any(True for _ in module.parameters()):
             raise StartUnfit(f"its part {part} has no weights that could be frozen")
         module.requires_grad_(False)
@@ -110,12 +116,13 @@ def freeze_parts(network: nn.Module, parts: Sequence[str], arch: str) -> None:
         raise StartUnfit("with all of these parts frozen nothing is left to learn")
 
 
-def rest(network: nn.Module) -> None:
-    """Put what is frozen of a network that trains into eval mode, so that its statistics stay what they are."""
-    for module in network.modules():
-        parameters = list(module.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            module.eval()
+def parts_of(network: nn.Module, parts: Sequence[str], arch: str) -> list[nn.Module]:
+    """The modules of these names in the network itself. Raises `StartUnfit`."""
+    modules = {_within(network, name): module for name, module in network.named_modules() if name}
+    for part in parts:
+        if part not in modules:
+            raise StartUnfit(unknown(f"part of {arch}", part, [name for name in modules if name]))
+    return [modules[part] for part in parts]
 
 
 def groups_of(

@@ -18,6 +18,7 @@ from kd.events import SavedFile
 from kd.models.build import Seen, build, build_bare
 from kd.models.own.names import identity
 from kd.models.preprocess.network import NETWORK, SIGHT, Preprocessed, sight_in
+from kd.models.preprocess.said import Sight
 from kd.models.safetensors.facts import KEY, Facts, facts_in
 
 State = dict[str, Tensor]
@@ -71,14 +72,21 @@ def check_content(path: Path, sha256: str | None) -> None:
 
 def read_seen(path: Path) -> Seen | None:
     """What the network in a weights file is shown of images; None: what its file's facts say."""
-    seen, prefix = None, ""
+    sights = read_sights(path)
+    return Seen((sights[-1].channels, *sights[-1].size), sights[-1].bare) if sights else None
+
+
+def read_sights(path: Path) -> list[Sight]:
+    """How the network in a weights file sees, from the outside inwards: none if as a data set's own networks do."""
+    found, prefix = list[Sight](), ""
     with _open(path) as file:
         names = set(file.keys())
         while (name := f"{prefix}{SIGHT}") in names:
             sight = sight_in({SIGHT: file.get_tensor(name)})
             assert sight is not None, "it is there"
-            seen, prefix = Seen((sight.channels, *sight.size), sight.bare), f"{prefix}{NETWORK}"
-    return seen
+            found.append(sight)
+            prefix += NETWORK
+    return found
 
 
 def read_facts(path: Path) -> Facts:

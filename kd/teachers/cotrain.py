@@ -12,7 +12,6 @@ from kd.errors import LossDiverged
 from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Noted
 from kd.machine.precision import read_scale
-from kd.models.start import rest
 from kd.models.weights import State, copy_of
 from kd.objectives import logits
 from kd.objectives.objective import cross_entropy
@@ -25,7 +24,7 @@ from kd.training.logbook import Logbook
 from kd.training.recipe import make_optimizer
 from kd.training.resuming.position import Scores
 from kd.training.run import Run
-from kd.training.start import hold
+from kd.training.start import hold, rest
 from kd.training.validation import validate
 
 # Shapes: N = images, B = batch, C = classes.
@@ -51,8 +50,7 @@ class Cotrain(Guide):
         hold(self.run, "teacher", self.learner)
         self.scaler = self.run.scaler()
         recipe = Optimizer(lr=self.recipe.lr, weight_decay=0)
-        learning = [one for one in self.learner.parameters() if one.requires_grad]
-        self.optimizer = make_optimizer(recipe, learning, self.scaler)
+        self.optimizer = make_optimizer(recipe, list(self.learner.parameters()), self.scaler)
         if optimizer is not None:
             self.optimizer.load_state_dict(optimizer)
         if scaler:
@@ -94,7 +92,7 @@ class Cotrain(Guide):
         learner = run.team.together(self.learner)
         student.eval()  # here it is the one that is asked
         self.learner.train()
-        rest(self.learner)
+        rest(self.run, "teacher", self.learner)
         seen, unsaid, sums = 0, 0, torch.zeros((), device=run.device)
         log.begin_counting()
         # A batch at least: of less there is little to learn, and of a few images there are no batch statistics.

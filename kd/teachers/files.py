@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from kd.errors import BadWeights, TeacherMissing, TeacherUnfit
+from kd.errors import BadWeights, StartUnfit, TeacherMissing, TeacherUnfit
 from kd.models import weights
 from kd.models.build import Seen
 from kd.models.catalog import sees_colour, why_unknown
 from kd.models.own.names import is_own
 from kd.spec import GuideConfig, TeacherOfJob, TeacherUploaded, TrainConfig, brought_in
+from kd.spec.brought import START, is_start
 from kd.spec.teacher import OneModel, arch_of
 from kd.teachers import uploads
 from kd.teachers.kinds import FILE_NAMES
@@ -24,6 +25,16 @@ def match_files(
     if len(brought) != len(files):
         raise TeacherMissing(len(brought), len(files))
     return {role: (Path(file), sha256) for role, (file, sha256) in zip(brought, files, strict=True)}
+
+
+def check_file(role: str, file: Path, sha256: str | None) -> None:
+    """Raise what there is to say of a file that is not what it was: a teacher's, or that from which one begins."""
+    try:
+        weights.check_content(file, sha256)
+    except BadWeights as error:
+        if is_start(role):
+            raise StartUnfit(str(error).removesuffix("."), role.removesuffix(START)) from error
+        raise
 
 
 def arch_of_teacher(teacher: OneModel, file: Path | None) -> str:

@@ -49,14 +49,14 @@ def beginning_of(start: StartOfJob | StartUploaded, file: Path, arch: str, role:
         if isinstance(start, StartOfJob):
             facts = weights.read_facts(file)
             whose, its = f"the {start.role} of {start.job}", facts.arch
-            found = Beginning(whose, facts.classes, facts.preprocess, partial(read_file, file))
+            found = found_in(file, whose, facts.classes, facts.preprocess)
         else:
             known = uploads.read_manifest(file)
             uploads.content(file, known)  # as it was brought
             if why := uploads.why_no_start(known, arch):
                 raise StartUnfit(f"{known.id} {why}", role)
             whose, its, there = f"{known.said.name} ({known.id})", known.arch, file.with_name(FILE_NAMES[known.kind])
-            found = Beginning(whose, known.said.classes, known.said.preprocess, partial(read_file, there))
+            found = found_in(there, whose, known.said.classes, known.said.preprocess)
     except (BadWeights, ValueError) as error:
         raise StartUnfit(str(error).removesuffix("."), role) from error
     except uploads.NoSuchTeacher as error:
@@ -64,3 +64,14 @@ def beginning_of(start: StartOfJob | StartUploaded, file: Path, arch: str, role:
     if its != arch:
         raise StartUnfit(f"{found.whose} is a {its}, and {role}.arch is {arch}", role)
     return found
+
+
+def found_in(file: Path, whose: str, classes: tuple[str, ...] | None, sees: Preprocess | None) -> Beginning:
+    """The network in a file, of which this is said as a whole: within, it may see otherwise than the images of its data
+    set were shown to it, and answer in another order. Raises `BadWeights`."""
+    sights = weights.read_sights(file)
+    if any(sight.order is not None for sight in sights):
+        classes = ()  # in an order that is none of a data set: a new head learns it sooner than we could tell
+    for sight in sights:
+        sees = sight.preprocess or sees
+    return Beginning(whose, classes, sees, partial(read_file, file))

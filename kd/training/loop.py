@@ -14,7 +14,6 @@ from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Phase, PhaseStarted
 from kd.machine.precision import read_scale
 from kd.models.features import Observed
-from kd.models.start import rest
 from kd.models.weights import copy_of, load_state
 from kd.objectives.objective import Objective
 from kd.randomness import derive, permutation, seed_torch
@@ -28,7 +27,7 @@ from kd.training.meter import Meter
 from kd.training.recipe import Recipe, learning_rate, make_optimizer
 from kd.training.resuming.position import Moment, Outcome, Scores, Training
 from kd.training.run import Run
-from kd.training.start import learning_in
+from kd.training.start import learning_in, rest
 from kd.training.validation import Choice, validate
 
 # Shapes: B = batch, C = classes.
@@ -151,7 +150,7 @@ def fit(
             epoch=epoch,
         )
         model.train()  # it was in eval mode for the validation
-        rest(model)
+        rest(run, phase, model)
         log.begin_counting()
 
         for number, batch in enumerate(epoch_of_batches, first_batch):

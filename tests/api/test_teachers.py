@@ -175,6 +175,9 @@ def test_a_job_waits_for_what_it_is_to_begin_from_and_that_stays(
     )
 
     assert [job["waiting"]["after"] for job in (second, other)] == [first["id"]] * 2
+    body = {"mode": "train", "config": {"dataset": "digits", "student": {"arch": "cnn", "start": start}}}
+    (fault,) = problem_in(client.post("/jobs", json=body), 422, "invalid")["errors"]
+    assert fault["message"] == "has a student that is a mlp, and what is to begin from it is a cnn"
     worker.release(worker.claim(first), State.FAILED)
     problem_in(client.delete(first["urls"]["self"]), 409, "in_use")
 

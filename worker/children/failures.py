@@ -17,6 +17,7 @@ from kd.errors import (
     LabelsHeld,
     LabelsUnfit,
     ModelMissing,
+    StartUnfit,
     TeacherMissing,
     TeacherUnfit,
 )
@@ -97,7 +98,12 @@ KNOWN = (
         retryable=True,
     ),
     Known(
-        # The only weights file that a run is given is its teacher's.
+        lambda error: isinstance(error, StartUnfit),
+        Code.BAD_TEACHER,
+        "Name other weights in the start of the student, or of the teacher, bring them anew, or leave it out.",
+    ),
+    Known(
+        # Of what a model begins from it was said above.
         lambda error: isinstance(error, BadWeights | GraphUnfit | LabelsUnfit | TeacherMissing | TeacherUnfit),
         Code.BAD_TEACHER,
         "Name a job on the same data set that still has its files, or labels of these images, in config.teacher; or "

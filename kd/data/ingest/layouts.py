@@ -79,7 +79,8 @@ def understand(container: Container, classes: Sequence[str] | None = None) -> La
             held += "; Parquet is read as it is, from a folder or from a zip, so unpack it first"
         raise BadSource(container.source, f"there are no images in it; {held}")
     wrapper = _wrapper([paths[name] for name in images], [paths[name] for name in found])
-    inner = {name: path[wrapper:] for name, path in paths.items()}
+    around = paths[images[0]][:wrapper]  # what is no image may lie elsewhere, and says nothing
+    inner = {name: path[wrapper:] for name, path in paths.items() if path[:wrapper] == around and len(path) > wrapper}
     remarks = []
     if found:
         kinds = {tables.kind_of(name) or "" for name in found}
@@ -179,7 +180,7 @@ def _by_table(source: str, rows: Iterable[tables.Row], files: dict[Path, str], w
 def _whose_name_ends_so(source: str, row: tables.Row, ends: dict[str, list[Path]]) -> Path | None:
     """The one file whose path ends with the row's name; of several the one in a folder of the row's split."""
     wanted = PurePosixPath(row.file_name).parts
-    found = [path for path in ends.get(wanted[-1], ()) if path[-len(wanted) :] == wanted]
+    found = [path for path in ends.get(wanted[-1], ()) if path[-len(wanted) :] == wanted] if wanted else []
     if len(found) > 1 and row.split:
         found = [path for path in found if any(part.casefold().startswith(row.split) for part in path[:-1])] or found
     if len(found) > 1:

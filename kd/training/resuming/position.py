@@ -93,6 +93,7 @@ class Position:
     step: int = 0
     phase: str = ""
     dataset: str = ""  # its digest
+    starts: dict[str, str] = field(default_factory=dict)  # digests of what models begin from, by their roles
     teacher_arch: str = ""
     member_archs: tuple[str, ...] = ()  # of a committee
     finished: tuple[str, ...] = ()  # phases, in their order

@@ -10,13 +10,15 @@ import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 from kd.errors import StartUnfit
-from kd.events import Event, Noted, Saved
+from kd.events import Event, Finished, Noted, Saved
 from kd.models import torchvision
+from kd.models.own.names import Registered, registered
 from kd.models.preprocess.said import Preprocess
 from kd.models.timm.networks import timm_of
-from kd.models.weights import load_model
+from kd.models.weights import load_model, read_facts, save_weights
 from kd.run import run
 from kd.spec import parse
 from kd.teachers import uploads
@@ -102,11 +104,12 @@ def test_of_other_classes_the_body_is_taken_over_and_the_head_is_new(weights, tm
     teacher_id = bring(state, classes=classes)
 
     start = {"upload": teacher_id, "frozen": BODY}
-    events = learn(start, uploads.manifest(tmp_path / "teachers", teacher_id), **STILL)
+    events = learn(start, uploads.manifest(tmp_path / "teachers", teacher_id), control=True, **STILL)
 
-    student = kept(events)
+    student, metrics = kept(events), events[-1].metrics
     assert all(torch.equal(weights[name], student[name]) for name in weights.keys() - set(HEAD))
-    assert not any(torch.equal(weights[name], student[name]) for name in HEAD)
+    assert all((weights[name] - student[name]).abs().max() > 0.01 for name in HEAD)
+    assert metrics["student.test.nll"] == pytest.approx(metrics["control.test.nll"]), "the same new head"
     assert "loaded 12 of 14 tensors, its head is new" in said(events)[0]
 
 
@@ -168,6 +171,66 @@ def _guides_in(value: object) -> Iterator[State]:
             yield value["guide"]["weights"]
         for inner in value.values():
             yield from _guides_in(inner)
+
+
+def test_of_a_job_whose_teacher_was_brought_counts_what_that_one_has_learnt(weights, tmp_path, bring, teach, learn):
+    """Not what its job's data set is."""
+    order = [*range(9, -1, -1)]
+    turned = weights | {name: weights[name][order] for name in HEAD}
+    teacher_id = bring(turned, classes=tuple("9876543210"), preprocess=Preprocess(mean=(0.9,), std=(0.7,)))
+    teach(teacher_id)
+    lent = (tmp_path / "train" / "teacher.safetensors").rename(tmp_path / "lent.safetensors")
+
+    (note,) = said(learn({"job": JOB, "frozen": BODY}, lent))
+
+    assert "its head is new" in note
+    assert "it has learnt from pixels less 0.9 and divided by 0.7, and sees them less " in note
+
+
+def test_a_run_does_not_go_on_from_other_weights_than_it_has_begun_from(trained, weights, tmp_path, data):
+    """Its control would begin from others than its student did."""
+    student = {"arch": "cnn_small", "start": {"job": JOB}}
+    spec = parse({"mode": "train", "config": {**SHORT, "views": 1, "checkpoint_seconds": 0, "student": student}})
+    files = [tmp_path / f"{name}.safetensors" for name in ("one", "other")]
+    facts = read_facts(trained[0] / "teacher.safetensors")
+    for file, state in zip(files, (weights, weights | {"0.weight": weights["0.weight"] * 2}), strict=True):
+        save_weights(state, facts, tmp_path, file.relative_to(tmp_path))
+
+    events = run(spec, tmp_path / "first", data_folder=data, teacher_files=[(files[0], None)])
+    saved = next(event for event in events if isinstance(event, Saved) and event.phase == "student")
+    resume = tmp_path / "first" / saved.resume.path
+
+    with pytest.raises(StartUnfit, match="these are other weights than those with which the run has begun"):
+        list(run(spec, tmp_path / "second", resume, data_folder=data, teacher_files=[(files[1], None)]))
+
+
+def test_what_a_factory_froze_by_itself_learns_its_statistics_as_before(data, tmp_path, kept):
+    def build(classes: int, channels: int) -> nn.Module:
+        norm = nn.BatchNorm2d(4).requires_grad_(False)
+        return nn.Sequential(nn.Conv2d(channels, 4, 3), norm, nn.Flatten(), nn.LazyLinear(classes))
+
+    with registered({"own/frozen": Registered(build, "1")}):
+        student = {"student": {"arch": "own/frozen"}}
+        spec = parse(
+            {"mode": "train", "config": SHORT | {"views": 1, "teacher": {"arch": "mlp", "epochs": 1}} | student}
+        )
+        found = kept(list(run(spec, tmp_path / "out", data_folder=data)), tmp_path / "out")
+
+    assert found["1.num_batches_tracked"] > 0
+    assert found["1.running_mean"].abs().max() > 0
+
+
+def test_a_state_that_was_saved_before_parts_had_rates_of_their_own_is_gone_on_from(data, tmp_path):
+    spec = parse({"mode": "train", "config": {**SHORT, "views": 1, "checkpoint_seconds": 0}})
+    events = run(spec, tmp_path / "first", data_folder=data)
+    saved = next(event for event in events if isinstance(event, Saved) and event.phase == "teacher")
+    resume = tmp_path / "first" / saved.resume.path
+    state = torch.load(resume, weights_only=True)
+    for group in state["position"]["current"]["optimizer"]["param_groups"]:
+        del group["share"]
+    torch.save(state, resume)
+
+    assert isinstance(list(run(spec, tmp_path / "second", resume, data_folder=data))[-1], Finished)
 
 
 @pytest.mark.parametrize("mode", ["train", "guide"])

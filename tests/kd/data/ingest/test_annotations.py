@@ -28,6 +28,13 @@ def cvat(*images: str) -> str:
     return f'<?xml version="1.0"?><annotations><version>1.1</version>{"".join(images)}</annotations>'
 
 
+def test_a_name_that_is_none_is_the_name_of_nothing(tmp_path: Path) -> None:
+    given = {**files("1.jpg"), "_annotations.coco.json": coco({"1.jpg": [1], ".": [7]}).encode()}
+
+    with pytest.raises(BadSource, match="names '.', which is not there"):
+        understood(tmp_path, given)
+
+
 def test_roboflow_writes_coco_into_each_split(tmp_path: Path) -> None:
     given = {
         "pets/train/_annotations.coco.json": coco({"1.jpg": [1, 1], "2.jpg": [7]}),

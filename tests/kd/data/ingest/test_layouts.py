@@ -193,6 +193,15 @@ def test_a_table_that_labels_nothing_is_refused(tmp_path: Path, table: str, text
         understood(tmp_path, given)
 
 
+def test_a_file_beside_the_folder_that_holds_all_says_nothing(tmp_path: Path) -> None:
+    table = {"pets/new/metadata.csv": b"file_name,label\n1.jpg,cat\n2.jpg,dog\n"}
+
+    layout = understood(tmp_path, {**files("pets/new/1.jpg", "pets/new/2.jpg"), **table, "pets/readme": b"?", "x": b""})
+
+    assert [name for name, _, _ in shown(layout)] == ["1.jpg", "2.jpg"]
+    assert layout.others == ["pets/readme", "x"]
+
+
 def test_two_kinds_of_tables_are_refused(tmp_path: Path) -> None:
     tables = {"metadata.csv": "file_name,label\n1.jpg,cat\n", "_classes.csv": "filename,cat\n1.jpg,1\n"}
 
