@@ -31,7 +31,7 @@ def cvat(*images: str) -> str:
 def test_a_name_that_is_none_is_the_name_of_nothing(tmp_path: Path) -> None:
     given = {**files("1.jpg"), "_annotations.coco.json": coco({"1.jpg": [1], ".": [7]}).encode()}
 
-    with pytest.raises(BadSource, match="names '.', which is not there"):
+    with pytest.raises(BadSource, match=r"names '\.', which is not there"):
         understood(tmp_path, given)
 
 
