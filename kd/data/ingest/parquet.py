@@ -15,10 +15,11 @@ from kd.data import parts
 from kd.data.ingest.folders import Folder
 from kd.data.ingest.layouts import READ, SPLITS, Item, Layout, number
 from kd.data.ingest.listing import BadSource, Entry, Limits, Listing, some
+from kd.data.ingest.pages import BadPage, pages
 
 if TYPE_CHECKING:
     from pyarrow import ChunkedArray, Schema
-    from pyarrow.parquet import ParquetFile
+    from pyarrow.parquet import FileMetaData, ParquetFile
 
 MAGIC = b"PAR1"
 SUFFIX = ".parquet"
@@ -26,6 +27,8 @@ SUFFIX = ".parquet"
 IMAGES, LABELS = ("image", "img"), ("label", "labels", "fine_label")
 ROWS_AT_ONCE = 16
 BUFFER_BYTES = 1 << 20
+MOST_UNPACKED = 4
+"""Of a page, in multiples of what it takes in the file, where that is more than an image may take."""
 # `train-00000-of-00002.parquet`, or `0000.parquet` in the folder `train`.
 _SPLIT = re.compile(r"[A-Za-z]+")
 
@@ -64,6 +67,7 @@ class Parquet:
         """None: how large an image is shows when it is read."""
         for name in names:
             with self._opened(name) as file:
+                self._refuse_large_pages(name, file.metadata)
                 self.files[name] = self._columns(name, file.schema_arrow)
 
     def labels(self, name: str) -> Iterator[str]:
@@ -111,10 +115,26 @@ class Parquet:
                 ParquetFile(content, pre_buffer=False, buffer_size=BUFFER_BYTES) as file,
             ):
                 yield file
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, BadPage, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise self._listing.damaged(error, name) from error
+
+    def _refuse_large_pages(self, name: str, metadata: "FileMetaData") -> None:
+        """Raise `BadSource` for what would take far more memory than it takes on disk."""
+        with self._files.open(name) as content:
+            for group in range(metadata.num_row_groups):
+                liveness.advance()
+                for column in range(metadata.num_columns):
+                    chunk = metadata.row_group(group).column(column)
+                    # 0 stands for none, as it cannot be one.
+                    begin = min(filter(None, (chunk.dictionary_page_offset, chunk.data_page_offset)), default=0)
+                    for page in pages(content, begin, begin + chunk.total_compressed_size):
+                        if page.unpacked > max(self._listing.limits.file_bytes, MOST_UNPACKED * page.taken):
+                            raise self._listing.bad(
+                                f"a page of {name} would become {page.unpacked:,} bytes from {page.taken:,}; write it "
+                                "anew, with smaller pages or row groups"
+                            )
 
     def _columns(self, name: str, schema: "Schema") -> Columns:
         features = _features(schema)

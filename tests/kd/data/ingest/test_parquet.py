@@ -231,3 +231,11 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path: Path) -> None:
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert "pip install 'stillhouse[parquet]'" in answer.stderr.splitlines()[-1]
+
+
+def test_a_page_that_would_become_far_more_than_it_takes_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    images = [{"bytes": bytes(2_000), "path": None}] * 40
+    write(tmp_path / "pets.parquet", {"image": pa.array(images, IMAGE), "label": pa.array([0, 1] * 20)})
+
+    with pytest.raises(BadSource, match=r"a page of pets.parquet would become [0-9,]+ bytes from [0-9,]+; write it"):
+        added(tmp_path, tmp_path / "pets.parquet", size=16, limits=Limits(file_bytes=1_000))
