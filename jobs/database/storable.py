@@ -9,6 +9,8 @@ from jobs.errors import NotStorable
 
 # PostgreSQL text cannot hold NUL; UTF-8 cannot hold half of a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# In JSON of ASCII alone: those, whole pairs, and backslashes that somebody has written so.
+_ESCAPED = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def refuse(value: Any, field: str) -> None:
@@ -36,7 +38,16 @@ def clean(text: str) -> str:
 
 def to_json(value: Any) -> str:
     """JSON for a column. NaN and infinities become the strings "NaN", "Infinity" and "-Infinity"."""
-    return json.dumps(_plain(value), allow_nan=False, separators=(",", ":"))
+    try:
+        if not _ESCAPED.search(text := _dumps(value)):
+            return text
+    except ValueError:  # a number that JSON has not
+        pass
+    return _dumps(_plain(value))
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
