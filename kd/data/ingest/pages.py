@@ -12,6 +12,8 @@ from typing import IO, NamedTuple
 MOST_HEADER_BYTES = 1 << 20
 MOST_DEPTH = 16
 FURTHEST = 1 << 62
+MOST = (1 << 31) - 1
+"""Of what a size may be; beyond that one reader takes it for another than the next does."""
 UNPACKED, TAKEN = 2, 3
 # Thrift's types.
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
@@ -37,10 +39,12 @@ def pages(file: IO[bytes], begin: int, end: int) -> Iterator[Page]:
         header = Header(file.read(min(MOST_HEADER_BYTES, end - begin)))
         numbers = header.struct()
         page = Page(numbers.get(TAKEN, -1), numbers.get(UNPACKED, -1))
-        if page.taken < 0 or page.unpacked < 0:
+        if not (0 <= page.taken <= MOST and 0 <= page.unpacked <= MOST):
             raise BadPage("a page does not say how large it is")
-        yield page
         begin += header.at + page.taken
+        if begin > end:
+            raise BadPage(f"a page of {page.taken:,} bytes is longer than what its column takes")
+        yield page
 
 
 class Header:

@@ -47,6 +47,35 @@ def test_no_page_begins_outside_of_any_file(begin: int) -> None:
         list(pages(io.BytesIO(), begin, begin + 1))
 
 
+def page(unpacked: int, taken: int, *more: bytes) -> bytes:
+    """The header of one: its kind and its two sizes."""
+
+    def number(value: int) -> bytes:
+        value, found = value << 1, b""
+        while value > 127:
+            found, value = found + bytes([value & 127 | 128]), value >> 7
+        return b"\x15" + found + bytes([value])
+
+    return number(0) + number(unpacked) + number(taken) + b"\0" + b"".join(more)
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (page(10, 5), "a page of 5 bytes is longer than what its column takes"),
+        (page(10, (1 << 31) - 2), "a page of 2,147,483,646 bytes is longer than what its column takes"),
+        (page(10, (1 << 62) - 2), "does not say how large it is"),
+        (page(1 << 31, 4), "does not say how large it is"),
+        (b"\x15\x00\x00", "does not say how large it is"),
+    ],
+)
+def test_a_page_whose_sizes_cannot_be_is_refused(header: bytes, why: str) -> None:
+    assert list(pages(io.BytesIO(page(9, 4) + b"data"), 0, len(page(9, 4)) + 4)) == [Page(4, 9)]
+
+    with pytest.raises(BadPage, match=why):
+        list(pages(io.BytesIO(header + b"data"), 0, len(header) + 4))
+
+
 @given(st.binary(max_size=200))
 def test_whatever_bytes_are_there_they_are_pages_or_none(content: bytes) -> None:
     try:
