@@ -4,12 +4,14 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 
 import httpx2
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from client import Client
+from client.errors import Unreachable
 from tests.chaos.users import Users
 from tests.support.receiving import Receiver
 
@@ -73,14 +75,24 @@ class Audience:
     def _follow(self, client: Client, job_id: str) -> None:
         heard: list[int] = []
         try:
-            for event in client.events(job_id, follow=True):
-                heard.append(event["seq"])
+            while not self._heard_to_the_end(client, job_id, heard):
                 if self._gone.is_set():
                     return
         except Exception as error:  # a thread has nobody above it: the verdict reads it
             self.problems.append(f"who followed {job_id} had trouble: {type(error).__name__}: {error}")
         else:
             self.followed[job_id] = heard
+
+    def _heard_to_the_end(self, client: Client, job_id: str, heard: list[int]) -> bool:
+        """From the last event that was heard on. A server may be away for longer than any client waits, where the
+        machine is slow."""
+        with suppress(Unreachable):
+            for event in client.events(job_id, after=heard[-1] if heard else 0, follow=True):
+                heard.append(event["seq"])
+                if self._gone.is_set():
+                    return False
+            return True
+        return False
 
     # -- by a webhook --------------------------------------------------------------------------------------------
 
