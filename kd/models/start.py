@@ -47,6 +47,8 @@ def read_published(arch: str, classes: int, shape: tuple[int, int, int]) -> Stat
         state = published(arch, classes, shape)
     except NotPublished as error:
         raise StartUnfit(error.why) from error
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise StartUnfit(f"the published file of {arch} cannot be read: {first_line(error)}") from error
     head = {name.removeprefix("network.") for name in head_of(arch, classes, shape)}
     return {name: tensor for name, tensor in state.items() if name not in head}
 

@@ -12,7 +12,7 @@ from jobs.queue.fence import Claim
 from kd.data import packing
 from kd.data.dataset import load_dataset
 from kd.events import Failed
-from kd.training import resume
+from kd.training.resuming import resume
 from worker.children.failures import explain
 from worker.recorder import Recorder
 

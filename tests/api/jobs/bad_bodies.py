@@ -24,7 +24,7 @@ BAD_BODIES: list[tuple[Any, str, str]] = [
     ({"mode": "train", "config": {"train": {"a": 1}}}, "/config/train", "no such field"),
     ({"mode": "train", "config": {"rounds": {}}}, "/config/rounds", "no such field"),
     ({"mode": "guide", "config": {"views": 3}}, "/config/views", "no such field"),
-    ({"mode": "train", "config": {"teacher": {"art": "cnn"}}}, "/config/teacher/art", "arch"),
+    ({"mode": "train", "config": {"teacher": {"archi": "cnn"}}}, "/config/teacher/archi", "arch"),
     ({"mode": "train", "config": {"a/b~c": 1}}, "/config/a~1b~0c", "no such field"),
     ({"mode": "train", "config": {"epochs": 0}}, "/config/epochs", "greater than or equal to 1, not 0"),
     ({"mode": "train", "config": {"epochs": "3"}}, "/config/epochs", 'should be an integer, not "3"'),

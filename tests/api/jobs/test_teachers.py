@@ -55,7 +55,7 @@ def test_a_job_whose_teacher_is_still_to_come_waits_for_it_and_says_so(
     assert waiting["waiting"] == {
         "position": None,
         "reason": "waits_for_job",
-        "message": f"It waits for {first['id']}, which is still to have its teacher.",
+        "message": f"It waits for {first['id']}, which is still to have the model that it lends.",
         "retry_at": None,
         "after": first["id"],
     }
@@ -192,7 +192,7 @@ def test_a_teacher_that_lacks_what_the_objective_compares_is_refused(
         ({"job": "../../etc/passwd"}, "/config/teacher/job", "is no id of a job"),
         ({"job": NOBODY, "role": "control"}, "/config/teacher/role", "should be 'teacher', 'student', 'teacher.1'"),
         ({"job": NOBODY, "arch": "cnn"}, "/config/teacher/arch", "there is no such field; there are job, role"),
-        ({"jobs": NOBODY}, "/config/teacher/jobs", "there is no such field; there are arch, epochs"),
+        ({"jobs": NOBODY}, "/config/teacher/jobs", "there is no such field; there are arch, start, epochs"),
     ],
     ids=str,
 )

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
+from huggingface_hub import constants
 from torch import nn
 
 from kd.errors import StartUnfit
@@ -353,7 +353,7 @@ def test_a_student_begins_from_what_timm_publishes_for_images_of_another_size(tm
     safetensors.torch.save_file(network.state_dict(), snapshot / "model.safetensors")
     (tmp_path / "hub" / repository / "refs").mkdir()
     (tmp_path / "hub" / repository / "refs" / "main").write_text(revision)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
     events = begin(tmp_path, data, "timm/test_vit", frozen=["patch_embed", "blocks"])
 
@@ -365,6 +365,18 @@ def test_a_student_begins_from_what_timm_publishes_for_images_of_another_size(tm
     )
     assert student["network.pos_embed"].shape != network.pos_embed.shape, "fitted to these images by timm"
     assert "its head is new" in said(events)[0]
+
+
+def test_a_published_file_that_is_damaged_is_said_to_be_so(tmp_path, data, monkeypatch):
+    repository, revision = tmp_path / "hub" / "models--timm--test_vit.r160_in1k", "0" * 40
+    (snapshot := repository / "snapshots" / revision).mkdir(parents=True)
+    (snapshot / "model.safetensors").write_bytes(b"half of it")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(revision)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    with pytest.raises(StartUnfit, match="the published file of timm/test_vit cannot be read: "):
+        begin(tmp_path, data, "timm/test_vit")
 
 
 @pytest.mark.parametrize(
@@ -380,7 +392,7 @@ def test_a_student_begins_from_what_timm_publishes_for_images_of_another_size(tm
     ],
 )
 def test_what_is_not_at_hand_is_said_with_where_it_is_to_be_had(tmp_path, data, torchs_cache, monkeypatch, arch, why):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     (torchs_cache / "resnet34-b627a593.pth").write_bytes(b"half of it")
 
     with pytest.raises(StartUnfit, match=why):
