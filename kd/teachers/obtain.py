@@ -24,7 +24,7 @@ from kd.training import loop
 from kd.training.logbook import Logbook
 from kd.training.resuming.position import Moment, Outcome
 from kd.training.run import Run
-from kd.training.start import begin
+from kd.training.start import begin, named, shown
 from kd.training.validation import validate
 
 
@@ -54,7 +54,7 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
             data = run.dataset
             remedy = (
                 "look whether its classes are in this order, and whether it wants its pixels, in 0..1, less "
-                f"{_shown(data.mean)} and divided by {_shown(data.std)}"
+                f"{shown(data.mean)} and divided by {shown(data.std)}"
             )
         elif isinstance(wanted, TeacherUploaded):
             remedy = (
@@ -95,15 +95,6 @@ def gather(run: Run, log: Logbook) -> Iterator[Event]:
 def members_of(run: Run, log: Logbook) -> list[tuple[Run, State]]:
     """A committee's members, each with its best weights."""
     return [(member, log.outcome(member.teacher_role).best.weights) for member in run.members]
-
-
-def _shown(numbers: tuple[float, ...]) -> str:
-    return ", ".join(f"{number:.4g}" for number in numbers)
-
-
-def named(role: str) -> str:
-    """`the teacher`, or `the committee's teacher.2`."""
-    return "the teacher" if role == "teacher" else f"the committee's {role}"
 
 
 def bring(run: Run, log: Logbook, wanted: Ready) -> Iterator[Event]:

@@ -91,6 +91,7 @@ def model_of(run: Run, phase: str) -> tuple[str, str, Start | None]:
 
 
 def named(role: str) -> str:
+    """`the teacher`, `the student`, or `the committee's teacher.2`."""
     return "the " + role if role in ("teacher", "student") else f"the committee's {role}"
 
 
@@ -103,14 +104,14 @@ def seen_otherwise(run: Run, beginning: Beginning) -> list[str]:
     ours = [data.mean, data.std]
     if all(_alike(one, other) for one, other in zip(theirs, ours, strict=True)):
         return []
-    (mean, std), (ours_mean, ours_std) = map(_shown, theirs), map(_shown, ours)
+    (mean, std), (ours_mean, ours_std) = map(shown, theirs), map(shown, ours)
     return [
         f"it has learnt from pixels less {mean} and divided by {std}, and sees them less {ours_mean} and divided by "
         f"{ours_std} here"
     ]
 
 
-def _shown(numbers: tuple[float, ...]) -> str:
+def shown(numbers: tuple[float, ...]) -> str:
     return ", ".join(f"{number:.4g}" for number in numbers)
 
 
