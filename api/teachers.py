@@ -13,18 +13,22 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Database, Settings
-from api.http import upload
+from api.http import body, conditional, upload
 from api.http.pages import Page, PageQuery, cursor, page
 from api.http.problems import Invalid
 from api.http.queries import Query
+from api.jobs import views
+from api.jobs.shown import view_of
 from jobs.errors import NoRoom
 from jobs.files import layout, quota
 from jobs.pages import cut
+from jobs.queue import evaluations
 from jobs.teachers import uploads as lent
 from kd.models.onnx.said import Graph
 from kd.models.preprocess.said import Interpolation, Pixels, Preprocess, preprocess
 from kd.models.preprocess.usual import usual
 from kd.models.safetensors.header import Weights
+from kd.spec.evaluate import Evaluate
 from kd.spec.faults import Fault
 from kd.spec.names import UPLOAD_ID, Arch
 from kd.teachers import uploads
@@ -34,6 +38,7 @@ from kd.teachers.uploads import NoSuchTeacher, Said, Uploaded
 
 class TeacherUrls(BaseModel):
     self: str
+    evaluate: str
 
 
 class BroughtTeacher(BaseModel):
@@ -77,7 +82,7 @@ def teacher(found: Uploaded) -> BroughtTeacher:
         size=found.size,
         sha256=found.sha256,
         created_at=found.created_at,
-        urls=TeacherUrls(self=f"/teachers/{found.id}"),
+        urls=TeacherUrls(self=f"/teachers/{found.id}", evaluate=f"/teachers/{found.id}/evaluate"),
     )
 
 
@@ -218,6 +223,31 @@ def list_teachers(query: Annotated[TeacherPage, InQuery()], settings: Settings) 
 def get_teacher(teacher_id: TeacherId, settings: Settings) -> BroughtTeacher:
     """What is known of a teacher."""
     return teacher(uploads.read(settings.data_dir / layout.TEACHERS, teacher_id))
+
+
+EVALUATED: dict[int | str, dict[str, Any]] = {
+    200: {"model": views.Job, "description": "a job is at this very work"},
+    202: {"headers": {"Location": {"description": "the job that evaluates it", "schema": {"type": "string"}}}},
+    507: {"description": "there is no room for its report on the disk"},
+}
+
+
+@router.post(
+    "/{teacher_id}/evaluate",
+    status_code=202,
+    response_model=views.Job,
+    responses=EVALUATED,
+    openapi_extra=body.reference(Evaluate),
+)
+def evaluate_teacher(
+    teacher_id: TeacherId, wanted: Annotated[Evaluate, Depends(body.of(Evaluate))], db: Database, settings: Settings
+) -> Response:
+    """See how good a teacher is on a data set, and which labels it doubts, before it teaches: by a job that waits
+    behind no distillation. Its report is a page too."""
+    job, is_new = evaluations.evaluate(db, settings, teacher_id, wanted)
+    with db.read() as session:
+        view = view_of(session, job)
+    return conditional.answer(view, 202 if is_new else 200, {"Location": view.urls.self})
 
 
 @router.delete(

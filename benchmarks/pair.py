@@ -15,13 +15,13 @@ from kd.data.dataset import Dataset
 from kd.data.splits import Split
 from kd.evaluation import cost
 from kd.labels import labelling
+from kd.machine.torchvision_import import torchvision_transforms
 from kd.models.build import build
 from kd.models.folding import for_inference
 from kd.models.weights import copy_of
 from kd.objectives.objective import Answer, Objective
 from kd.randomness import permutation
 from kd.spec import TrainConfig
-from kd.torchvision_import import torchvision_transforms
 from kd.train import TableLabels
 from kd.training import loop
 from kd.training.batches import cut_batches

@@ -115,6 +115,16 @@ class IngestSpec(Part):
     config: Ingest
 
 
+class EvaluateConfig(Part):
+    dataset: str
+    teacher: Teacher
+
+
+class EvaluateSpec(Part):
+    mode: Literal["evaluate"]
+    config: EvaluateConfig
+
+
 class Job(Part):
     id: str
     status: str
@@ -128,7 +138,7 @@ class Job(Part):
     attempt: int
     worker: str | None
     parent_job_id: str | None
-    resolved_spec: ResolvedSpec | IngestSpec
+    resolved_spec: ResolvedSpec | IngestSpec | EvaluateSpec
     error: JobError | None
     result: Result | None
     created_at: Moment

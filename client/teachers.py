@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from client.answers import Json, Moment, Part, Size
+from client.answers import Job, Json, Moment, Part, Size
 from client.encoding import Blocks, teacher_path
 from client.http import Http
 
@@ -72,6 +72,22 @@ class Teachers:
     def teachers(self) -> Iterator[Json]:
         """Those that somebody has brought, the newest first."""
         return self._http.pages("/teachers", {"limit": 100}, Brought)
+
+    def evaluate_teacher(
+        self,
+        teacher_id: str,
+        dataset: str,
+        *,
+        splits: Sequence[str] | None = None,
+        input_size: int | None = None,
+        validation_fraction: float | None = None,
+    ) -> Json:
+        """See how good a teacher is on a data set, and which labels it doubts, before it teaches. Answers with the job
+        that does it; its report is that of other jobs. What is None is the server's default."""
+        wanted = {"splits": splits, "input_size": input_size, "validation_fraction": validation_fraction}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        here = f"{teacher_path(teacher_id)}/evaluate"
+        return self._http.request_json("POST", here, holds=Job, body={"dataset": dataset, **given})
 
     def delete_teacher(self, teacher_id: str) -> None:
         """Jobs that have ended keep what they wrote of it."""

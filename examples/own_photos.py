@@ -23,7 +23,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from client import Client, ClientError
-from kd.torchvision_import import torchvision_models
+from kd.machine.torchvision_import import torchvision_models
 
 SIDE = 48  # of a piece
 PARTS = (2, 2)  # rows and columns that a photo is divided into: each is a class

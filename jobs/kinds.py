@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-LIGHT_MODES = ("ingest",)
+LIGHT_MODES = ("ingest", "evaluate")
 """What takes minutes of a core and no GPU. All other modes are those of distillations."""
 
 

@@ -91,7 +91,7 @@ class Evaluated(Message, OfRepetition):
     phase: Phase
     step: int
     epoch: int
-    split: Literal["validation", "test"]
+    split: Literal["train", "validation", "test"]
     metrics: dict[str, float]
 
     def points(self) -> dict[tuple[str, int], float]:

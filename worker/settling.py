@@ -88,7 +88,7 @@ def _release(lease: Lease, end: End) -> None:
     if state in FINAL:
         # What a killed trainer had written but not yet published.
         store.delete_unnamed_checkpoints(data, job_id, named=named)
-    if state is State.SUCCEEDED and kinds.of(lease.claim.spec["mode"]) is Kind.LIGHT:
+    if state is State.SUCCEEDED and lease.claim.spec["mode"] == "ingest":
         datasets.use_up(lease.worker.db, data, lease.claim.spec["config"]["upload"])
     log.info("job_released", job=job_id, attempt=lease.claim.attempt, state=state)
 

@@ -18,6 +18,9 @@ from jobs.states import ACTIONS, FINAL
 from jobs.tables import Job
 from kd.spec.faults import Fault
 
+ANEW = {"ingest": "POST /datasets", "evaluate": "POST /teachers/{teacher_id}/evaluate"}
+"""How light work is asked for."""
+
 
 def draft(session: Session, *, data_dir: Path, job_id: str, retry: Retry, unchanged: Conditions) -> Submission:
     """The job's own submission with what is wished otherwise. Raises `NotAllowed` while the job has not ended."""
@@ -26,7 +29,7 @@ def draft(session: Session, *, data_dir: Path, job_id: str, retry: Retry, unchan
     if job.state not in FINAL:
         raise NotAllowed(job_id, job.state, "retry", ACTIONS[job.state])
     if job.kind is Kind.LIGHT:
-        raise Invalid([Fault("", f"{job_id} is no distillation: POST /datasets once more, with what shall be other")])
+        raise Invalid([Fault("", f"{job_id} is no distillation: {ANEW[job.mode]} once more, with what shall be other")])
     envelope = envelope_of(job).model_dump() | retry.model_dump(include=set(Envelope.model_fields), exclude_unset=True)
     return replace(understand(envelope | _spec(job, retry), data_dir), parent=job_id)
 

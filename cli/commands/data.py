@@ -158,7 +158,7 @@ def make(path: Path, name: str, data: Path, **options: object) -> None:
 def look_through(dataset: str, data: Path, *, after_packing: bool = False) -> None:
     """Write the report of a data set, and say what was found."""
     with extra("kd", "data doctor"):
-        from kd.report.examine import examine
+        from kd.report.data_set.examine import examine
 
     with _on_the_disk(data), progress_display() as display:
         examination = examine(

@@ -40,6 +40,8 @@ def run(job: "Json") -> str:
     config = job["resolved_spec"]["config"]
     if job["mode"] == "ingest":
         return f"ingest of {config['name']}"
+    if job["mode"] == "evaluate":
+        return f"evaluation of {config['teacher'].get('upload')} on {config['dataset']}"
     who = results.archs(config)
     return f"{job['mode']} on {config['dataset']}: {who['teacher']} teaches {who['student']}"
 

@@ -1,11 +1,13 @@
 """`kd teacher`: models of any architecture as ONNX files, and weights of known ones, which teach."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 
+from cli.commands.watch import follow
 from cli.errors import Misused, Trouble, extra
 from cli.given.model_file import model_file, stem
 from cli.given.options import AsJson
@@ -169,6 +171,36 @@ def push(
         print_json(made)
         return
     console().print(f"{made['id']}: `--set config.teacher.upload={made['id']}` learns from it.", markup=False)
+
+
+class Split(StrEnum):
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@app.command()
+def evaluate(
+    teacher: Annotated[str, typer.Argument(metavar="TEACHER", help="The id of a teacher.")],
+    dataset: Annotated[str, typer.Option(help="The data set whose images it is shown, as specs name it.")],
+    split: Annotated[
+        list[Split] | None,
+        typer.Option(help="Which images; may be said again.", show_default="validation and test"),
+    ] = None,
+    input_size: Annotated[
+        int | None, typer.Option(help="The side of what models see, where it is not that of the images.")
+    ] = None,
+    json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """See how good a server's teacher is on a data set, and which labels it doubts, before it teaches."""
+    from client import Client
+
+    with Client(url) as client:
+        job = client.evaluate_teacher(
+            teacher, dataset, splits=[each.value for each in split or ()] or None, input_size=input_size
+        )
+        raise typer.Exit(follow(client, job["id"], json=json))
 
 
 @app.command()

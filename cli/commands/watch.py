@@ -107,6 +107,8 @@ def show_outcome(client: "Client", job: "Json", narration: Narration) -> None:
     to = console()
     if job["status"] == "succeeded" and job["mode"] == "ingest":
         results.show_dataset(job, to)
+    elif job["status"] == "succeeded" and job["mode"] == "evaluate":
+        results.show_evaluation(job, to)
     elif job["status"] == "succeeded":
         results.show(outcome(client, job, narration), to)
         to.print(f"`kd download {job['id']}` fetches the student.")

@@ -71,6 +71,19 @@ def show_dataset(job: Mapping[str, Any], to: Console) -> None:
     )
 
 
+def show_evaluation(job: Mapping[str, Any], to: Console) -> None:
+    """What an evaluation of a teacher came to."""
+    metrics, columns = job["result"]["metrics"], ("images", "accuracy", "balanced", "calibration error")
+    shown = table("split", *columns, right=columns)
+    for split in ("train", "validation", "test"):
+        if f"{split}.images" in metrics:
+            of = f"teacher.{split}"
+            shares = [per_cent(metrics.get(f"{of}.{which}")) for which in ("top1", "balanced_accuracy", "ece")]
+            shown.add_row(split, count(metrics[f"{split}.images"]), *shares)
+    to.print(shown)
+    to.print(f"`kd report --html {job['id']}` shows it class by class, and which labels it doubts.", markup=False)
+
+
 def show(outcome: Outcome, to: Console) -> None:
     metrics = outcome.metrics
     to.print(outcome.verdict or verdict(metrics), markup=False)

@@ -8,6 +8,7 @@ from jobs.database import storable
 from jobs.errors import ArtifactNotFound, CheckpointNotFound, ReportNotFound
 from jobs.files.retention import NEWEST_FIRST
 from jobs.job import get_job
+from jobs.kinds import Kind
 from jobs.states import FINAL, State
 from jobs.tables import Checkpoint, File, FileKind
 from kd import outputs
@@ -68,7 +69,9 @@ def report(session: Session, job_id: str, name: str) -> File:
     there = {file.name: file for file in session.execute(_artifacts(job_id)).scalars()}
     if name in there:
         return there[name]
-    if outputs.REPORT in there:
+    if outputs.REPORT in there and job.kind is Kind.LIGHT:
+        why = f"leaves no {name}: its mode is {job.mode}"
+    elif outputs.REPORT in there:
         why = f"was done by an earlier version, which wrote no {name}; its report is there as JSON"
     elif job.state is State.SUCCEEDED:
         why = "has no report any more"

@@ -28,12 +28,15 @@ from jobs.tables import Job, Loan
 from jobs.teachers import labels, lending, uploads
 from jobs.workers.needs import needs_of
 from kd.data import packed_facts
+from kd.data.packed_facts import PackedFacts
 from kd.errors import DataError
 from kd.spec import Config, GuideSpec, TeacherOfJob, TrainSpec
+from kd.spec.evaluate import EvaluateSpec
 from kd.spec.faults import Fault
 from kd.spec.ingest import IngestSpec
 
 NO_ENVELOPE = Envelope()
+LightSpec = IngestSpec | EvaluateSpec
 
 
 @dataclass(frozen=True)
@@ -113,15 +116,9 @@ def find_replay(db: Sessions, idempotency: Idempotency | None) -> Job | None:
 
 def check_data(config: Config, data_dir: Path) -> None:
     """Refuse what only the data folder tells: a packed data set that is not there, or that does not suit the spec."""
-    if not packed_facts.is_packed(config.dataset):
+    facts = facts_of(config.dataset, data_dir, "/config/dataset")
+    if facts is None:
         return
-    folder = data_dir / layout.DATASETS
-    try:
-        if config.dataset not in packed_facts.names(folder):
-            raise SpecRefused([Fault("/config/dataset", packed_facts.missing(folder, config.dataset))])
-        facts = packed_facts.read(folder, config.dataset)
-    except DataError as error:
-        raise SpecRefused([Fault("/config/dataset", layout.without_places(str(error), data_dir))]) from None
     if faults := [
         Fault(f"/config/{field.replace('.', '/')}", why)
         for field, why in config.misfits(
@@ -129,6 +126,19 @@ def check_data(config: Config, data_dir: Path) -> None:
         )
     ]:
         raise SpecRefused(faults)
+
+
+def facts_of(dataset: str, data_dir: Path, pointer: str) -> PackedFacts | None:
+    """Those of a packed data set; None of one whose name says it all. Raises `SpecRefused`."""
+    if not packed_facts.is_packed(dataset):
+        return None
+    folder = data_dir / layout.DATASETS
+    try:
+        if dataset not in packed_facts.names(folder):
+            raise SpecRefused([Fault(pointer, packed_facts.missing(folder, dataset))])
+        return packed_facts.read(folder, dataset)
+    except DataError as error:
+        raise SpecRefused([Fault(pointer, layout.without_places(str(error), data_dir))]) from None
 
 
 def _add(
@@ -209,14 +219,17 @@ def add_job(
     return job
 
 
-def add_light_job(session: Session, spec: IngestSpec, now: datetime | None = None) -> Job:
-    """The row of a new job of light work. It needs no machine in particular, and borrows nothing."""
+def add_light_job(session: Session, spec: LightSpec, *, lent: str | None = None, now: datetime | None = None) -> Job:
+    """The row of a new job of light work, to which a teacher may be `lent`. It needs no machine in particular."""
     given = spec.model_dump(mode="json", exclude_unset=True) | {"mode": spec.mode}
     storable.refuse(given, "spec")
-    return _insert(session, spec, now or clock.read(session), **columns_of(NO_ENVELOPE), spec=given)
+    job = _insert(session, spec, now or clock.read(session), **columns_of(NO_ENVELOPE), spec=given)
+    if lent is not None:
+        session.add(Loan(job_id=job.id, lends=lent))
+    return job
 
 
-def _insert(session: Session, wanted: TrainSpec | GuideSpec | IngestSpec, at: datetime, **columns: Any) -> Job:
+def _insert(session: Session, wanted: TrainSpec | GuideSpec | LightSpec, at: datetime, **columns: Any) -> Job:
     job = Job(
         # The id carries the time by the database's clock, so that ids sort as jobs do.
         id=ids.new("job", at),

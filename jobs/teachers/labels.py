@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from jobs.errors import SpecRefused, TableLent
@@ -39,8 +38,7 @@ def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> None
     teacher = spec.config.teacher
     if not isinstance(teacher, TeacherLabels):
         return
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("LOCK TABLE loans IN ROW EXCLUSIVE MODE"))
+    lending.keep_what_is_lent(session)
     try:
         entry, images = cache.entry(data_dir / layout.LABELS, teacher.labels), images_of(data_dir, spec.config.dataset)
     except NoSuchTable:
@@ -64,8 +62,7 @@ def remove(session: Session, data_dir: Path, table_id: str) -> None:
 
     Raises `TableLent` while there is one that has not ended, and what `cache.remove` raises.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("LOCK TABLE loans IN SHARE ROW EXCLUSIVE MODE"))
+    lending.keep_borrowers_away(session)
     if borrowers := lending.borrowers(session, table_id, limit=5):
         raise TableLent(table_id, borrowers)
     cache.remove(data_dir / layout.LABELS, table_id)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, exists, or_, select, text
 from sqlalchemy.orm import Session, aliased
 
 from jobs.errors import (
@@ -19,6 +19,7 @@ from jobs.errors import (
 from jobs.files import find, layout
 from jobs.files.store import Stored
 from jobs.job import get_job, keep_job
+from jobs.kinds import Kind
 from jobs.states import FINAL, State
 from jobs.tables import File, Job, Loan
 from kd.outputs import weights_of
@@ -86,6 +87,21 @@ def check_again(session: Session, teachers: Iterable[TeacherOfJob]) -> None:
         raise not_yet
 
 
+def keep_what_is_lent(session: Session) -> None:
+    """Until this transaction ends, nothing that somebody has brought is deleted."""
+    _lock_loans(session, "ROW EXCLUSIVE")
+
+
+def keep_borrowers_away(session: Session) -> None:
+    """Until this transaction ends, no job comes that would borrow what somebody has brought."""
+    _lock_loans(session, "SHARE ROW EXCLUSIVE")
+
+
+def _lock_loans(session: Session, mode: str) -> None:
+    if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer at a time
+        session.execute(text(f"LOCK TABLE loans IN {mode} MODE"))
+
+
 def loans_of(spec: TrainSpec | GuideSpec) -> set[str]:
     """What a job borrows, besides another job's teacher: the ids of the jobs that lend its committee, or weights to
     begin from, of models or labels that somebody has brought."""
@@ -109,7 +125,7 @@ def lends(job: type[Job]) -> ColumnElement[bool]:
 
 
 def borrowers(session: Session, lender: str, *, limit: int) -> list[str]:
-    """Jobs that have not ended and borrow from this job, or this label table."""
+    """Jobs that have not ended and borrow from this job, this label table or this teacher."""
     of_one = select(Job.id).where(Job.teacher_job_id == lender, Job.state.not_in(FINAL))
     of_several = select(Job.id).join(Loan, Loan.job_id == Job.id).where(Loan.lends == lender, Job.state.not_in(FINAL))
     return list(session.execute(of_one.union(of_several).order_by("id").limit(limit)).scalars())
@@ -175,9 +191,12 @@ def _check_start(session: Session, start: TeacherOfJob, wanted: str, data_dir: P
 
 def _lender(session: Session, teacher: TeacherOfJob) -> Job:
     try:
-        return get_job(session, teacher.job)
+        job = get_job(session, teacher.job)
     except JobNotFound:
         raise NoTeacher(teacher.job, "does not exist") from None
+    if job.kind is Kind.LIGHT:
+        raise NoTeacher(job.id, f"trains nobody: its mode is {job.mode}")
+    return job
 
 
 def _arch(session: Session, job: Job, wanted: TeacherOfJob, data_dir: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from jobs.errors import SpecRefused, TeacherLent
@@ -28,8 +27,8 @@ def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> None
         for given in brought_in(spec.config).values()
         if isinstance(given.what, TeacherUploaded)
     ]
-    if wanted and session.get_bind().dialect.name == "postgresql":
-        session.execute(text("LOCK TABLE loans IN ROW EXCLUSIVE MODE"))
+    if wanted:
+        lending.keep_what_is_lent(session)
     for pointer, teacher_id, arch in wanted:
         try:
             found = uploads.read(data_dir / layout.TEACHERS, teacher_id)
@@ -40,7 +39,7 @@ def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> None
             if why := why_no_start(found, arch):
                 faults.append(Fault(pointer, why))
             continue
-        if why := _why_not(found, spec.config.dataset, data_dir):
+        if why := why_not(found, spec.config.dataset, data_dir):
             faults.append(Fault(pointer, why))
         for field, why in misses(spec.config.objective, spec.config.student.arch, found.arch):
             faults.append(Fault(f"/config/{field.replace('.', '/')}", why))
@@ -48,8 +47,9 @@ def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> None
         raise SpecRefused(faults)
 
 
-def _why_not(found: Uploaded, dataset: str, data_dir: Path) -> str | None:
-    """As far as the file says it; the run looks at all of it before it labels anything."""
+def why_not(found: Uploaded, dataset: str, data_dir: Path) -> str | None:
+    """What keeps it from knowing the images of a data set, as far as its file says it; the run looks at all of it
+    before it labels anything."""
     images = images_of(data_dir, dataset)  # whether they are there was seen to before
     knows = len(found.said.classes) if found.said.classes is not None else found.graph and found.graph.classes
     if knows and knows != images.classes:
@@ -62,8 +62,7 @@ def remove(session: Session, data_dir: Path, teacher_id: str) -> None:
 
     Raises `TeacherLent` while there is one that has not ended, and `NoSuchTeacher`.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("LOCK TABLE loans IN SHARE ROW EXCLUSIVE MODE"))
+    lending.keep_borrowers_away(session)
     if borrowers := lending.borrowers(session, teacher_id, limit=5):
         raise TeacherLent(teacher_id, borrowers)
     uploads.remove(data_dir / layout.TEACHERS, teacher_id)

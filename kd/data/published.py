@@ -20,7 +20,7 @@ from kd.data import npz
 from kd.data.catalog import DATASETS
 from kd.disk import atomic
 from kd.errors import DataError
-from kd.torchvision_import import torchvision_datasets
+from kd.machine.torchvision_import import torchvision_datasets
 
 # How long a silent server is waited for.
 DOWNLOAD_TIMEOUT_SECONDS = 10.0

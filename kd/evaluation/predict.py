@@ -1,6 +1,6 @@
 """What a model says of a split."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -27,8 +27,10 @@ def predict(
     autocast_dtype: torch.dtype | None = None,
     *,
     team: Team = Team(),  # immutable
+    progress: Callable[[int], None] = lambda images: None,
 ) -> Tensor:
-    """The model's logits of every image as it is, float32 [N, C] on the CPU; in a team each does its share."""
+    """The model's logits of every image as it is, float32 [N, C] on the CPU; in a team each does its share. `progress`
+    hears of each batch how many images it had."""
     logits = []
     image_N = team.share(torch.arange(len(viewer)))
     with (
@@ -41,6 +43,7 @@ def predict(
         for image_B in batches:
             logits.append(model(viewer.plain(image_B)).float())
             liveness.advance()
+            progress(len(image_B))
     # Joined outside of inference mode: what comes out is an ordinary tensor, good for a loss too.
     mine_NC = torch.cat(logits)
     if team.size == 1:

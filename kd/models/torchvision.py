@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from kd.disk import sha256_of
 from kd.errors import ModelUnfit, NotPublished
+from kd.machine.torchvision_import import torchvision_models
 from kd.models.fitted import Fitted
-from kd.torchvision_import import torchvision_models
 
 # Smaller images are enlarged to this, because the networks halve them up to five times. Three want more.
 SMALLEST = 32

@@ -235,12 +235,17 @@ def add_up(metrics: dict[str, float], members: list[str]) -> dict[str, float]:
 
 
 def size_and_speed(run: Run, role: str, model: nn.Module) -> dict[str, float]:
-    """Parameters, bytes of weights, multiply-accumulates for one image, and seconds a batch on the run's device."""
-    shape = run.shape
+    """How large it is, and seconds a batch on the run's device."""
+    return size(run, role, model) | {
+        f"{role}.latency_seconds.batch1": cost.latency(model, run.shape, run.device, 1),
+        f"{role}.latency_seconds.batch64": cost.latency(model, run.shape, run.device, 64),
+    }
+
+
+def size(run: Run, role: str, model: nn.Module) -> dict[str, float]:
+    """Parameters, bytes of weights, multiply-accumulates for one image."""
     return {
         f"{role}.parameters": cost.parameters(model),
         f"{role}.bytes": cost.weight_bytes(model),
-        f"{role}.macs": cost.macs(model, shape),
-        f"{role}.latency_seconds.batch1": cost.latency(model, shape, run.device, 1),
-        f"{role}.latency_seconds.batch64": cost.latency(model, shape, run.device, 64),
+        f"{role}.macs": cost.macs(model, run.shape),
     }

@@ -21,7 +21,7 @@ AT_ONCE = 1 << 20  # numbers of a table
 
 
 def most_suspect(
-    table_NVC: NDArray[np.float16], split: Split, classes: tuple[str, ...], *, shown: int = SHOWN
+    table_NVC: NDArray[np.floating[Any]], split: Split, classes: tuple[str, ...], *, shown: int = SHOWN
 ) -> list[dict[str, Any]]:
     """The images of `split`, the surest first, to which the teacher gives another class with a probability of at least
     `SURE`, and their own with at most `RULED_OUT`. Its labels are logits in the order of the split's images.

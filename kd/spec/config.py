@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -37,6 +37,13 @@ from kd.spec.terms.ramps import is_zero
 TRIPLES = 256
 MOST_SEEDS = 32
 
+ValidationFraction = Annotated[
+    float, Field(ge=0.01, le=0.5, description="share of the training images kept for choosing the best epoch")
+]
+InputSize = Annotated[
+    int | None, Field(ge=8, le=1_024, description="height and width of what models see; none: those of the images")
+]
+
 
 class Student(Part):
     arch: Arch = "mlp"
@@ -53,9 +60,7 @@ class Config(Part):
         description="fills in what is left open as it suits the student and the size of the data set: see GET /presets",
     )
     dataset: DatasetName = "mnist5k"
-    validation_fraction: float = Field(
-        default=0.1, ge=0.01, le=0.5, description="share of the training images kept for choosing the best epoch"
-    )
+    validation_fraction: ValidationFraction = 0.1
     teacher: AnyTeacher = Field(default=Teacher(), json_schema_extra=without_default)
     student: Student = Student()
     objective: Objective = Field(
@@ -84,9 +89,7 @@ class Config(Part):
         description="defaults to what suits the data set",
         json_schema_extra=without_default,
     )
-    input_size: int | None = Field(
-        default=None, ge=8, le=1_024, description="height and width of what models see; none: those of the images"
-    )
+    input_size: InputSize = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bf16 on a GPU that computes in it, fp16 on an older one, fp32 on a CPU"
     )

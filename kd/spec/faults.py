@@ -1,6 +1,7 @@
 """What is wrong with a request, one sentence a place: pydantic's findings as JSON pointers (RFC 6901)."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import isclass
@@ -115,8 +116,8 @@ def _message(error: ErrorDetails, path: Path, model: type[BaseModel] | None, pla
         known = _fields(model, error["loc"][:-1])
         return f"there is no such {what}" + (f"; {nearest.instead(str(path[-1]), known)}" if known else "")
     sentence = _SENTENCES.get(error["type"], error["msg"])
-    # "Input should be greater than or equal to 1", "String should have at most 200 characters"
-    return sentence.removeprefix("Input ").removeprefix("String ").removeprefix("Value ")
+    # "Input should be greater than or equal to 1", "Tuple should have at least 1 item after validation, not 0"
+    return re.sub(r"^(Input|String|Value|Tuple|List|Dictionary) ", "", sentence).replace(" after validation", "")
 
 
 def _fields(model: type[BaseModel] | None, loc: Path) -> list[str]:
@@ -139,4 +140,5 @@ def _is_model(found: Any) -> bool:
 
 def _instead_of(value: Any, said: list[str]) -> str:
     """What was there, where that helps."""
-    return f", not {quoted(value)}" if said[0].startswith("should") and value is not _MISSING else ""
+    helps = said[0].startswith("should") and ", not " not in said[0] and value is not _MISSING
+    return f", not {quoted(value)}" if helps else ""

@@ -57,9 +57,7 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
                 f"{shown(data.mean)} and divided by {shown(data.std)}"
             )
         elif isinstance(wanted, TeacherUploaded):
-            remedy = (
-                "look whether it was said rightly what it sees of pixels, how large, and how its classes are ordered"
-            )
+            remedy = LOOK_AGAIN
         yield Noted(
             code="weak_teacher",
             message=f"On the validation split {named(role)} {weak}. Its labels will teach little: {remedy}.",
@@ -68,6 +66,9 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
         yield Wrote(
             file=save_weights(best.weights, run.facts(run.teacher_arch), run.out, Path(outputs.weights_of(role)))
         )
+
+
+LOOK_AGAIN = "look whether it was said rightly what it sees of pixels, how large, and how its classes are ordered"
 
 
 def gather(run: Run, log: Logbook) -> Iterator[Event]:

@@ -17,7 +17,7 @@ from jobs.queue import datasets
 from jobs.settings import Settings
 from jobs.states import State
 from kd.data.packing import Chunk, pack
-from kd.report.examine import examine
+from kd.report.data_set.examine import examine
 
 BINARY = {"Content-Type": "application/octet-stream"}
 CONTENT = b"some photos" * 1_000

@@ -2,8 +2,6 @@
 
 import io
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +11,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from client import Client
-from jobs.settings import Settings
-from tests.support.offers import ENOUGH
 from tests.support.served import Server
-from worker.loop import light_work
-from worker.reserve import Trainers
-from worker.worker import Worker
 
 
 def kd(*arguments: str | Path, url: str = "http://127.0.0.1:1") -> tuple[int, str]:
@@ -35,15 +28,6 @@ def pets(tmp_path: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(chance.integers(0, 256, (9, 12, 3), np.uint8)).save(path)
     return tmp_path / "Pets v2"
-
-
-@pytest.fixture
-def helped(server: Server) -> Iterator[Server]:
-    """The server, with a worker in this process that does its light work."""
-    settings = Settings(data_dir=server.data)
-    worker = Worker("w1", server.db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
-    with light_work(worker, poll_seconds=0.05):
-        yield server
 
 
 def test_photos_become_a_data_set_of_a_server_which_says_what_it_understood(helped: Server, pets: Path) -> None:

@@ -110,3 +110,24 @@ def test_a_file_is_sent_to_a_server_listed_learnt_from_and_deleted(kd, client, f
     client.cancel(job)
     assert kd("teacher", "delete", teacher_id).exit_code == 0
     assert list(client.teachers()) == []
+
+
+def test_a_teacher_of_a_server_is_evaluated_before_it_teaches(kd, helped, client, file, tmp_path):
+    teacher_id = kd("teacher", "push", str(file), "--pixels", "unit").stdout.partition(":")[0]
+
+    evaluated = kd("teacher", "evaluate", teacher_id, "--dataset", "digits", "--split", "test")
+
+    assert evaluated.exit_code == 0, evaluated.output
+    said = evaluated.stdout.replace("\n", " ")
+    assert "On the test split it is right on" in said
+    (row,) = [line.split() for line in evaluated.stdout.splitlines() if line.startswith("test ")]
+    assert row[1] == "359"
+    (job,) = client.list(mode="evaluate")
+    assert f"evaluation of {teacher_id} on digits" in kd("show", job["id"]).stdout
+    page = tmp_path / "page.html"
+    assert kd("report", "--html", job["id"], "-o", str(page)).exit_code == 0
+    assert "Does it know these images?" in page.read_text("utf-8")
+    card = kd("report", "--card", job["id"])
+    assert card.exit_code == 1
+    unknown = kd("teacher", "evaluate", teacher_id, "--dataset", "digit")
+    assert (unknown.exit_code, "the nearest are digits" in unknown.stderr.replace("\n", " ")) == (1, True)

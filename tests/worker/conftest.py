@@ -21,7 +21,7 @@ from kd.spec import GuideSpec, TrainSpec, parse
 from tests.support.offers import ENOUGH
 from tests.support.trainers import Stage
 from tests.support.waiting import HANG_SECONDS, wait_until
-from worker.loop import work
+from worker.loop import light_work, work
 from worker.reserve import Trainers
 from worker.worker import Worker
 
@@ -103,6 +103,14 @@ def worker(settings: Settings, db) -> Iterator[Worker]:
     thread.join(HANG_SECONDS)
     worker.trainers.close()
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def helped(settings: Settings, db) -> Iterator[Worker]:
+    """A worker that does its light work, while its slot for distillations is taken."""
+    worker = Worker("w1", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
+    with light_work(worker, poll_seconds=0.05):
+        yield worker
 
 
 @pytest.fixture

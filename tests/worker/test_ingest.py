@@ -2,9 +2,8 @@
 
 import hashlib
 import io
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -20,12 +19,8 @@ from kd.data import packed_facts
 from kd.spec.ingest import Ingest, IngestSpec
 from tests.kd.data.ingest.photos import encoded, photo
 from tests.support.databases import ON_ONE_DATABASE
-from tests.support.offers import ENOUGH
 from tests.support.waiting import HANG_SECONDS, wait_until
 from worker.child import HELPER, Child, Order
-from worker.loop import light_work
-from worker.reserve import Trainers
-from worker.worker import Worker
 
 NAME = "packed/pets"
 UNDERSTOOD = '"event":"noted"'
@@ -39,14 +34,6 @@ def pets() -> bytes:
             for number in range(5):
                 archive.writestr(f"{kind}/{number}.jpg", encoded(photo(10 * place + number), "JPEG"))
     return file.getvalue()
-
-
-@pytest.fixture
-def helped(settings: Settings, db) -> Iterator[Worker]:
-    """A worker that does its light work, while its slot for distillations is taken."""
-    worker = Worker("w1", db, settings, Trainers(keep_one_warm=False), threading.Event(), ENOUGH)
-    with light_work(worker, poll_seconds=0.05):
-        yield worker
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ from kd.machine.child import Lifeline, take_stdout
 from worker import descendants
 
 Say = Callable[[Event], None]
+GoOn = Callable[[], None]
+"""Called now and then: it ends by an exception what is not to go on."""
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from kd.errors import NotConverted, first_line
+from kd.machine.torchvision_import import torchvision_models
 from kd.models.onnx.session import Session
 from kd.models.safetensors.convert import read_state
 from kd.models.safetensors.names import NamesDiffer, match
-from kd.torchvision_import import torchvision_models
 
 COMPARED = 64
 """Images on which module and file must agree."""

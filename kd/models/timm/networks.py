@@ -12,9 +12,9 @@ from types import ModuleType
 from torch import Tensor, nn
 
 from kd.errors import ModelMissing, ModelUnfit, NotPublished
+from kd.machine.torchvision_import import torchvision_models
 from kd.models.fitted import Fitted
 from kd.models.timm.catalog import PREFIX, TimmFacts, facts_of
-from kd.torchvision_import import torchvision_models
 
 LAST_MAP = 4
 REMEDY = "pip install --upgrade 'stillhouse[zoo]'"

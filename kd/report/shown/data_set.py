@@ -2,7 +2,7 @@
 
 from markupsafe import Markup
 
-from kd.report.examination import ClassCounts, Examination
+from kd.report.data_set.examination import ClassCounts, Examination
 from kd.report.pictures.bars import Bar, bars
 from kd.report.shown.html import render
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd.torchvision_import import torchvision_datasets
+from kd.machine.torchvision_import import torchvision_datasets
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
 

@@ -12,7 +12,7 @@ import pytest
 
 from kd.data import published
 from kd.errors import DataError
-from kd.torchvision_import import torchvision_datasets
+from kd.machine.torchvision_import import torchvision_datasets
 from tests.kd.data.contents import files_in
 from tests.kd.data.publishing import NOWHERE, SMALL_ARCHIVE, idx_files, md5, put, small_cifar
 

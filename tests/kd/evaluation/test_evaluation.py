@@ -16,8 +16,8 @@ from kd.evaluation.confusion import Confusion
 from kd.evaluation.cost import latency, macs, parameters
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import agreement, calibration_error, score
+from kd.machine.torchvision_import import torchvision_models
 from kd.models.build import build
-from kd.torchvision_import import torchvision_models
 from kd.views.pixels import Resident
 from kd.views.plan import ViewPlan
 from kd.views.viewer import Viewer

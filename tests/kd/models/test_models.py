@@ -10,10 +10,10 @@ from torch import nn
 
 from kd.errors import ModelUnfit
 from kd.evaluation.cost import macs, parameters
+from kd.machine.torchvision_import import torchvision_models
 from kd.models import wrn
 from kd.models.build import build
 from kd.models.catalog import CIFAR_RESNETS, MLPS, MOBILENETS, SHUFFLENETS, SMALL, TORCHVISION, VGGS, WIDE_RESNETS
-from kd.torchvision_import import torchvision_models
 from tests.kd.models.trials import SHAPES, Weightless, assert_it_lives_through_a_job, assert_it_sorts_images
 
 OWN = (*SMALL, *MLPS, *CIFAR_RESNETS, *WIDE_RESNETS, *VGGS, *MOBILENETS, *SHUFFLENETS)

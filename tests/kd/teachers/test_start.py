@@ -14,6 +14,7 @@ from torch import nn
 
 from kd.errors import StartUnfit
 from kd.events import Event, Finished, Noted, Saved
+from kd.machine.torchvision_import import torchvision_models
 from kd.models import torchvision
 from kd.models.own.names import Registered, registered
 from kd.models.preprocess.said import Preprocess
@@ -23,7 +24,6 @@ from kd.run import run
 from kd.spec import parse
 from kd.teachers import uploads
 from kd.teachers.uploads import Said
-from kd.torchvision_import import torchvision_models
 from tests.kd.tiny import OF_MODE, SHORT
 from tests.support.models.onnx_files import linear
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from kd.machine.torchvision_import import torchvision_transforms
 from kd.randomness import splitmix64
-from kd.torchvision_import import torchvision_transforms
 from kd.views.boxes import Boxes, draw, middle
 
 SIDES = st.integers(1, 600)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd.torchvision_import import torchvision_transforms
+from kd.machine.torchvision_import import torchvision_transforms
 from kd.views.boxes import Boxes, draw
 from kd.views.pixels import Resident, middle
 from kd.views.resize import resize

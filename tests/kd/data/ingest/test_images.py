@@ -13,7 +13,7 @@ from PIL import Image
 
 from kd.data.ingest import images
 from kd.data.ingest.images import Unreadable, decode, read_header
-from kd.torchvision_import import torchvision_transforms
+from kd.machine.torchvision_import import torchvision_transforms
 from tests.kd.data.ingest.photos import encoded, photo
 
 PHOTO = photo(0)

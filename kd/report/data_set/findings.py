@@ -12,9 +12,9 @@ from kd.data.origin import Origin
 from kd.data.packed_images import Packed
 from kd.data.parts import APART, PURPOSES, TEST, TRAIN, VALIDATION
 from kd.printable import printed
-from kd.report.examination import Finding, Severity
-from kd.report.gallery import SHOWN, Gallery
-from kd.report.near_duplicates import Near
+from kd.report.data_set.examination import Finding, Severity
+from kd.report.data_set.gallery import SHOWN, Gallery
+from kd.report.data_set.near_duplicates import Near
 
 # How many times as large as the smallest class the largest is: from there on accuracy is mostly that of the large ones.
 IMBALANCED = 10

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd.data.parts import APART, TEST, TRAIN, VALIDATION
-from kd.report.examination import Scope
+from kd.report.data_set.examination import Scope
 
 SIMILAR, SIMILAR_IN_DETAIL = 0.98, 0.95
 SIDE, COARSE, OUTLINE = 16, 8, 4

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from kd import disk, liveness, outputs
 from kd.data import origin, packed_facts, packed_images
 from kd.data.packed_images import Packed
-from kd.report import near_duplicates
-from kd.report.examination import ClassCounts, Compared, Examination
-from kd.report.findings import Looked, findings
-from kd.report.gallery import Gallery
+from kd.report.data_set import near_duplicates
+from kd.report.data_set.examination import ClassCounts, Compared, Examination
+from kd.report.data_set.findings import Looked, findings
+from kd.report.data_set.gallery import Gallery
 from kd.report.shown import data_set
 from kd.version import VERSION
 

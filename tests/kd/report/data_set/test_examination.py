@@ -14,9 +14,9 @@ from kd.data.origin import Files
 from kd.data.packing import Chunk, pack
 from kd.data.parts import TEST, TRAIN, VALIDATION
 from kd.errors import DataError
-from kd.report.examination import Examination, Finding
-from kd.report.examine import examine
-from kd.report.gallery import SHOWN
+from kd.report.data_set.examination import Examination, Finding
+from kd.report.data_set.examine import examine
+from kd.report.data_set.gallery import SHOWN
 from kd.report.shown.data_set import TITLES, page
 from tests.kd.data.ingest.bringing import bring
 from tests.kd.data.ingest.photos import encoded, photo

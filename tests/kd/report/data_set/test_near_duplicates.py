@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kd.data.parts import TEST, TRAIN, VALIDATION
-from kd.report import near_duplicates
-from kd.report.near_duplicates import find, thumbnails
+from kd.report.data_set import near_duplicates
+from kd.report.data_set.near_duplicates import find, thumbnails
 from tests.kd.data.ingest.photos import encoded, photo
 
 SIDE = 96

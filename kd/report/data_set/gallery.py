@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kd.data import parts
 from kd.data.duplicates import Pairs
 from kd.data.packed_images import Packed
-from kd.report.examination import Example, Picture, Sample
+from kd.report.data_set.examination import Example, Picture, Sample
 from kd.report.thumbnails import data_uri
 
 SHOWN = 24
