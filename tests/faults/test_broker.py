@@ -109,6 +109,7 @@ def test_a_worker_outlives_a_broker_that_answers_with_errors_and_hears_the_bell_
     assert worker.alive
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_to_leave_while_the_broker_hangs_gives_its_job_back_and_is_gone(place):
     (worker,) = place.on.crew(1)
     job_id = place.in_training(ENDLESS)

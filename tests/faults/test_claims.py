@@ -55,7 +55,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("jobs", [200, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jobs", [60, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_eight_processes_at_one_queue_take_each_attempt_of_each_job_once(db, database_url, jobs):
     spec = parse({"mode": "train", "config": {}})
     with db.begin() as session:

@@ -11,6 +11,7 @@ from tests.support.deployed import wait_until
 from tests.support.trainers import READY
 
 
+@pytest.mark.slow  # `tests/worker` shows the same, one by one
 def test_a_trainer_killed_where_it_hurts_goes_on_to_the_same_weights(place):
     """In one job: in the middle of a checkpoint, with the newest one damaged, and with nothing left to do."""
     job_id = place.in_training()

@@ -101,6 +101,7 @@ def test_of_two_jobs_at_once_one_labels_and_the_other_waits_for_it(two_workers, 
     assert Told(db, heir).codes()[:2] == ["labels_awaited", "labels_reused"]
 
 
+@pytest.mark.slow  # `tests/kd/labels` shows the same of two runs
 def test_when_the_job_that_labels_is_killed_the_one_that_waits_goes_on_with_its_labels(
     two_workers, submit, tiny, db, settings, stage
 ):

@@ -18,7 +18,7 @@ from jobs.queue import rescue
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.workers import roster
-from tests.support.databases import SLOW_ON_POSTGRESQL
+from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
 from tests.support.trainers import MIDWAY
 from tests.support.waiting import HANG_SECONDS, wait_until
 
@@ -220,6 +220,7 @@ def test_a_job_that_is_rung_for_starts_before_anybody_polls_and_a_machine_out_of
     notifier.close()
 
 
+@ON_ONE_DATABASE
 def test_a_celery_worker_without_a_broker_says_what_to_set(settings):
     answer = subprocess.run(
         [sys.executable, *CELERY],

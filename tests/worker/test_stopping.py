@@ -106,6 +106,7 @@ def test_a_worker_that_is_to_leave_lets_its_trainer_save_first(
 LABELLED = {"teacher": {"arch": "mlp", "epochs": 1}, "views": 8, "control": False, "epochs": 1}
 
 
+@pytest.mark.slow  # `tests/kd/labels` shows the same of a run that is killed
 @ON_ONE_DATABASE
 def test_a_job_that_is_paused_while_labels_are_written_goes_on_with_those_it_has(
     worker, submit, wait_for, tiny, db, settings, stage, monkeypatch

@@ -151,6 +151,7 @@ def test_a_teacher_that_its_own_job_writes_anew_is_there_all_the_same(
     assert not list((settings.data_dir / "jobs" / job_id).glob("attempt-*/*.safetensors")), "it is held no longer"
 
 
+@pytest.mark.slow  # `tests/attack` flips bits in every kind of file, in this one too
 @ON_ONE_DATABASE
 def test_a_teacher_of_which_one_bit_has_flipped_fails_the_job_in_words(worker, submit, wait_for, tiny, db, settings):
     first = wait_for(submit(tiny(epochs=1, control=False)))

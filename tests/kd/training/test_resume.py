@@ -32,7 +32,7 @@ SPECS = {
         | {"rounds": {"epochs": 1, "views": 1, "teacher": "cotrain", "cotrain": {"epochs": 0.5, "lr": 0.01}}},
     },
 }
-KILLS = 6
+KILLS = 5
 ORDER = ("teacher", "labelling", "student", "control", "evaluating")
 
 
