@@ -22,9 +22,23 @@ def test_json_for_a_column_is_strict_and_can_be_sent_on(value):
 
     back = json.loads(storable.to_json(value), parse_constant=no_constants)
 
-    text = json.dumps(back, ensure_ascii=False)
-    text.encode()
-    assert "\\u0000" not in text
+    json.dumps(back, ensure_ascii=False).encode()
+    assert not [text for text in strings_in(back) if "\x00" in text]
+
+
+@given(st.text(st.sampled_from("\\u0dD8a")))
+def test_what_only_looks_like_an_escape_is_left_alone(text):
+    assert json.loads(storable.to_json({text: [text]})) == {text: [text]}
+
+
+def strings_in(value):
+    if isinstance(value, dict):
+        yield from (*value, *strings_in(list(value.values())))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from strings_in(inner)
+    elif isinstance(value, str):
+        yield value
 
 
 @given(st.text())
