@@ -155,9 +155,7 @@ def get_dataset_report(
     return answer
 
 
-@router.delete(
-    "/packed/{name}", status_code=204, responses={409: {"description": "a job that has not ended learns of it"}}
-)
+@router.delete("/packed/{name}", status_code=204, responses={409: {"description": "a job that has not ended needs it"}})
 def delete_packed_dataset(name: PackedName, db: Database, settings: Settings) -> None:
     """Delete a data set of somebody's own images."""
     with db.begin() as session:

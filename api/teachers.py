@@ -250,9 +250,7 @@ def evaluate_teacher(
     return conditional.answer(view, 202 if is_new else 200, {"Location": view.urls.self})
 
 
-@router.delete(
-    "/{teacher_id}", status_code=204, responses={409: {"description": "a job that has not ended will learn from it"}}
-)
+@router.delete("/{teacher_id}", status_code=204, responses={409: {"description": "a job that has not ended needs it"}})
 def delete_teacher(teacher_id: TeacherId, db: Database, settings: Settings) -> None:
     """Delete a teacher. Jobs that have ended keep what they wrote of it."""
     with db.begin() as session:

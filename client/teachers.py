@@ -79,12 +79,14 @@ class Teachers:
         dataset: str,
         *,
         splits: Sequence[str] | None = None,
+        images: int | None = None,
         input_size: int | None = None,
         validation_fraction: float | None = None,
     ) -> Json:
         """See how good a teacher is on a data set, and which labels it doubts, before it teaches. Answers with the job
         that does it; its report is that of other jobs. What is None is the server's default."""
-        wanted = {"splits": splits, "input_size": input_size, "validation_fraction": validation_fraction}
+        wanted: Json = {"splits": None if splits is None else list(splits), "images": images}
+        wanted |= {"input_size": input_size, "validation_fraction": validation_fraction}
         given = {name: value for name, value in wanted.items() if value is not None}
         here = f"{teacher_path(teacher_id)}/evaluate"
         return self._http.request_json("POST", here, holds=Job, body={"dataset": dataset, **given})

@@ -154,17 +154,17 @@ class DatasetNotExamined(JobError):
 
 
 class DatasetInUse(JobError):
-    """Images of which jobs, which have not ended, learn."""
+    """Images that jobs need which have not ended."""
 
     def __init__(self, name: str, users: Collection[str]):
-        super().__init__(f"{', '.join(users)} learn of {name}; delete it when they have ended.")
+        super().__init__(f"{', '.join(users)} need {name}; delete it when they have ended.")
 
 
 class TeacherLent(JobError):
-    """A teacher that somebody has brought, from which jobs, which have not ended, learn."""
+    """A teacher that somebody has brought, and that jobs need which have not ended."""
 
     def __init__(self, teacher_id: str, borrowers: Collection[str]):
-        super().__init__(f"{teacher_id} teaches {', '.join(borrowers)}; delete it when they have ended.")
+        super().__init__(f"{', '.join(borrowers)} need {teacher_id}; delete it when they have ended.")
 
 
 class KeyReused(JobError):

@@ -3,7 +3,8 @@
 from enum import StrEnum
 
 LIGHT_MODES = ("ingest", "evaluate")
-"""What takes minutes of a core and no GPU. All other modes are those of distillations."""
+"""What takes one core and no GPU: minutes, or for a large teacher some more. All other modes are those of
+distillations."""
 
 
 class Kind(StrEnum):

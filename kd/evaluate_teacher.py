@@ -1,31 +1,38 @@
 """Say how good a teacher is that somebody has brought, before anybody learns of it."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd import disk, outputs
-from kd.data.dataset import load_dataset
+from kd.data.dataset import Dataset, load_dataset
 from kd.data.parts import Name
+from kd.data.splits import Split
 from kd.errors import SpecUnfit, TeacherUnfit
 from kd.evaluation.chance import weakness
-from kd.evaluation.predict import predict
+from kd.evaluation.predict import SMALLEST_BATCH, predict
 from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Started, Step, Wrote
+from kd.models.own import networks
+from kd.models.own.names import is_own
+from kd.randomness import derive, permutation
 from kd.report.evaluate import scores_of, size
 from kd.report.shown.teacher import teacher_page
 from kd.report.suspects import SHOWN
 from kd.report.teacher import TEACHER, teacher_document
+from kd.run import check_pixels
 from kd.spec import TrainConfig
 from kd.spec.evaluate import EvaluateConfig
-from kd.teachers import uploads
 from kd.teachers.files import arch_of_teacher, check_file, seen_by
-from kd.teachers.obtain import LOOK_AGAIN, weights_of_upload
+from kd.teachers.obtain import LOOK_AGAIN, uploaded, weights_of_upload
 from kd.training.run import Run, Shown, prepare, shape_of
+from kd.views import pixels
 
 PHASE = "evaluating"
 CPU = torch.device("cpu")
@@ -36,98 +43,126 @@ ON_DISK = 0
 
 
 def evaluate_teacher(
-    config: EvaluateConfig,
-    out: Path,
-    *,
-    data_folder: Path,
-    teacher_file: tuple[Path, str | None],
-    say: Callable[[Event], None],
-    go_on: Callable[[], None] = lambda: None,
-) -> None:
+    config: EvaluateConfig, out: Path, *, data_folder: Path, teacher_file: tuple[Path, str | None]
+) -> Iterator[Event]:
     """Show a teacher the splits that `config` asks for, on the CPU, say what it is worth there, and write `report.json`
-    and `report.html` into the folder `out`.
+    and `report.html` into the folder `out`. To stop, stop iterating.
 
-    The file is what `kd.teachers.uploads` has written, with its sha256 or None. `go_on` is called before each batch,
-    and may raise to end it. Raises a `KdError` for what a user can mend: missing data, a teacher that is damaged, does
-    not know these classes, or answers no numbers.
+    The file is what `kd.teachers.uploads` has written, with its sha256 or None. Raises a `KdError` for what a user can
+    mend: missing data, a teacher that is damaged, does not know these classes, or answers no numbers.
     """
-    began = time.monotonic()
-    file, sha256 = teacher_file
+    began, (file, sha256) = time.monotonic(), teacher_file
+    yield Started(mode="evaluate", device=CPU.type, precision="fp32", torch=torch.__version__)
     check_file(TEACHER, file, sha256)
-    say(Started(mode="evaluate", device=CPU.type, precision="fp32", torch=torch.__version__))
     run = _prepare(config, out, data_folder, file)
-    try:
-        found = uploads.read_manifest(file)
-    except uploads.NoSuchTeacher as error:
-        raise TeacherUnfit(error.why) from error
     shown: dict[Name, Shown] = {
         name: run.train if name == "train" else run.validation if name == "validation" else run.test()
         for name in config.splits
     }
-    images = sum(len(split) for split in shown.values())
-    say(PhaseStarted(phase=PHASE, facts={"arch": run.teacher_arch, "images": images}))
-    weights, described = weights_of_upload(run)
-    say(Noted(code="teacher_brought", message=f"It is {described}."))
+    images = sum(map(len, shown.values()))
+    yield PhaseStarted(phase=PHASE, facts={"arch": run.teacher_arch, "images": images})
+    found = uploaded(run)
+    weights, described = weights_of_upload(run, found)
+    yield Noted(code="teacher_brought", message=f"It is {described}.")
 
     model = run.build(run.teacher_arch, TEACHER, weights)
-    metrics, logits, since = size(run, TEACHER, model), dict[Name, Tensor](), time.monotonic()
-    seen, told = 0, 0
-
-    def advance(batch: int) -> None:
-        nonlocal seen, told
-        go_on()
-        seen += batch
-        if seen - told < images / STEPS and seen < images:
-            return
-        told, rate = seen, seen / max(time.monotonic() - since, 1e-9)
-        left = (images - seen) / rate
-        say(Step(phase=PHASE, step=seen, fraction=seen / images, images_per_second=rate, eta_seconds=left))
-
+    logits: dict[Name, Tensor] = {}
+    yield from _ask(model, shown, logits)
+    metrics = size(run, TEACHER, model)
     for name, split in shown.items():
-        logits[name] = predict(model, split.viewer, progress=advance)
         scores = scores_of(logits[name], split.labels_N)
         if not is_finite(scores):
             raise TeacherUnfit(f"what it says of the {name} images are no finite numbers")
         metrics |= {f"{TEACHER}.{name}.{which}": value for which, value in scores.items()}
         metrics[f"{name}.images"] = len(split)
-        say(Evaluated(phase=PHASE, step=seen, epoch=0, split=name, metrics=scores))
+        yield Evaluated(phase=PHASE, step=images, epoch=0, split=name, metrics=scores)
 
-    about = found.said.model_dump(mode="json", exclude={"classes"}) | {"id": found.id, "described": described}
+    about = {"id": found.id, "name": found.said.name, "kind": found.kind, "described": described}
     content = teacher_document(run, about, logits, metrics)
     content["remarks"] = remarks(content, {name: split.labels_N for name, split in shown.items()})
     for message in content["remarks"]:
-        say(Noted(code="evaluated", message=message))
+        yield Noted(code="evaluated", message=message)
     seconds = {PHASE: time.monotonic() - began}
     content |= {"config": config.model_dump(mode="json"), "seconds": seconds}
-    say(Wrote(file=disk.write_json(content, out, Path(outputs.REPORT))))
-    say(Wrote(file=disk.write_text(teacher_page(content), out, Path(outputs.PAGE))))
-    say(Finished(step=images, metrics=metrics, seconds=seconds))
+    yield Wrote(file=disk.write_json(content, out, Path(outputs.REPORT)))
+    yield Wrote(file=disk.write_text(teacher_page(content), out, Path(outputs.PAGE)))
+    yield Finished(step=images, metrics=metrics, seconds=seconds)
 
 
 def _prepare(config: EvaluateConfig, out: Path, data_folder: Path, file: Path) -> Run:
-    """What a run has at hand whose teacher this is. Raises `DataError`, `SpecUnfit` or `TeacherUnfit`."""
-    fields = config.model_dump(include={"dataset", "validation_fraction", "input_size"})
-    wanted = TrainConfig(**fields, teacher=config.teacher)
+    """What a run has at hand whose teacher this is. Raises what there is to say of the two."""
+    wanted = TrainConfig(
+        dataset=config.dataset,
+        validation_fraction=config.validation_fraction,
+        input_size=config.input_size,
+        teacher=config.teacher,
+    )
     dataset = load_dataset(config.dataset, data_folder, config.validation_fraction)
-    for field, why in wanted.misfits(
-        len(dataset.classes), dataset.shape, images=len(dataset.train), own_validation=dataset.own_validation
-    ):
+    if dataset.train.source.nbytes <= pixels.budget(CPU):
+        check_pixels(config.dataset, data_folder)
+    classes, shape = len(dataset.classes), shape_of(wanted, dataset)
+    faults = wanted.misfits(classes, dataset.shape, images=len(dataset.train), own_validation=dataset.own_validation)
+    for field, why in (*faults, *config.too_much(classes)):
         raise SpecUnfit(field, why)
+    arch = arch_of_teacher(config.teacher, file)
+    sees = seen_by(config.teacher, file, shape)
+    if is_own(arch):
+        networks.check(arch, classes, shape if sees is None else sees.shape, learns=False)
     return prepare(
         wanted,
-        dataset,
+        sample(dataset, config.images),
         CPU,
         autocast_dtype=None,
         out=out,
         labels=out,
-        teacher_arch=arch_of_teacher(config.teacher, file),
+        teacher_arch=arch,
         teacher_file=file,
-        teacher_sees=seen_by(config.teacher, file, shape_of(wanted, dataset)),
+        teacher_sees=sees,
         resident_bytes=ON_DISK,
     )
 
 
-def remarks(content: dict[str, Any], labels: dict[Name, Tensor]) -> list[str]:
+def sample(dataset: Dataset, images: int) -> Dataset:
+    """The same with at most so many images in each split, drawn at random, the same ones each time."""
+
+    def some(name: Name, split: Split) -> Split:
+        if len(split) <= images:
+            return split
+        drawn_K = permutation(len(split), derive(0, "evaluate", name))[:images].sort().values
+        rows_K = drawn_K if split.rows is None else split.rows[drawn_K]
+        return Split(split.source, split.labels[drawn_K], split.numbers[drawn_K], rows_K)
+
+    return replace(
+        dataset,
+        train=some("train", dataset.train),
+        validation=some("validation", dataset.validation),
+        test=some("test", dataset.test),
+    )
+
+
+def _ask(model: nn.Module, shown: Mapping[Name, Shown], logits: dict[Name, Tensor]) -> Iterator[Event]:
+    """Fill in what the model says of each split, float32 [N, C], and say how far it is. A few images at a time: it may
+    be large, and has one core."""
+    images, seen, told, since = sum(map(len, shown.values())), 0, 0, time.monotonic()
+    every = math.ceil(images / STEPS)
+    for name, split in shown.items():
+        answers = []
+        for image_B in torch.split(torch.arange(len(split)), SMALLEST_BATCH):
+            answers.append(predict(model, split.viewer, images=image_B))
+            seen += len(image_B)
+            if seen - told >= every or seen == images:
+                told, rate = seen, seen / max(time.monotonic() - since, 1e-9)
+                yield Step(
+                    phase=PHASE,
+                    step=seen,
+                    fraction=seen / images,
+                    images_per_second=rate,
+                    eta_seconds=(images - seen) / rate,
+                )
+        logits[name] = torch.cat(answers)
+
+
+def remarks(content: Mapping[str, Any], labels: Mapping[Name, Tensor]) -> list[str]:
     """What one should know before one learns of it, in sentences."""
     metrics, classes = content["metrics"], content["dataset"]["classes"]
     found = []
@@ -135,10 +170,11 @@ def remarks(content: dict[str, Any], labels: dict[Name, Tensor]) -> list[str]:
         scores = {which: metrics[f"{TEACHER}.{name}.{which}"] for which in ("top1", "nll")}
         if weak := weakness(scores, labels_N, classes):
             found.append(f"On the {name} split it {weak}. Its labels will teach little: {LOOK_AGAIN}.")
-    if not found:
-        for name, doubted in content["suspects"].items():
-            if doubted:
-                images = "one image" if len(doubted) == 1 else f"{len(doubted)} images"
-                images += " or more" * (len(doubted) == SHOWN)
-                found.append(f"It is sure of another class than their label says on {images} of the {name} split.")
+    if found:
+        return found  # what such a teacher doubts says nothing
+    for name, doubted in content["suspects"].items():
+        if doubted:
+            images = "one image" if len(doubted) == 1 else f"{len(doubted)} images"
+            images += " or more" * (len(doubted) == SHOWN)
+            found.append(f"It is sure of another class than their label says on {images} of the {name} split.")
     return found

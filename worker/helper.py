@@ -3,16 +3,24 @@
 What the work needs is loaded when it is known which it is: of torch, an ingest needs nothing.
 """
 
+import importlib
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from jobs.endings import Ending
 from kd.events import Stopped
+from kd.machine import imports
 from worker.children.carry_out import Say, Work, live
 
-# Beside a distillation one core is what it may take.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+MODES = {"ingest": "worker.light.ingest", "evaluate": "worker.light.evaluate"}
+"""The module for each mode of light work: `carry_out(order, say, go_on)`, and what can go wrong, as `KNOWN`."""
+
+# Beside a distillation it may take one core, and no GPU.
+ALLOWED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ALLOWED |= {"CUDA_VISIBLE_DEVICES": ""}
 
 
 class _Stop(BaseException):
@@ -20,7 +28,7 @@ class _Stop(BaseException):
 
 
 def _load() -> Work:
-    os.environ |= ONE_THREAD  # before numpy is loaded, which reads it
+    os.environ |= ALLOWED  # before libraries are loaded, which read it
 
     from worker.children.machine_failures import DISK, MEMORY, Known, explain, passes
 
@@ -33,20 +41,18 @@ def _load() -> Work:
             if save_now.is_set():
                 raise _Stop
 
-        if order["spec"]["mode"] == "ingest":
-            from worker.light import ingest
-
-            do, known = ingest.ingest, ingest.KNOWN
-        else:
-            from worker.light import evaluate
-
-            do, known = evaluate.evaluate, evaluate.KNOWN
+        with imports.unburdened():
+            mode = importlib.import_module(MODES[order["spec"]["mode"]])
+        known = mode.KNOWN
         try:
-            do(order, say, go_on)
+            mode.carry_out(order, say, go_on)
         except _Stop:
             say(Stopped())
 
-    return Work(carry_out, lambda error: explain(error, known), passes)
+    def in_words(error: BaseException) -> Ending:
+        return replace(explain(error, known), retryable=False)  # it is asked for anew, and not retried
+
+    return Work(carry_out, in_words, passes)
 
 
 if __name__ == "__main__":

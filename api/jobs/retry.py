@@ -18,9 +18,6 @@ from jobs.states import ACTIONS, FINAL
 from jobs.tables import Job
 from kd.spec.faults import Fault
 
-ANEW = {"ingest": "POST /datasets", "evaluate": "POST /teachers/{teacher_id}/evaluate"}
-"""How light work is asked for."""
-
 
 def draft(session: Session, *, data_dir: Path, job_id: str, retry: Retry, unchanged: Conditions) -> Submission:
     """The job's own submission with what is wished otherwise. Raises `NotAllowed` while the job has not ended."""
@@ -29,9 +26,16 @@ def draft(session: Session, *, data_dir: Path, job_id: str, retry: Retry, unchan
     if job.state not in FINAL:
         raise NotAllowed(job_id, job.state, "retry", ACTIONS[job.state])
     if job.kind is Kind.LIGHT:
-        raise Invalid([Fault("", f"{job_id} is no distillation: {ANEW[job.mode]} once more, with what shall be other")])
+        raise Invalid([Fault("", f"{job_id} is no distillation: {_anew(job)} once more, with what shall be other")])
     envelope = envelope_of(job).model_dump() | retry.model_dump(include=set(Envelope.model_fields), exclude_unset=True)
     return replace(understand(envelope | _spec(job, retry), data_dir), parent=job_id)
+
+
+def _anew(job: Job) -> str:
+    """How light work is asked for."""
+    if job.mode == "ingest":
+        return "POST /datasets"
+    return f"POST /teachers/{job.resolved_spec['config']['teacher']['upload']}/evaluate"
 
 
 def _spec(job: Job, retry: Retry) -> dict[str, Any]:

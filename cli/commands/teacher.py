@@ -187,8 +187,13 @@ def evaluate(
         list[Split] | None,
         typer.Option(help="Which images; may be said again.", show_default="validation and test"),
     ] = None,
+    images: Annotated[int | None, typer.Option(help="Of each split at most so many.", show_default="2000")] = None,
     input_size: Annotated[
         int | None, typer.Option(help="The side of what models see, where it is not that of the images.")
+    ] = None,
+    validation_fraction: Annotated[
+        float | None,
+        typer.Option(help="Of the images to learn from, where none are for validation.", show_default="0.1"),
     ] = None,
     json: AsJson = False,
     url: Url = DEFAULT_URL,
@@ -198,7 +203,12 @@ def evaluate(
 
     with Client(url) as client:
         job = client.evaluate_teacher(
-            teacher, dataset, splits=[each.value for each in split or ()] or None, input_size=input_size
+            teacher,
+            dataset,
+            splits=[each.value for each in split or ()] or None,
+            images=images,
+            input_size=input_size,
+            validation_fraction=validation_fraction,
         )
         raise typer.Exit(follow(client, job["id"], json=json))
 

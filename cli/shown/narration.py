@@ -114,7 +114,7 @@ def summary(name: str, phase: Phase) -> str | None:
         if "rounds" in facts and "views" in facts:
             return f"{facts['views']} views of each image in each of {facts['rounds']} rounds"
         return f"{facts['views']} views of {facts['images']:,} images" if {"views", "images"} <= set(facts) else None
-    if phase.highest is None:
+    if phase.highest is None or name == "evaluating":
         return None
     if not phase.epochs:
         how = ", brought along" if "arch" in facts else ""

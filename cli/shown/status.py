@@ -59,7 +59,7 @@ def limits(job: Job) -> str:
 
 
 def retry_advice(job: Job) -> str | None:
-    """The command that tries a failed job again, if that may help."""
+    """The command that tries a failed job again, if that may help. (Light work is asked for anew.)"""
     error = job["error"] or {}
     if patch := error.get("suggested_patch"):
         fields = ", ".join(f"{path}={value}" for path, value in changes(patch))

@@ -57,11 +57,18 @@ def waiting(session: Session, jobs: Sequence[Job]) -> dict[str, Waiting]:
     lines = {kind: _line(session, kind) for kind in {job.kind for job in queued}}
     there = [worker for worker in roster.all_now(session) if worker.status is not Status.LOST]
     at = clock.read(session) if any(job.retry_at for job in queued) else None
-    return {job.id: _why(job, _place(lines[job.kind], job.id), there, at) for job in queued}
+    helping = _helping(session) if Kind.LIGHT in lines else frozenset()
+    return {job.id: _why(job, _place(lines[job.kind], job.id), there, helping, at) for job in queued}
 
 
 def _line(session: Session, kind: Kind) -> str:
     return session.execute(_PLACES_IN_ONE[kind]).scalar_one() or ""
+
+
+def _helping(session: Session) -> frozenset[str]:
+    """The workers that are at light work."""
+    at_it = select(Job.lease_owner).where(Job.state == State.RUNNING, Job.kind == Kind.LIGHT)
+    return frozenset(worker for worker in session.execute(at_it).scalars() if worker is not None)
 
 
 def _place(line: str, job_id: str) -> int | None:
@@ -69,7 +76,9 @@ def _place(line: str, job_id: str) -> int | None:
     return None if start < 0 else line.count(",", 0, start) + 1
 
 
-def _why(job: Job, position: int | None, there: Sequence[WorkerNow], at: datetime | None) -> Waiting:
+def _why(
+    job: Job, position: int | None, there: Sequence[WorkerNow], helping: frozenset[str], at: datetime | None
+) -> Waiting:
     if job.waits_for_job_id is not None:
         why = f"It waits for {job.waits_for_job_id}, which is still to have the model that it lends."
         return Waiting(None, "waits_for_job", why, after=job.waits_for_job_id)
@@ -86,11 +95,15 @@ def _why(job: Job, position: int | None, there: Sequence[WorkerNow], at: datetim
         return Waiting(position, "workers_in_trouble", f"Workers cannot take jobs: {troubled[0]}")
     if at is not None and backoff.is_on(job, at):
         return Waiting(position, "backing_off", _when(job), job.retry_at)
-    # Whether its slot for light work is free a worker does not tell; each takes at most some minutes.
-    if any(worker.status is Status.IDLE for worker in open_to_work) or (position == 1 and job.kind is Kind.LIGHT):
+    if any(_is_free(worker, job.kind, helping) for worker in open_to_work):
         return Waiting(position, "starting", "A worker is free and will take it in a moment.")
     ahead = f"{position - 1} ahead of it" if position else f"more than {PLACES_COUNTED} ahead of it"
     return Waiting(position, "workers_busy", f"Workers that could run it are busy ({len(open_to_work)}); {ahead}.")
+
+
+def _is_free(worker: WorkerNow, kind: Kind, helping: frozenset[str]) -> bool:
+    """Whether its slot for this kind of work is."""
+    return worker.name not in helping if kind is Kind.LIGHT else worker.status is Status.IDLE
 
 
 def _needs(job: Job) -> str:

@@ -7,8 +7,9 @@ from jobs.tables.base import Base
 
 
 class Loan(Base):
-    """One of several things that a job borrows, which stay while it has not ended: the jobs that lend its committee of
-    teachers, or the label table that is its teacher. (The job that lends a single teacher is `Job.teacher_job_id`.)"""
+    """Something that a job borrows, which stays while it has not ended: the jobs that lend its committee of teachers,
+    or first weights; a label table, or a model, that somebody has brought. (The job that lends a single teacher is
+    `Job.teacher_job_id`.)"""
 
     __tablename__ = "loans"
     __table_args__ = (Index("loans_by_what_they_lend", "lends"),)

@@ -248,7 +248,7 @@ def _find_file(session: Session, job: Job, teacher: TeacherOfJob) -> File:
 
 def _teachers(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Those whose models teach in a stored config, by their roles: `teacher`, or a committee's `teacher.2`."""
-    given = config.get("teacher", {})  # light work has none
+    given = config.get("teacher", {})  # a job that makes a data set has none
     members = {f"teacher.{number}": member for number, member in enumerate(given.get("committee", ()), 1)}
     return members or {"teacher": given}
 

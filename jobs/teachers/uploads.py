@@ -8,6 +8,7 @@ from jobs.errors import SpecRefused, TeacherLent
 from jobs.files import layout
 from jobs.teachers import lending
 from jobs.teachers.labels import images_of
+from kd.errors import DataError
 from kd.spec import GuideSpec, TeacherUploaded, TrainSpec, brought_in
 from kd.spec.faults import Fault
 from kd.spec.terms.features import misses
@@ -39,7 +40,12 @@ def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> None
             if why := why_no_start(found, arch):
                 faults.append(Fault(pointer, why))
             continue
-        if why := why_not(found, spec.config.dataset, data_dir):
+        try:
+            why = why_not(found, spec.config.dataset, data_dir)
+        except DataError as error:  # it is deleted at this moment
+            faults.append(Fault("/config/dataset", layout.without_places(str(error), data_dir)))
+            continue
+        if why is not None:
             faults.append(Fault(pointer, why))
         for field, why in misses(spec.config.objective, spec.config.student.arch, found.arch):
             faults.append(Fault(f"/config/{field.replace('.', '/')}", why))
@@ -49,8 +55,8 @@ def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> None
 
 def why_not(found: Uploaded, dataset: str, data_dir: Path) -> str | None:
     """What keeps it from knowing the images of a data set, as far as its file says it; the run looks at all of it
-    before it labels anything."""
-    images = images_of(data_dir, dataset)  # whether they are there was seen to before
+    before it labels anything. Raises `DataError`."""
+    images = images_of(data_dir, dataset)
     knows = len(found.said.classes) if found.said.classes is not None else found.graph and found.graph.classes
     if knows and knows != images.classes:
         return f"knows {knows} classes, and {dataset} has {images.classes}"

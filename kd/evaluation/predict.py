@@ -1,6 +1,6 @@
 """What a model says of a split."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -27,29 +27,29 @@ def predict(
     autocast_dtype: torch.dtype | None = None,
     *,
     team: Team = Team(),  # immutable
-    progress: Callable[[int], None] = lambda images: None,
+    images: Tensor | None = None,
 ) -> Tensor:
-    """The model's logits of every image as it is, float32 [N, C] on the CPU; in a team each does its share. `progress`
-    hears of each batch how many images it had."""
+    """The model's logits of every image as it is, or of those whose numbers, int64 [N], are `images`: float32 [N, C] on
+    the CPU; in a team each does its share."""
     logits = []
-    image_N = team.share(torch.arange(len(viewer)))
+    image_N = torch.arange(len(viewer)) if images is None else images
+    place_N = team.share(torch.arange(len(image_N)))
     with (
         evaluating(model),
         torch.inference_mode(),
         torch.autocast(viewer.device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None),
     ):
-        batches = torch.split(image_N, batch_size(viewer.device, viewer.shape))
+        batches = torch.split(image_N[place_N], batch_size(viewer.device, viewer.shape))
         viewer.pixels.expect(iter(batches))
         for image_B in batches:
             logits.append(model(viewer.plain(image_B)).float())
             liveness.advance()
-            progress(len(image_B))
     # Joined outside of inference mode: what comes out is an ordinary tensor, good for a loss too.
     mine_NC = torch.cat(logits)
     if team.size == 1:
         return mine_NC.cpu()
-    all_NC = mine_NC.new_zeros(len(viewer), mine_NC.shape[1])
-    all_NC[image_N.to(all_NC.device)] = mine_NC
+    all_NC = mine_NC.new_zeros(len(image_N), mine_NC.shape[1])
+    all_NC[place_N.to(all_NC.device)] = mine_NC
     return team.sum(all_NC).cpu()
 
 

@@ -27,6 +27,9 @@ from kd.training.run import Run
 from kd.training.start import begin, named, shown
 from kd.training.validation import validate
 
+LOOK_AGAIN = "look whether it was said rightly what it sees of pixels, how large, and how its classes are ordered"
+"""What may be wrong with a teacher that somebody has brought, and knows little."""
+
 
 def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
     """Train the teacher the spec describes or take the one it names, unless that is done.
@@ -68,9 +71,6 @@ def obtain_teacher(run: Run, log: Logbook) -> Iterator[Event]:
         )
 
 
-LOOK_AGAIN = "look whether it was said rightly what it sees of pixels, how large, and how its classes are ordered"
-
-
 def gather(run: Run, log: Logbook) -> Iterator[Event]:
     """The members of a committee, and what they are worth together.
 
@@ -109,7 +109,7 @@ def bring(run: Run, log: Logbook, wanted: Ready) -> Iterator[Event]:
     elif isinstance(wanted, TeacherOfJob):
         weights, what = weights_of_job(run), f"the {wanted.role} of {wanted.job}, a {run.teacher_arch}"
     else:
-        weights, what = weights_of_upload(run)
+        weights, what = weights_of_upload(run, uploaded(run))
     whose = named(run.teacher_role).capitalize()
     yield Noted(code="teacher_brought", message=f"{whose} is {what}: none is trained here.")
 
@@ -132,13 +132,17 @@ def weights_of_job(run: Run) -> State:
     return copy_of(model)
 
 
-def weights_of_upload(run: Run) -> tuple[State, str]:
-    """Those of a teacher that somebody has brought, and in a clause whose they are. Raises `TeacherUnfit`."""
+def uploaded(run: Run) -> Uploaded:
+    """The teacher that somebody has brought. Raises `TeacherUnfit`."""
     assert run.teacher_file is not None, "run() asks for it"
     try:
-        found = uploads.read_manifest(run.teacher_file)
+        return uploads.read_manifest(run.teacher_file)
     except uploads.NoSuchTeacher as error:
         raise TeacherUnfit(error.why, run.teacher_role) from error
+
+
+def weights_of_upload(run: Run, found: Uploaded) -> tuple[State, str]:
+    """Its weights, and in a clause whose they are. Raises `TeacherUnfit`."""
     weights, described = TAKE[found.kind](run, found)
     return weights, f"{found.said.name} ({found.id}), {described}"
 

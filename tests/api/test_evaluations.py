@@ -26,7 +26,7 @@ def test_an_evaluation_is_a_job_beside_the_distillations_and_the_same_one_is_ask
     teacher = bring(client)
 
     made = client.post(teacher["urls"]["evaluate"], json={"dataset": "digits"})
-    again = client.post(teacher["urls"]["evaluate"], json={"dataset": "digits"})
+    again = client.post(teacher["urls"]["evaluate"], json={"dataset": "digits", "splits": ["test", "validation"]})
     other = client.post(teacher["urls"]["evaluate"], json={"dataset": "digits", "splits": ["train"]})
 
     job = made.json()
@@ -35,7 +35,7 @@ def test_an_evaluation_is_a_job_beside_the_distillations_and_the_same_one_is_ask
     assert (job["mode"], job["status"]) == ("evaluate", "queued")
     given = {"dataset": "digits", "teacher": {"upload": teacher["id"]}}
     assert job["spec"] == {"mode": "evaluate", "config": given}
-    defaults = {"splits": ["validation", "test"], "validation_fraction": 0.1, "input_size": None}
+    defaults = {"splits": ["validation", "test"], "images": 2_000, "validation_fraction": 0.1, "input_size": None}
     assert job["resolved_spec"]["config"] == given | defaults
     assert client.get("/jobs").json()["data"] == []
     listed = client.get("/jobs", params={"mode": "evaluate"}).json()["data"]
@@ -62,7 +62,7 @@ def test_its_teacher_and_its_images_stay_until_it_has_ended(
     assert client.delete(teacher["urls"]["self"]).status_code == 204
     problem_in(client.post(teacher["urls"]["evaluate"], json={"dataset": "digits"}), 404, "teacher_not_found")
     retried = problem_in(client.post(job["urls"]["retry"], json={}), 422, "invalid")
-    assert "POST /teachers/{teacher_id}/evaluate once more" in retried["detail"]
+    assert f"POST /teachers/{teacher['id']}/evaluate once more" in retried["detail"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,8 @@ def test_its_teacher_and_its_images_stay_until_it_has_ended(
         ({"dataset": "digits", "splits": []}, "/splits", "should have at least 1 item, not 0"),
         ({"dataset": "digits", "splits": ["test", "test"]}, "/splits", "names a split twice"),
         ({"dataset": "digits", "splits": ["tests"]}, "/splits/0", "should be 'train', 'validation' or 'test'"),
+        ({"dataset": "digits", "images": 0}, "/images", "greater than or equal to 1"),
+        ({"dataset": "cifar100", "images": 1_000_000}, "/images", "may be at most 335,544 where there are 100 classes"),
         ({"dataset": "digits", "input_size": 4}, "/input_size", "greater than or equal to 8"),
         ({"dataset": "digits", "teacher": {"upload": NOBODY}}, "/teacher", "there is no such field"),
     ],
@@ -114,7 +116,15 @@ def test_a_fraction_for_validation_is_refused_where_the_data_set_has_its_own(
     problem = problem_in(client.post(here, json={"dataset": "packed/ten", "validation_fraction": 0.2}), 422, "invalid")
 
     assert problem["errors"][0]["pointer"] == "/validation_fraction"
-    assert client.post(here, json={"dataset": "packed/ten"}).status_code == 202
+    usual = {"dataset": "packed/ten", "validation_fraction": 0.1}
+    assert client.post(here, json=usual).status_code == 202, "as POST /jobs takes it"
+
+
+def test_without_room_for_its_report_none_is_begun(lone_client: TestClient, problem_in: Any, monkeypatch: Any) -> None:
+    teacher = bring(lone_client)
+    monkeypatch.setattr("jobs.files.quota.trouble", lambda settings: "The disk is full.")
+
+    problem_in(lone_client.post(teacher["urls"]["evaluate"], json={"dataset": "digits"}), 507, "no_room")
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])

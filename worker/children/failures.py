@@ -1,4 +1,4 @@
-"""What went wrong in a trainer, said so that its user can act on it. Loaded in the trainer only: it knows torch."""
+"""What went wrong in a trainer, said so that its user can act on it. Only who has loaded torch loads this."""
 
 import torch
 from pydantic import ValidationError
@@ -30,7 +30,7 @@ def explain(error: BaseException) -> Ending:
     return machine_failures.explain(error, KNOWN)
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     return any(map(_tells_of_no_memory, chain(error)))
 
 
@@ -50,7 +50,7 @@ def _cuda_error(error: BaseException) -> bool:
 
 KNOWN = (
     Known(
-        _out_of_memory,
+        is_out_of_memory,
         Code.OUT_OF_MEMORY,
         "Use a smaller config.batch_size (or config.teacher.batch_size), gradient_accumulation, fewer config.views, or "
         "a smaller model.",

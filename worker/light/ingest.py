@@ -34,7 +34,7 @@ KNOWN = (
 )
 
 
-def ingest(order: dict[str, Any], say: Say, go_on: GoOn) -> None:
+def carry_out(order: dict[str, Any], say: Say, go_on: GoOn) -> None:
     config, began = IngestSpec.model_validate(order["spec"]).config, time.monotonic()
 
     def tell(phase: str, since: float, images: int, fraction: float) -> None:

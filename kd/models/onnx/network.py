@@ -31,6 +31,11 @@ def build(arch: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     return OnnxNetwork(classes)
 
 
+AT_ONCE_BYTES = 1 << 24
+"""Of images, that a model is asked about: it may see them much larger than the data set's own networks, by whose size
+batches are made, and an answer has a deadline."""
+
+
 class OnnxNetwork(nn.Module):
     """Float images [B, C, H, W] as the data set's own networks see them; logits [B, classes] in the data set's order.
 
@@ -76,7 +81,9 @@ class OnnxNetwork(nn.Module):
         if self._session is None:
             self._session = Session(self.file.cpu().numpy().tobytes(), threads=torch.get_num_threads())
         if at_once is None:
-            return np.array(self._session.answer(images))
+            several = max(1, AT_ONCE_BYTES // images[0].nbytes)
+            parts = [images[first : first + several] for first in range(0, len(images), several)]
+            return np.concatenate([self._session.answer(part) for part in parts])
         answers = []
         for first in range(0, len(images), at_once):
             some = images[first : first + at_once]

@@ -80,7 +80,7 @@ def test_jobs_are_found_by_status_mode_label_text_and_time(client: TestClient, s
         ("limit=1.0", "/limit", "a whole number"),
         ("limit=%D9%A1", "/limit", "a whole number"),
         ("status=done", "/status", "'queued'"),
-        ("mode=trian", "/mode", "'train', 'guide' or 'ingest'"),
+        ("mode=trian", "/mode", "'train', 'guide', 'ingest' or 'evaluate'"),
         ("after=%00", "/after", "cursor"),
         ("after=nonsense", "/after", "cursor"),
         ("q=%00", "/q", "control characters"),

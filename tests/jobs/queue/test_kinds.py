@@ -62,6 +62,20 @@ def test_each_kind_has_its_own_line_and_keeps_no_worker_busy_for_the_other(db, a
     assert (why[second].position, why[second].reason) == (1, "workers_busy")
 
 
+def test_light_work_waits_for_light_work_and_says_so(db, add_ingest):
+    first, second = add_ingest(), add_ingest("packed/others")
+    with db.begin() as session:
+        roster.beat(session, roster.Self("w1", "host", 7, "1.0", ENOUGH))
+        leases.claim(session, worker="w1", ttl=MINUTE, kind=Kind.LIGHT)
+        busy = place.waiting(session, [get_job(session, second)])[second]
+        roster.beat(session, roster.Self("w2", "host", 8, "1.0", ENOUGH))
+        free = place.waiting(session, [get_job(session, second)])[second]
+
+    assert (busy.position, busy.reason) == (1, "workers_busy")
+    assert (free.position, free.reason) == (1, "starting")
+    assert first != second
+
+
 def test_who_looks_for_jobs_means_distillations_unless_he_asks_for_light_work(db, add, add_ingest):
     distillation, ingest = add(), add_ingest()
 

@@ -14,8 +14,9 @@ from kd import errors
 from kd.data.dataset import load_dataset
 from kd.data.packing import Chunk, pack
 from kd.data.parts import TEST, TRAIN
-from kd.evaluate_teacher import STEPS, evaluate_teacher
+from kd.evaluate_teacher import STEPS, evaluate_teacher, sample
 from kd.events import Evaluated, Event, Finished, Noted, Step, Wrote
+from kd.models.own.files import registered
 from kd.models.preprocess.said import Preprocess
 from kd.report.shown.teacher import teacher_page
 from kd.spec import TeacherUploaded
@@ -54,19 +55,10 @@ def brought(tmp_path) -> Callable[..., str]:
 def evaluated(tmp_path, data) -> Callable[..., Evaluation]:
     """What an evaluation says, its report and its page."""
 
-    def evaluated(
-        teacher_id: str, folder: Path = data, go_on: Callable[[], None] = lambda: None, **wanted: Any
-    ) -> Evaluation:
+    def evaluated(teacher_id: str, folder: Path = data, **wanted: Any) -> Evaluation:
         config = EvaluateConfig(**({"dataset": "digits"} | wanted), teacher=TeacherUploaded(upload=teacher_id))
-        said: list[Event] = []
-        evaluate_teacher(
-            config,
-            tmp_path,
-            data_folder=folder,
-            teacher_file=(uploads.manifest(tmp_path / "teachers", teacher_id), None),
-            say=said.append,
-            go_on=go_on,
-        )
+        file = uploads.manifest(tmp_path / "teachers", teacher_id)
+        said = list(evaluate_teacher(config, tmp_path, data_folder=folder, teacher_file=(file, None)))
         return said, json.loads((tmp_path / "report.json").read_text()), (tmp_path / "report.html").read_text("utf-8")
 
     return evaluated
@@ -156,28 +148,76 @@ def test_one_that_does_not_know_these_images_is_refused_in_words(brought, evalua
         evaluated(brought(weights, classes=None), **wanted)
 
 
-def test_answers_that_are_no_numbers_are_refused(brought, evaluated, layer):
-    layer = layer.copy()
-    layer[0, 0] = np.nan
+def test_answers_that_are_no_numbers_are_refused(tmp_path, brought, evaluated):
+    """Its weights are finite, and so is what it says of images that are not white all over."""
+    images = np.random.default_rng(0).integers(0, 16, (60, 8, 8, 1), np.uint8)
+    images[-1] = 255
+    split = np.where(np.arange(60) < 40, TRAIN, TEST).astype(np.uint8)
+    pack(tmp_path / "sets", "packed/white", [Chunk(images, np.arange(60) % 10, split)])
+    largest = np.full((64, 10), np.finfo(np.float32).max / 40, np.float32)
 
-    with pytest.raises(errors.TeacherUnfit, match="numbers that are not finite"):
-        evaluated(brought(layer))
+    with pytest.raises(errors.TeacherUnfit, match="what it says of the test images are no finite numbers"):
+        evaluated(brought(largest), tmp_path / "sets", dataset="packed/white")
 
 
-def test_it_ends_between_two_batches_when_it_is_told_to(brought, evaluated, layer, tmp_path):
-    class Enough(BaseException):
-        pass
+def test_of_a_large_split_it_is_shown_some_images_the_same_each_time(data, layer, brought, evaluated):
+    teacher_id = brought(layer)
 
-    def enough() -> None:
-        raise Enough
+    some, again, all_of_them = (evaluated(teacher_id, splits=("test",), images=images)[1] for images in (50, 50, 359))
 
-    with pytest.raises(Enough):
-        evaluated(brought(layer), go_on=enough)
-    assert not (tmp_path / "report.json").exists()
+    assert some["images"] == {"test": 50}
+    assert all_of_them["images"] == {"test": 359}
+    assert some["metrics"] == again["metrics"]
+    drawn = sample(load_dataset("digits", data, 0.1), 50).test
+    whole = load_dataset("digits", data, 0.1).test
+    assert len(set(drawn.numbers.tolist())) == 50
+    place = {number: place for place, number in enumerate(whole.numbers.tolist())}
+    for image, number in enumerate(drawn.numbers.tolist()):
+        assert drawn.labels[image] == whole.labels[place[number]]
+        assert (drawn.pixels(image) == whole.pixels(place[number])).all()
+
+
+def test_more_answers_than_fit_into_memory_are_refused(brought, evaluated, layer, monkeypatch):
+    monkeypatch.setattr("kd.spec.evaluate.MOST_NUMBERS", 1_000)
+
+    with pytest.raises(errors.SpecUnfit, match="may be at most 100 where there are 10 classes"):
+        evaluated(brought(layer), images=101)
+
+
+def test_an_architecture_of_ones_own_that_gives_no_logits_is_refused_in_words(tmp_path, bring, evaluated):
+    file = tmp_path / "theirs.py"
+    file.write_text(OWN)
+    with registered([file]):
+        teacher_id = bring({"layer.weight": torch.zeros(10, 64), "layer.bias": torch.zeros(10)}, "own/theirs")
+
+        with pytest.raises(errors.BadModel, match="it answers with a dict"):
+            evaluated(teacher_id)
+
+
+OWN = """
+from torch import nn
+
+
+class Theirs(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.layer = nn.Linear(64, classes)
+
+    def forward(self, images):
+        return {"logits": self.layer(images.flatten(1))}
+
+
+def theirs(classes, channels):
+    return Theirs(classes)
+
+
+MODELS = {"theirs": theirs}
+"""
 
 
 def test_whatever_it_is_called_the_page_is_harmless(brought, evaluated, layer):
     _, report, _ = evaluated(brought(layer))
+    assert report["suspects"]["test"], "else nothing is shown of them"
 
     for text in HOSTILE:
         hostile = json.loads(json.dumps(report))
@@ -185,5 +225,5 @@ def test_whatever_it_is_called_the_page_is_harmless(brought, evaluated, layer):
         hostile["remarks"] = [text]
         hostile["per_class"] = {text: {"teacher": 0.5}}
         hostile["confusion"] = {"teacher": {text: {text: 1, text + "2": 1}}}
-        hostile["suspects"] = {"test": [{**one, "label": text} for one in report["suspects"].get("test", [])]}
+        hostile["suspects"] = {"test": [{**one, "label": text} for one in report["suspects"]["test"]]}
         assert_it_loads_and_runs_nothing(teacher_page(hostile))
