@@ -21,6 +21,7 @@ BROKER_SECONDS = 2
 pytestmark = pytest.mark.parametrize("deployment", ["production"], indirect=True)
 
 
+@pytest.mark.slow  # a bell that does not ring at all is shown below
 def test_jobs_whose_rings_were_wiped_with_the_broker_all_run_once(place):
     place.on.crew(0)  # nobody hears the bell
     queued = [place.submit(QUICK) for _ in range(2)]

@@ -75,6 +75,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(
     assert started[-1].data["resumed_from_step"] > 0
 
 
+@pytest.mark.slow  # `tests/kd/runs` tells it apart from a damaged one
 @ON_ONE_DATABASE
 def test_a_checkpoint_that_cannot_be_read_for_a_while_is_not_given_up(
     worker, submit, wait_for, tiny, settings, db, stage

@@ -95,6 +95,7 @@ def test_a_batch_has_two_images_for_each_process_or_is_refused():
         parse(json.dumps({"mode": "train", "config": {"batch_size": 7, "resources": {"gpus": 4}}}))
 
 
+@pytest.mark.slow
 def test_a_team_that_is_asked_to_save_loses_nothing_when_it_is_stopped(data, tmp_path, in_two):
     out, undisturbed = in_two("train")
     spec = parse(json.dumps({"mode": "train", "config": CONFIG | IN_TWO | {"checkpoint_seconds": 3600}}))
