@@ -115,6 +115,14 @@ class IngestSpec(Part):
     config: Ingest
 
 
+class Estimate(Part):
+    total_seconds: float | None
+    seconds: dict[str, float | None]
+    memory_bytes: Size | None = None
+    jobs: Size
+    error: float | None = None
+
+
 class EvaluateConfig(Part):
     dataset: str
     teacher: Teacher
@@ -150,6 +158,7 @@ class Job(Part):
     limits: Limits | None = None
     keep_last: int = 1
     run_seconds: float | None = None
+    estimate: Estimate | None = None
 
 
 class Bulk(Part):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from client.answers import Json, Part, Size
+from client.answers import Estimate, Json, Part, Size
 from client.encoding import plain
 from client.http import Http
 from kd.spec import GuideSpec, TrainSpec
@@ -14,12 +14,6 @@ class Preset(Part):
     is_auto: bool
     cost: float
     config: dict[str, object]
-
-
-class Estimate(Part):
-    total_seconds: float | None
-    seconds: dict[str, float | None]
-    jobs: Size
 
 
 class Preflight(Part):

@@ -9,6 +9,7 @@ import queue
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +21,8 @@ from jobs.errors import FileGone, LeaseLost, NoTeacher
 from jobs.files import layout, store
 from jobs.files.store import Stored
 from jobs.kinds import Kind
-from jobs.queue import leases
+from jobs.queue import leases, recording
+from jobs.queue.estimate import foresee
 from jobs.teachers import lending
 from kd.disk import sha256_of
 from kd.machine import cgroups
@@ -124,10 +126,30 @@ class Attempt:
             return
         try:
             self.child.start(self._order(teachers))
+            self._foresee()
             self._listen(self.child)
             settling.settle(self.lease, self.recorder, self._end_of(self.child))
         finally:
             self.lease.close()
+
+    def _foresee(self) -> None:
+        """Write down what the job will take, by those before it: that can be held against what it took."""
+        if self.is_light or self.claim.attempt > 1:
+            return
+        try:
+            with self.worker.db.read() as session:
+                expected = foresee(session, self.claim.spec, self.worker.settings.data_dir)
+        except UNREACHABLE:
+            return
+        except Exception:  # whatever is wrong with it, the job is none the worse
+            log.exception("no_estimate", job=self.claim.job_id)
+            return
+        if expected is not None and expected.total_seconds is not None:
+            self.lease.try_to(lambda: self._expect(expected.told()))
+
+    def _expect(self, estimate: dict[str, Any]) -> None:
+        with self.worker.db.begin() as session:
+            recording.expect(session, self.claim, estimate)
 
     def end_trainer(self) -> None:
         """Whatever happened: nothing of the trainer is left."""

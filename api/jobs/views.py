@@ -59,11 +59,18 @@ class Waiting(BaseModel):
 
 
 class Estimate(BaseModel):
-    """How long it would take, by what jobs that have ended took."""
+    """What it would take, by what jobs that have ended took."""
 
     total_seconds: Annotated[float | None, Field(description="of all attempts; null: of a phase nothing is known")]
     seconds: Annotated[dict[str, float | None], Field(description="of each phase; null: that model has never run here")]
+    memory_bytes: Annotated[
+        int | None, Field(description="of the machine, at most; null: these models have not run here")
+    ]
     jobs: Annotated[int, Field(description="by so many jobs, the last ones")]
+    error: Annotated[
+        float | None,
+        Field(description="by which share of what they took the estimates of earlier jobs were off, as a rule"),
+    ]
 
 
 class Preflight(BaseModel):
@@ -95,11 +102,7 @@ def preflight(submission: Submission, found: Reckoned, estimate: TimeEstimate) -
         images_shown=found.images_shown,
         images_labelled=found.images_labelled,
         label_table_bytes=found.table_bytes,
-        estimate=Estimate(
-            total_seconds=None if estimate.total_seconds is None else round(estimate.total_seconds, 1),
-            seconds={phase: None if each is None else round(each, 1) for phase, each in estimate.seconds.items()},
-            jobs=estimate.jobs,
-        ),
+        estimate=Estimate(**estimate.told()),
     )
 
 
@@ -156,6 +159,9 @@ class Job(BaseModel):
     worker: str | None
     error: JobError | None
     result: Result | None
+    estimate: Annotated[
+        Estimate | None, Field(description="what it was expected to take when it began, if that was known")
+    ]
     parent_job_id: str | None
     created_at: datetime
     started_at: datetime | None
@@ -194,6 +200,7 @@ def job(row: module.Job, waiting: QueuePlace | None = None) -> Job:
         worker=row.lease_owner,
         error=_error(row.error),
         result=_result(row.result),
+        estimate=None if row.estimate is None else Estimate(**row.estimate),
         parent_job_id=row.parent_job_id,
         created_at=row.created_at,
         started_at=row.started_at,

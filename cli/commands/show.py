@@ -46,6 +46,13 @@ def run(job: "Json") -> str:
     return f"{job['mode']} on {config['dataset']}: {who['teacher']} teaches {who['student']}"
 
 
+def expected(job: "Json") -> str | None:
+    """What it was thought to take when it began."""
+    estimate = job.get("estimate") or {}
+    total = estimate.get("total_seconds")
+    return None if total is None else f"{numbers.clock(total)}, by what {estimate['jobs']} before it took"
+
+
 def facts(job: "Json") -> dict[str, str]:
     """What there is to say of a job, in words."""
     so_far = job["progress"]
@@ -62,6 +69,7 @@ def facts(job: "Json") -> dict[str, str]:
         "keeps": f"the best checkpoint and the last {job['keep_last']}" if job.get("keep_last", 1) != 1 else None,
         "retry of": job["parent_job_id"],
         "progress": f"{(so_far['fraction'] or 0) * 100:.0f} %, {description(so_far, None)}" if job["phase"] else None,
+        "expected": expected(job),
         "trained": numbers.clock(job["run_seconds"]) if job.get("run_seconds") else None,
         "attempt": str(job["attempt"]) if job["attempt"] > 1 else None,
         "worker": job["worker"],

@@ -1,4 +1,5 @@
-"""How long a job will take, by what those before it took: seconds for each image that a model is shown or labels.
+"""What a job will take, by what those before it took: seconds for each image that a model is shown or labels, and the
+memory of the same models.
 
 Nothing is known of a model that has never run here, and nothing is said of it. On other images the same model takes as
 much longer as they have more pixels, unless they are so small that it is not the pixels that take the time.
@@ -34,6 +35,10 @@ SAMPLES = 10
 # Of images with fewer numbers, 3 x 32 x 32, those with more say nothing, nor they of these.
 SMALLEST_SIZE = 3_072
 
+# Of another version, or its images are gone.
+UNKNOWN = (ValidationError, DataError, KeyError)
+MEMORY = "peak_memory_bytes.host"
+
 Phase = str
 
 
@@ -46,20 +51,48 @@ class Task(NamedTuple):
     size: int  # channels x height x width
 
 
+class Models(NamedTuple):
+    """Who is in memory, and with how much at once."""
+
+    student: str
+    teachers: tuple[str, ...]
+    batch_size: int
+    gpus: int
+    size: int  # channels x height x width
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of each phase; None where nothing like it has run."""
+    """Seconds of each phase, and the most memory of the machine; None where nothing like it has run."""
 
     seconds: Mapping[Phase, float | None]
     start_seconds: float
     """Until the first phase, and after the last one."""
+    memory_bytes: int | None
     jobs: int
     """By so many jobs."""
+    error: float | None
+    """By how much the estimates of earlier jobs were off as a rule, as a share of what those took; None: there are
+    none."""
 
     @property
     def total_seconds(self) -> float | None:
         known = [each for each in self.seconds.values() if each is not None]
         return self.start_seconds + sum(known) if len(known) == len(self.seconds) else None
+
+    def told(self) -> dict[str, Any]:
+        """As users read it, and as a job keeps it."""
+        return {
+            "total_seconds": _rounded(self.total_seconds, 1),
+            "seconds": {phase: _rounded(each, 1) for phase, each in self.seconds.items()},
+            "memory_bytes": self.memory_bytes,
+            "jobs": self.jobs,
+            "error": _rounded(self.error, 3),
+        }
+
+
+def _rounded(number: float | None, digits: int) -> float | None:
+    return None if number is None else round(number, digits)
 
 
 @dataclass
@@ -69,6 +102,8 @@ class _Past:
     an_image: dict[Task, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Seconds for each image."""
     start: list[float] = field(default_factory=list)
+    memory: dict[Models, list[int]] = field(default_factory=lambda: defaultdict(list))
+    errors: list[float] = field(default_factory=list)
     jobs: int = 0
 
     def seconds_an_image(self, task: Task) -> float | None:
@@ -82,33 +117,54 @@ class _Past:
         return min(alike)[1] if alike else None
 
 
+def foresee(session: Session, spec: Mapping[str, Any], data_dir: Path) -> Estimate | None:
+    """What a job that was accepted will take; None where nobody can reckon it: its images are gone, say."""
+    try:
+        config = parse(dict(spec), accepted=True).config
+        return estimate(session, config, preflight.reckon(config, data_dir, None), data_dir)
+    except UNKNOWN:
+        return None
+
+
 def estimate(session: Session, config: TrainConfig | GuideConfig, found: Preflight, data_dir: Path) -> Estimate:
-    """How long a job with this config, of which so much is known, will take. One read, of some megabytes at most."""
+    """What a job with this config, of which so much is known, will take. One read, of some megabytes at most."""
     past = _past(session, data_dir)
     seconds: dict[Phase, float | None] = {}
     for phase, task, images in _tasks(config, found, data_dir):
         each = past.seconds_an_image(task)
         before = seconds.get(phase, 0.0)
         seconds[phase] = None if each is None or before is None else before + each * images
-    return Estimate(seconds, median(past.start) if past.start else 0.0, past.jobs)
+    memory = past.memory.get(_models(config, data_dir), ())[:SAMPLES]
+    return Estimate(
+        seconds,
+        median(past.start) if past.start else 0.0,
+        max(memory, default=None),
+        past.jobs,
+        median(past.errors) if past.errors else None,
+    )
 
 
 def _past(session: Session, data_dir: Path) -> _Past:
     past = _Past()
     ended = (
-        select(Job.resolved_spec, Job.result, Job.run_seconds)
+        select(Job.resolved_spec, Job.result, Job.run_seconds, Job.estimate)
         .where(Job.state == State.SUCCEEDED, Job.kind == Kind.DISTILLATION)
         .order_by(Job.id.desc())
         .limit(JOBS_ASKED)
     )
-    for spec, result, run_seconds in session.execute(ended):
+    for spec, result, run_seconds, expected in session.execute(ended):
         try:
             config = parse(spec, accepted=True).config
             found = preflight.reckon(config, data_dir, None)
             tasks = list(_tasks(config, found, data_dir))
-        except (ValidationError, DataError, KeyError):  # of another version, or its images are gone
+            models = _models(config, data_dir)
+        except UNKNOWN:
             continue
         _learn(past, tasks, config, result or {}, run_seconds)
+        if isinstance(peak := (result or {}).get("metrics", {}).get(MEMORY), int | float):
+            past.memory[models].append(int(peak))
+        if run_seconds and (total := (expected or {}).get("total_seconds")) is not None:
+            past.errors.append(abs(total - run_seconds) / run_seconds)
     return past
 
 
@@ -142,7 +198,7 @@ def _epochs(config: Config, phase: Phase) -> int | None:
 
 def _tasks(config: TrainConfig | GuideConfig, found: Preflight, data_dir: Path) -> Iterator[tuple[Phase, Task, int]]:
     """What each phase will do, and to how many images."""
-    size, gpus = _size(config, data_dir), config.resources.gpus if config.resources.device != "cpu" else 0
+    size, gpus = _size(config, data_dir), _gpus(config)
     learners = {_role(place): teacher.arch for place, teacher in trained_in(config.teacher)}
     for place, images in found.images_shown.items():
         role = _role(place)
@@ -150,6 +206,15 @@ def _tasks(config: TrainConfig | GuideConfig, found: Preflight, data_dir: Path) 
     for teacher in teachers_in(config.teacher).values():
         yield "labelling", Task("label", _whose(teacher), gpus, size), found.images_labelled
     yield "evaluating", Task("evaluate", config.student.arch, gpus, size), found.images
+
+
+def _models(config: TrainConfig | GuideConfig, data_dir: Path) -> Models:
+    teachers = tuple(_whose(teacher) for teacher in teachers_in(config.teacher).values())
+    return Models(config.student.arch, teachers, config.batch_size, _gpus(config), _size(config, data_dir))
+
+
+def _gpus(config: Config) -> int:
+    return config.resources.gpus if config.resources.device != "cpu" else 0
 
 
 def _whose(teacher: OneModel) -> str:

@@ -56,6 +56,11 @@ def record(
     write(session, row, metrics)
 
 
+def expect(session: Session, claim: Claim, estimate: Mapping[str, Any], *, now: datetime | None = None) -> None:
+    """Write down what the job will take, as far as one can know."""
+    fence.change(session, claim, {"estimate": dict(estimate), "updated_at": clock.now_or(now)})
+
+
 def publish(
     session: Session,
     claim: Claim,

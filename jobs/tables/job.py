@@ -53,6 +53,8 @@ class Job(Base):
     """The newest value of each; NaN and infinities as strings."""
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
+    estimate: Mapped[dict[str, Any] | None]
+    """What it was expected to take when it began; null: it has not begun, or that was unknown."""
 
     attempt: Mapped[int] = mapped_column(default=0)
     """Counts claims; together with lease_owner it is the fence."""

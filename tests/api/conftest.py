@@ -87,6 +87,10 @@ class Worker:
         with self.app.state.database.begin() as session:
             recording.record(session, claim, **said)
 
+    def expect(self, claim: Claim, estimate: dict[str, Any]) -> None:
+        with self.app.state.database.begin() as session:
+            recording.expect(session, claim, estimate)
+
     def write(self, claim: Claim, kind: FileKind, name: str, content: bytes, stored_as: str | None = None) -> NewFile:
         data_dir = self.app.state.settings.data_dir
         path = layout.attempt_folder(data_dir, claim.job_id, claim.attempt) / (stored_as or name)

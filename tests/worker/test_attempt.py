@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from jobs.files import find, layout, store
+from jobs.job import get_job
 from jobs.log.events import events_after
+from jobs.queue import leases
+from jobs.queue.leases import Spent
 from jobs.states import State
+from jobs.tables import Job
 from tests.support import curves
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
 from tests.support.trainers import MIDWAY
@@ -20,12 +24,28 @@ def names_in(folder: Path) -> list[str]:
     return [name for _, _, names in os.walk(folder) for name in names]
 
 
+@pytest.fixture
+def ran_before(db, submit, tiny, TTL, mode) -> Job:
+    """A job like the next one: a second for each phase, and one beside them. Ask for it before a worker, who is as
+    fast as we are."""
+    job_id, phases = submit(tiny(mode)), ("teacher", "labelling", "student", "control", "evaluating")
+    result = {"metrics": {}, "seconds": dict.fromkeys(phases, 1.0), "best_checkpoint": None, "verdict": None}
+    with db.begin() as session:
+        claim = leases.claim(session, worker="nobody", ttl=TTL)
+        leases.release(session, claim, State.SUCCEEDED, result=result, spent=Spent(len(phases) + 1.0))
+    with db.read() as session:
+        return get_job(session, job_id)
+
+
 @SLOW_ON_POSTGRESQL
 @pytest.mark.parametrize("mode", ["train", "guide"])
-def test_a_job_runs_to_a_student_whose_bytes_are_what_the_row_says(worker, submit, wait_for, tiny, db, settings, mode):
+def test_a_job_runs_to_a_student_whose_bytes_are_what_the_row_says(
+    ran_before, worker, submit, wait_for, tiny, db, settings, mode
+):
     job = wait_for(submit(tiny(mode)))
 
     assert job.state == State.SUCCEEDED, job.error
+    assert (job.estimate["total_seconds"], job.estimate["jobs"]) == (ran_before.run_seconds, 1)
     assert job.result["metrics"]["student.test.top1"] > 0.5
     assert job.result["metrics"]["gain"] == pytest.approx(
         job.result["metrics"]["student.test.top1"] - job.result["metrics"]["control.test.top1"]

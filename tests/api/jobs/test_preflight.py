@@ -80,16 +80,29 @@ def ended(submit: Any, worker: Any, client: TestClient) -> Any:
     """A job that has run: a millisecond for each image that the teacher learnt from, a tenth for one that it labelled,
     two for one that student and control were shown; a second in all beside that."""
 
-    def ended(config: dict[str, Any], *, teacher_epochs: int = 4, labelled: bool = True) -> None:
+    def ended(
+        config: dict[str, Any],
+        *,
+        teacher_epochs: int = 4,
+        labelled: bool = True,
+        memory: int = 0,
+        off: float | None = None,
+    ) -> dict[str, Any]:
         told = ask(client, config).json()
         shown, labels = told["images_shown"], told["images_labelled"]
         seconds = {"teacher": shown["teacher"] * teacher_epochs / 4 / 1_000, "evaluating": 1.0}
         seconds |= {role: shown[role] / 500 for role in ("student", "control")}
         seconds["labelling"] = labels / 10_000 if labelled else 0.0
-        claim = worker.claim(submit(config=config))
-        result = {"metrics": {"teacher.epochs": teacher_epochs, "student.epochs": config["epochs"]}, "seconds": seconds}
+        job = submit(config=config)
+        claim = worker.claim(job)
+        metrics = {"teacher.epochs": teacher_epochs, "student.epochs": config["epochs"]}
+        metrics |= {"peak_memory_bytes.host": memory} if memory else {}
+        result = {"metrics": metrics, "seconds": seconds}
         spent = Spent(sum(seconds.values()) + 1.0)
+        if off is not None:
+            worker.expect(claim, told["estimate"] | {"total_seconds": spent.seconds * (1 + off)})
         worker.release(claim, State.SUCCEEDED, result={**result, "best_checkpoint": None, "verdict": None}, spent=spent)
+        return dict(client.get(job["urls"]["self"]).json())
 
     return ended
 
@@ -106,7 +119,9 @@ def test_how_long_it_takes_is_told_by_what_jobs_before_it_took(client: TestClien
     assert at_first == {
         "total_seconds": None,
         "seconds": dict.fromkeys(("teacher", "student", "control", "labelling", "evaluating")),
+        "memory_bytes": None,
         "jobs": 0,
+        "error": None,
     }
     images, estimate = told["images"], told["estimate"]
     seconds = estimate["seconds"]
@@ -129,3 +144,26 @@ def test_one_that_stopped_early_took_no_less_for_an_image_and_labels_that_were_t
 
     assert seconds["teacher"] == pytest.approx(4 * ask(client, CONFIG).json()["images"] / 1_000, abs=0.1)
     assert seconds["labelling"] is None
+
+
+def test_it_needs_the_memory_that_the_same_models_have_needed(client: TestClient, ended: Any) -> None:
+    ended(CONFIG, memory=400_000_000)
+    ended(CONFIG | {"epochs": 1}, memory=500_000_000)
+
+    same, larger_batch, other = (
+        ask(client, CONFIG | changes).json()["estimate"]["memory_bytes"]
+        for changes in ({"views": 2}, {"batch_size": 512}, {"student": {"arch": "cnn"}})
+    )
+
+    assert (same, larger_batch, other) == (500_000_000, None, None)
+
+
+def test_an_estimate_is_held_against_what_the_job_took(client: TestClient, ended: Any) -> None:
+    """And whoever asks for the next one is told how far off they are as a rule."""
+    at_first = ended(CONFIG)
+    off = [ended(CONFIG, off=share) for share in (0.1, -0.3, 0.2)]
+
+    assert at_first["estimate"] is None, "nothing was known"
+    for job, share in zip(off, (0.1, -0.3, 0.2), strict=True):
+        assert job["estimate"]["total_seconds"] == pytest.approx(job["run_seconds"] * (1 + share), rel=0.01)
+    assert ask(client, CONFIG).json()["estimate"]["error"] == pytest.approx(0.2, abs=0.01)
