@@ -253,10 +253,16 @@ def _seen(
     interpolation: Interpolated,
     architecture: str | None,
 ) -> "Preprocess | None":
-    """What the options say that it sees of an image, or else what is usual."""
+    """What the options say that it sees of an image, or else what is usual. An architecture that nobody knows is
+    refused here: before gigabytes are sent."""
+    from kd.models.own.names import is_own
     from kd.models.preprocess.said import preprocess
     from kd.models.preprocess.usual import usual
+    from kd.spec.names import why_no_model
 
+    # One of a server's own may not be installed here.
+    if architecture is not None and not is_own(architecture) and (why := why_no_model(architecture)):
+        raise Misused(f"--architecture: {why}.")
     wanted = None if architecture is None else usual(architecture)
     try:
         return preprocess(pixels, mean=mean, std=std, size=size, interpolation=interpolation, usual=wanted)

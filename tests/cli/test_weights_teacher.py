@@ -68,7 +68,7 @@ def test_what_torch_saved_is_made_safetensors_where_it_is_and_nothing_in_it_runs
     ("options", "code", "says"),
     [
         ([], 1, "it is a safetensors file, which has weights and no model: say of which architecture they are"),
-        (["--architecture", "mpl"], 1, "there is no model named 'mpl'"),
+        (["--architecture", "mpl"], 2, "there is no model named 'mpl'"),
         (["--architecture", "torchvision/resnet18"], 1, "it must be said what torchvision/resnet18 has learnt to see"),
         (["--architecture", "mlp", "--size", "8x8"], 2, "size says how large its images are, but not what it sees"),
         (["--architecture", "mlp", "--interpolation", "bicubic"], 2, "interpolation goes with what it sees of pixels"),
@@ -88,6 +88,15 @@ def test_a_module_builds_itself_and_has_no_architecture_beside_it(add):
 
     assert answer.exit_code == 2
     assert "--architecture goes with weights" in answer.stderr.replace("\n", " ")
+
+
+def test_an_architecture_that_nobody_knows_is_refused_before_anything_is_sent(file):
+    nobody = {"STILLHOUSE_URL": "http://127.0.0.1:1"}
+
+    answer = CliRunner(env=nobody).invoke(app, ["teacher", "push", str(file), "--architecture", "timm/resnet81"])
+
+    assert answer.exit_code == 2
+    assert "there is no model named 'timm/resnet81'; the nearest" in " ".join(answer.stderr.split())
 
 
 def test_weights_are_sent_to_a_server_with_their_architecture(kd, client, file):
