@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import datasets, label_tables, openapi, presets, system, teachers, uploads, workers
+from api import datasets, exports, label_tables, openapi, presets, system, teachers, uploads, workers
 from api.files import report
 from api.files import routes as files_routes
 from api.http import problems
@@ -49,6 +49,7 @@ ROUTERS = (
     curves.router,
     files_routes.router,
     report.router,
+    exports.router,
     sweeps_routes.router,
     label_tables.router,
     teachers.router,

@@ -17,6 +17,7 @@ from jobs.files.uploads import Announced
 from jobs.sweeps.plan import Plan
 from kd.labels import cache
 from kd.spec.evaluate import Evaluate
+from kd.spec.export import Export
 from kd.spec.ingest import Ingest
 
 PROBLEM = {"application/problem+json": {"schema": {"$ref": REF.format(model=Problem.__name__)}}}
@@ -71,7 +72,17 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    ours: list[type[BaseModel]] = [Problem, Change, Retry, Plan, Announced, Ingest, Evaluate, *SUBMISSIONS.values()]
+    ours: list[type[BaseModel]] = [
+        Problem,
+        Change,
+        Retry,
+        Plan,
+        Announced,
+        Ingest,
+        Evaluate,
+        Export,
+        *SUBMISSIONS.values(),
+    ]
     _, definitions = models_json_schema([(model, "validation") for model in ours], ref_template=REF)
     twins = [name for name, schema in definitions["$defs"].items() if _has_others(schemas.get(name, schema), schema)]
     assert not twins, f"a part of an answer and one of a body have the same name: {twins}"

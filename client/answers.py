@@ -133,6 +133,21 @@ class EvaluateSpec(Part):
     config: EvaluateConfig
 
 
+class Model(Part):
+    job: str
+    role: str
+
+
+class ExportConfig(Part):
+    format: str
+    model: Model
+
+
+class ExportSpec(Part):
+    mode: Literal["export"]
+    config: ExportConfig
+
+
 class Job(Part):
     id: str
     status: str
@@ -146,7 +161,7 @@ class Job(Part):
     attempt: int
     worker: str | None
     parent_job_id: str | None
-    resolved_spec: ResolvedSpec | IngestSpec | EvaluateSpec
+    resolved_spec: ResolvedSpec | IngestSpec | EvaluateSpec | ExportSpec
     error: JobError | None
     result: Result | None
     created_at: Moment

@@ -20,6 +20,7 @@ from client.choices import Choices
 from client.datasets import Datasets
 from client.encoding import checkpoint_path, envelope, filters, job_path, plain, worker_path
 from client.errors import ClientError
+from client.exports import Exports
 from client.http import Http
 from client.labels import Labels
 from client.teachers import Teachers
@@ -35,7 +36,7 @@ class Unchanged(Enum):
 UNCHANGED = Unchanged.UNCHANGED
 
 
-class Client(Datasets, Labels, Teachers, Choices):
+class Client(Datasets, Exports, Labels, Teachers, Choices):
     """A Stillhouse server. Every method is one request unless it says otherwise; failures are `ClientError`s."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", timeout: float = 30.0):

@@ -48,6 +48,9 @@ class Code(StrEnum):
     BAD_TEACHER = "bad_teacher"
     """The teacher that another job was to lend is gone, or does not fit."""
 
+    BAD_EXPORT = "bad_export"
+    """No file could be made of the student, or none that says what it says."""
+
     TEACHER_NEVER_CAME = "teacher_never_came"
     """The job for whose teacher it waited has ended without one."""
 

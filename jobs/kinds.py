@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-LIGHT_MODES = ("ingest", "evaluate")
+LIGHT_MODES = ("ingest", "evaluate", "export")
 """What takes one core and no GPU: minutes, or for a large teacher some more. All other modes are those of
 distillations."""
 

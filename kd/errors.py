@@ -192,6 +192,14 @@ class NotConverted(KdError):
         self.why = why
 
 
+class ExportUnfit(KdError):
+    """A file that was made of a student and does not say what that says; `why` is a clause."""
+
+    def __init__(self, why: str):
+        super().__init__(f"The file is not offered: {why}.")
+        self.why = why
+
+
 class LabelsUnfit(KdError):
     """The labels that were to teach are gone, or are of something else."""
 

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from kd import disk, outputs
-from kd.data.dataset import Dataset, load_dataset
+from kd.data.dataset import load_dataset, sample
 from kd.data.parts import Name
-from kd.data.splits import Split
 from kd.errors import SpecUnfit, TeacherUnfit
 from kd.evaluation.chance import weakness
 from kd.evaluation.predict import SMALLEST_BATCH, predict
@@ -21,7 +19,6 @@ from kd.evaluation.scores import is_finite
 from kd.events import Evaluated, Event, Finished, Noted, PhaseStarted, Started, Step, Wrote
 from kd.models.own import networks
 from kd.models.own.names import is_own
-from kd.randomness import derive, permutation
 from kd.report.evaluate import scores_of, size
 from kd.report.shown.teacher import teacher_page
 from kd.report.suspects import SHOWN
@@ -119,24 +116,6 @@ def _prepare(config: EvaluateConfig, out: Path, data_folder: Path, file: Path) -
         teacher_file=file,
         teacher_sees=sees,
         resident_bytes=ON_DISK,
-    )
-
-
-def sample(dataset: Dataset, images: int) -> Dataset:
-    """The same with at most so many images in each split, drawn at random, the same ones each time."""
-
-    def some(name: Name, split: Split) -> Split:
-        if len(split) <= images:
-            return split
-        drawn_K = permutation(len(split), derive(0, "evaluate", name))[:images].sort().values
-        rows_K = drawn_K if split.rows is None else split.rows[drawn_K]
-        return Split(split.source, split.labels[drawn_K], split.numbers[drawn_K], rows_K)
-
-    return replace(
-        dataset,
-        train=some("train", dataset.train),
-        validation=some("validation", dataset.validation),
-        test=some("test", dataset.test),
     )
 
 

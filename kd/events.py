@@ -4,7 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-PHASES = r"^(teacher(\.[1-9][0-9]*)?|labelling|student|control|label_smoothing|evaluating|ingesting|examining)$"
+PHASES = (
+    r"^(teacher(\.[1-9][0-9]*)?|labelling|student|control|label_smoothing|evaluating"
+    r"|ingesting|examining|exporting|verifying)$"
+)
 Phase = Annotated[str, Field(pattern=PHASES)]
 """A member of a committee of teachers learns in a phase of its own: `teacher.1`, `teacher.2` and so on."""
 

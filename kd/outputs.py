@@ -9,6 +9,9 @@ TEACHER = "teacher.safetensors"
 REPORT = "report.json"
 PAGE = "report.html"
 CARD = "model-card.md"
+VERIFIED = "verify.json"
+ONNX = "student.onnx"
+ONNX_ARCHIVE = "student-onnx.zip"
 
 
 def weights_of(role: str) -> str:

@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from jobs.endings import Ending
+from jobs.kinds import LIGHT_MODES
 from kd.events import Stopped
 from kd.machine import imports
 from worker.children.carry_out import Say, Work, live
 
-MODES = {"ingest": "worker.light.ingest", "evaluate": "worker.light.evaluate"}
+MODES = {mode: f"worker.light.{mode}" for mode in LIGHT_MODES}
 """The module for each mode of light work: `carry_out(order, say, go_on)`, and what can go wrong, as `KNOWN`."""
 
 # Beside a distillation it may take one core, and no GPU.

@@ -35,7 +35,10 @@ def _anew(job: Job) -> str:
     """How light work is asked for."""
     if job.mode == "ingest":
         return "POST /datasets"
-    return f"POST /teachers/{job.resolved_spec['config']['teacher']['upload']}/evaluate"
+    config = job.resolved_spec["config"]
+    if job.mode == "export":
+        return f"POST /jobs/{config['model']['job']}/exports"
+    return f"POST /teachers/{config['teacher']['upload']}/evaluate"
 
 
 def _spec(job: Job, retry: Retry) -> dict[str, Any]:

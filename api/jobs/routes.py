@@ -59,9 +59,9 @@ class JobFilter(Query):
     """Which jobs are meant."""
 
     status: Annotated[list[State], BeforeValidator(separate)] = Field(default=[], max_length=10)
-    mode: Literal["train", "guide", "ingest", "evaluate"] | None = Field(
+    mode: Literal["train", "guide", "ingest", "evaluate", "export"] | None = Field(
         default=None,
-        description="without it, distillations: what makes data sets, or evaluates teachers, must be asked for",
+        description="without it, distillations: light work must be asked for",
     )
     label: Annotated[str, AfterValidator(printable), AfterValidator(_with_a_key)] | None = Field(
         default=None, max_length=330, description="`key=value`, or `key` for any value"

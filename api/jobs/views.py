@@ -135,6 +135,7 @@ class JobUrls(BaseModel):
     checkpoints: str
     artifacts: str
     report: str
+    exports: str
 
 
 class Job(BaseModel):
@@ -220,6 +221,7 @@ def job(row: module.Job, waiting: QueuePlace | None = None) -> Job:
             checkpoints=f"{here}/checkpoints",
             artifacts=f"{here}/artifacts",
             report=f"{here}/report",
+            exports=f"{here}/exports",
         ),
     )
 

@@ -1,16 +1,18 @@
 """`kd download`, `kd report` and `kd logs`: what a job has left on the server."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import Misused
+from cli.commands.watch import follow
+from cli.errors import Misused, Trouble
 from cli.given.options import AsJson, Job
 from cli.given.url import DEFAULT_URL, Url
 from cli.shown import numbers
 from cli.shown.console import console, print_json, print_log
-from kd.outputs import CARD, PAGE, REPORT
+from kd.outputs import CARD, ONNX_ARCHIVE, PAGE, REPORT
 
 
 def logs(
@@ -25,11 +27,27 @@ def logs(
         print_log(client.logs(job, tail))
 
 
+if TYPE_CHECKING:
+    from client import Client
+
+
+class Export(StrEnum):
+    ONNX = "onnx"
+
+
 def download(
     job: Job,
     checkpoint: Annotated[str, typer.Option(help="best, last, or a checkpoint's id.")] = "best",
     artifact: Annotated[
         str | None, typer.Option(help="Instead: a file beside the checkpoints, as in teacher.safetensors.")
+    ] = None,
+    export: Annotated[
+        Export | None,
+        typer.Option(
+            "--as",
+            help="Instead: a file of the best student that runs elsewhere, in an archive with all that it needs; made "
+            "and compared with the student first, unless it was.",
+        ),
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", "-o", help="A file or a folder.", show_default=False)] = None,
     json: AsJson = False,
@@ -38,12 +56,32 @@ def download(
     """Fetch a job's student. Goes on from a partial file, and checks its sha256."""
     from client import Client
 
+    if export is not None and (artifact is not None or checkpoint != "best"):
+        raise Misused("--as is of the best student: leave --checkpoint and --artifact out.")
     with Client(url) as client:
-        path = client.download(job, checkpoint, to) if artifact is None else client.download_artifact(job, artifact, to)
+        if export is not None:
+            # Named after the job whose student it is, and not after the one that has made the file.
+            named = f"{job}-{ONNX_ARCHIVE}"
+            place = Path(named) if to is None else to / named if to.is_dir() else to
+            path = client.download_artifact(_exported(client, job, export, quiet=json), ONNX_ARCHIVE, place)
+        elif artifact is not None:
+            path = client.download_artifact(job, artifact, to)
+        else:
+            path = client.download(job, checkpoint, to)
     if json:
         print_json({"path": str(path), "size": path.stat().st_size})
     else:
         console().print(f"{path} ({numbers.size(path.stat().st_size)}; sha256 as the server promised)", markup=False)
+
+
+def _exported(client: "Client", job: str, export: Export, *, quiet: bool) -> str:
+    """The job that has made the file. Raises `Trouble`, or ends the command, where it makes none."""
+    made = client.export_student(job, export.value)
+    if made["status"] != "succeeded" and not quiet and (code := follow(client, made["id"])):
+        raise typer.Exit(code)
+    if quiet and (ended := client.wait(made["id"]))["status"] != "succeeded":
+        raise Trouble((ended["error"] or {}).get("message", f"{made['id']} was {ended['status']}."))
+    return str(made["id"])
 
 
 def report(

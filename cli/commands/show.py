@@ -42,6 +42,8 @@ def run(job: "Json") -> str:
         return f"ingest of {config['name']}"
     if job["mode"] == "evaluate":
         return f"evaluation of {config['teacher'].get('upload')} on {config['dataset']}"
+    if job["mode"] == "export":
+        return f"export of the student of {config['model']['job']} as {config['format']}"
     who = results.archs(config)
     return f"{job['mode']} on {config['dataset']}: {who['teacher']} teaches {who['student']}"
 

@@ -109,6 +109,8 @@ def show_outcome(client: "Client", job: "Json", narration: Narration) -> None:
         results.show_dataset(job, to)
     elif job["status"] == "succeeded" and job["mode"] == "evaluate":
         results.show_evaluation(job, to)
+    elif job["status"] == "succeeded" and job["mode"] == "export":
+        to.print(f"`kd download {job['resolved_spec']['config']['model']['job']} --as onnx` fetches it.")
     elif job["status"] == "succeeded":
         results.show(outcome(client, job, narration), to)
         to.print(f"`kd download {job['id']}` fetches the student.")

@@ -32,11 +32,12 @@ from kd.data.packed_facts import PackedFacts
 from kd.errors import DataError
 from kd.spec import Config, GuideSpec, TeacherOfJob, TrainSpec
 from kd.spec.evaluate import EvaluateSpec
+from kd.spec.export import ExportSpec
 from kd.spec.faults import Fault
 from kd.spec.ingest import IngestSpec
 
 NO_ENVELOPE = Envelope()
-LightSpec = IngestSpec | EvaluateSpec
+LightSpec = IngestSpec | EvaluateSpec | ExportSpec
 
 
 @dataclass(frozen=True)

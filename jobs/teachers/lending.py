@@ -68,6 +68,11 @@ def check(session: Session, spec: TrainSpec | GuideSpec, data_dir: Path) -> str 
     return waits_for
 
 
+def check_lent(session: Session, model: TeacherOfJob) -> None:
+    """Raise `NoTeacher` unless a job has this model, whatever it is for."""
+    _find_file(session, _lender(session, model), model)
+
+
 def check_again(session: Session, teachers: Iterable[TeacherOfJob]) -> None:
     """The same for a job that has waited for them. Raises `NoTeacher` if one will not come any more; else
     `NoTeacherYet`, of the first that is still to come.
@@ -260,6 +265,8 @@ def _models(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         found[role] = one
         if (start := one.get("start")) is not None:
             found[start_of(role)] = start
+    if (model := config.get("model")) is not None:  # of an export: whose model leaves
+        found["model"] = model
     if (start := config.get("student", {}).get("start")) is not None:
         found[start_of("student")] = start
     return found

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from kd.data import packed_facts, packed_images, parts, published
 from kd.data.catalog import DATASETS
 from kd.data.splits import Split, cut_splits
 from kd.errors import DataError
+from kd.randomness import derive, permutation
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,24 @@ def load_dataset(name: str, folder: Path, validation_fraction: float) -> Dataset
     )
     digest = _digest((source.classes, facts.mean, facts.std), (train, validation, test))
     return Dataset(name, source.classes, facts.mean, facts.std, digest, train, validation, test)
+
+
+def sample(dataset: Dataset, images: int) -> Dataset:
+    """The same with at most so many images in each split, drawn at random, the same ones each time."""
+
+    def some(name: parts.Name, split: Split) -> Split:
+        if len(split) <= images:
+            return split
+        drawn_K = permutation(len(split), derive(0, "sample", name))[:images].sort().values
+        rows_K = drawn_K if split.rows is None else split.rows[drawn_K]
+        return Split(split.source, split.labels[drawn_K], split.numbers[drawn_K], rows_K)
+
+    return replace(
+        dataset,
+        train=some("train", dataset.train),
+        validation=some("validation", dataset.validation),
+        test=some("test", dataset.test),
+    )
 
 
 def _load_packed(name: str, folder: Path, validation_fraction: float) -> Dataset:

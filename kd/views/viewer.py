@@ -74,11 +74,15 @@ class Viewer:
 
     def plain(self, image_B: Tensor) -> Tensor:
         """The images themselves, or where models see another size their middle: what evaluation sees."""
+        return self._normalise(self.bytes_of(image_B))
+
+    def bytes_of(self, image_B: Tensor) -> Tensor:
+        """The same before they are normalised: uint8 [B, H, W, C]."""
         # In the middle of the padding: evaluation takes the same way as training, and no copy is kept for it.
         top, left, *size = self.seen
         place = (top + self.plan.crop_padding, left + self.plan.crop_padding, *size)
         place_B4 = boxes.the_same(place, image_B.to(self.device))
-        return self._normalise(self._cut(image_B, place_B4, resized=self._resizes_it))
+        return self._cut(image_B, place_B4, resized=self._resizes_it)
 
     def _parts(self, parameters_BP: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of a plan that mixes: a view's own parameters, how it is mixed, and its partner's parameters."""

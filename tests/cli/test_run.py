@@ -89,8 +89,13 @@ def test_a_job_runs_from_submit_to_download_through_the_whole_service(spec, serv
     watched = runner.invoke(app, ["submit", str(spec), "--watch"])
     job_id = watched.stdout.split()[0]
     downloaded = runner.invoke(app, ["download", job_id, "--to", str(tmp_path / "student.safetensors")])
+    exported = runner.invoke(app, ["download", job_id, "--as", "onnx", "--to", str(tmp_path)])
+    again = runner.invoke(app, ["download", job_id, "--as", "onnx", "--to", str(tmp_path / "b.zip"), "--json"])
 
     assert watched.exit_code == 0, watched.output
+    assert "they agree on 100.00%" in " ".join(exported.stdout.split())
+    assert (exported.exit_code, again.exit_code) == (0, 0), exported.output + again.output
+    assert (tmp_path / f"{job_id}-student-onnx.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     assert "control  mlp" in watched.stdout
     assert downloaded.exit_code == 0
     assert load_model(tmp_path / "student.safetensors")[1].classes == tuple("0123456789")

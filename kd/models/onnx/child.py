@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import sys
+import time
 from typing import IO, Any
 
 from kd.machine.child import Lifeline
@@ -47,13 +48,15 @@ def main() -> int:
     while line := asked.readline():
         shape = json.loads(line)["shape"]
         images = np.frombuffer(asked.read(int(np.prod(shape)) * kind.itemsize), kind).reshape(shape)
+        began = time.perf_counter()
         try:
             (said,) = session.run([graph.output], {graph.input: images})
+            seconds = time.perf_counter() - began
             said = np.ascontiguousarray(said, dtype=np.float32)
         except Exception as error:
             _say(answers, {"unfit": inspect.in_words(error)})
             continue
-        _say(answers, {"shape": said.shape, "bytes": said.nbytes}, said.tobytes())
+        _say(answers, {"shape": said.shape, "bytes": said.nbytes, "seconds": seconds}, said.tobytes())
     return 0
 
 

@@ -60,7 +60,7 @@ def convert(module: nn.Module, shape: tuple[int, int, int]) -> bytes:
         ) from error
     if not isinstance(expected, torch.Tensor) or expected.dim() != 2:
         raise NotConverted("what it says of images is no tensor [images, classes]")
-    content = _export(module, images)
+    content = write_onnx(module, images[:FIXED_BATCH])
     session = Session(content)
     try:
         graph = session.open()
@@ -74,15 +74,17 @@ def convert(module: nn.Module, shape: tuple[int, int, int]) -> bytes:
     return content
 
 
-def _export(module: nn.Module, images: torch.Tensor) -> bytes:
-    """For any number of images, or if that does not go, for a fixed one."""
-    some, failure = images[:FIXED_BATCH], None
+def write_onnx(module: nn.Module, images: torch.Tensor, *, takes: str = "images", gives: str = "logits") -> bytes:
+    """One file of the module, traced with these images: for any number of them, or if that does not go, for so many.
+    Raises `NotConverted`."""
+    failure = None
     ways: tuple[dict[str, Any], ...] = ({"dynamic_shapes": ({0: torch.export.Dim("batch")},)}, {})
     for way in ways:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             try:
-                _quietly(lambda: torch.onnx.export(module, (some,), path, external_data=False, **way))  # noqa: B023
+                options = {"external_data": False, "input_names": [takes], "output_names": [gives], **way}
+                _quietly(lambda: torch.onnx.export(module, (images,), path, **options))  # noqa: B023
                 return path.read_bytes()
             except Exception as error:  # the exporter's own kinds wrap whatever happened below them
                 failure = failure or error

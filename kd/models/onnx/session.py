@@ -28,6 +28,8 @@ class Session:
         self._process: subprocess.Popen[bytes] | None = None
         self._graph: Graph | None = None
         self._rest = b""
+        self.took_seconds = 0.0
+        """For its last answer, in its own process."""
 
     def open(self) -> Graph:
         """What the file says of itself. Raises `GraphUnfit`."""
@@ -44,7 +46,7 @@ class Session:
         self.open()
         images = np.ascontiguousarray(images)
         line, content = self._ask({"shape": images.shape}, images.data, seconds, f"took for {len(images)} images")
-        shape = line["shape"]
+        shape, self.took_seconds = line["shape"], line["seconds"]
         if len(shape) != 2 or shape[0] != len(images):
             raise GraphUnfit(f"of {len(images)} images it says numbers in the shape {shape}: not [batch, classes]")
         return np.frombuffer(content, np.float32).reshape(shape)

@@ -15,7 +15,7 @@ from jobs.tables import Job
 Submit = Callable[..., dict[str, Any]]
 
 FIELDS = """id object status phase is_terminal mode name labels spec resolved_spec priority progress latest_metrics
-    attempt worker error result parent_job_id created_at started_at finished_at updated_at cancel_requested_at urls
+    attempt worker error result estimate parent_job_id created_at started_at finished_at updated_at cancel_requested_at urls
     limits keep_last waiting run_seconds pause_requested_at"""
 
 
@@ -80,7 +80,7 @@ def test_jobs_are_found_by_status_mode_label_text_and_time(client: TestClient, s
         ("limit=1.0", "/limit", "a whole number"),
         ("limit=%D9%A1", "/limit", "a whole number"),
         ("status=done", "/status", "'queued'"),
-        ("mode=trian", "/mode", "'train', 'guide', 'ingest' or 'evaluate'"),
+        ("mode=trian", "/mode", "'train', 'guide', 'ingest', 'evaluate' or 'export'"),
         ("after=%00", "/after", "cursor"),
         ("after=nonsense", "/after", "cursor"),
         ("q=%00", "/q", "control characters"),

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from kd import errors
-from kd.data.dataset import load_dataset
+from kd.data.dataset import load_dataset, sample
 from kd.data.packing import Chunk, pack
 from kd.data.parts import TEST, TRAIN
-from kd.evaluate_teacher import STEPS, evaluate_teacher, sample
+from kd.evaluate_teacher import STEPS, evaluate_teacher
 from kd.events import Evaluated, Event, Finished, Noted, Step, Wrote
 from kd.models.own.files import registered
 from kd.models.preprocess.said import Preprocess
