@@ -15,8 +15,8 @@ from jobs.tables import Job
 Submit = Callable[..., dict[str, Any]]
 
 FIELDS = """id object status phase is_terminal mode name labels spec resolved_spec priority progress latest_metrics
-    attempt worker error result estimate parent_job_id created_at started_at finished_at updated_at cancel_requested_at urls
-    limits keep_last waiting run_seconds pause_requested_at"""
+    attempt worker error result parent_job_id created_at started_at finished_at updated_at cancel_requested_at urls
+    limits keep_last waiting run_seconds estimate pause_requested_at"""
 
 
 def ids(answer: Any) -> list[str]:
