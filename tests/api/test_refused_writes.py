@@ -43,6 +43,11 @@ def test_a_database_file_that_cannot_grow_is_told_to_be_full(tmp_path: Path, pro
         assert client.post("/jobs", json=BODY).status_code == 201
 
 
+END_OTHERS = text(
+    "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+)
+
+
 def test_a_database_that_is_a_standby_now_is_told_to_be_one(
     empty_postgres: str, tmp_path: Path, problem_in: Any
 ) -> None:
@@ -52,6 +57,8 @@ def test_a_database_that_is_a_standby_now_is_told_to_be_one(
     with TestClient(build_app(Settings(data_dir=tmp_path, database_url=empty_postgres))) as client:
         with database.begin() as connection:
             connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))  # from now on
+        with database.begin() as connection:  # whoever was connected before would not hear of it
+            connection.execute(END_OTHERS, {"name": name})
 
         said = problem_in(client.post("/jobs", json=BODY), 503, "database_read_only")["detail"]
         assert problem_in(client.get("/readyz"), 503, "not_ready")["detail"] == said
