@@ -3,13 +3,15 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
+from fastapi import Query as InQuery
 
 from api.dependencies import Database, JobId, Settings
 from api.http import body, conditional
-from api.http.pages import Page, page
+from api.http.pages import Page, PageQuery, cursor, page
 from api.jobs import views
 from api.jobs.shown import view_of
-from jobs.queue import exports
+from jobs import ids
+from jobs.queue import exports, place
 from kd.spec.export import Export
 
 router = APIRouter(prefix="/jobs/{job_id}/exports", tags=["exports"])
@@ -33,9 +35,14 @@ def export_student(
     return conditional.answer(view, 202 if is_new else 200, {"Location": view.urls.self})
 
 
+class ExportPage(PageQuery):
+    after: str | None = cursor(ids.pattern("job"))
+
+
 @router.get("")
-def list_exports(job_id: JobId, db: Database) -> Page[views.Job]:
+def list_exports(job_id: JobId, query: Annotated[ExportPage, InQuery()], db: Database) -> Page[views.Job]:
     """The jobs that have made files of a job's student, or are at it, the newest first."""
     with db.read() as session:
-        found = [view_of(session, job) for job in exports.exports_of(session, job_id)]
-    return page(found)
+        found = exports.list_exports(session, job_id, limit=query.limit, after=query.after)
+        waiting = place.waiting(session, found.items)
+    return page([views.job(job, waiting.get(job.id)) for job in found.items], found.next_cursor)

@@ -31,4 +31,4 @@ class Exports:
 
     def exports(self, job_id: str) -> Iterator[Json]:
         """The jobs that have made files of a job's student, or are at it, the newest first."""
-        return self._http.pages(f"{job_path(job_id)}/exports", {}, Job)
+        return self._http.pages(f"{job_path(job_id)}/exports", {"limit": 100}, Job)

@@ -184,6 +184,10 @@ class GraphUnfit(KdError):
         self.why = why
 
 
+class GraphLost(GraphUnfit):
+    """The process in which an ONNX model runs died, or gave no answer in time: that says little of the file."""
+
+
 class NotConverted(KdError):
     """A model, or weights, of which no file can be made that may be brought; `why` is a clause."""
 

@@ -22,7 +22,6 @@ from jobs.files import layout, store
 from jobs.files.store import Stored
 from jobs.kinds import Kind
 from jobs.queue import leases, recording
-from jobs.queue.estimate import foresee
 from jobs.teachers import lending
 from kd.disk import sha256_of
 from kd.machine import cgroups
@@ -30,6 +29,7 @@ from kd.spec import TeacherOfJob, TeacherUploaded
 from kd.teachers import uploads
 from worker import settling
 from worker.child import Child, Order
+from worker.foresight import Foresight
 from worker.lease import RETRY_SECONDS, Lease
 from worker.limits import Limits, Silence
 from worker.recorder import Recorder
@@ -105,6 +105,7 @@ class Attempt:
         self.log = TrainerLog(self.folder)
         self.recorder = Recorder(self.worker.db, self.claim, self.worker.settings.data_dir, self.folder)
         self.child: Child | None = None
+        self.foresight: Foresight | None = None  # of the first attempt
 
     def see_through(self) -> None:
         """Start the trainer and stay until its end is in the database. Raises `LeaseLost`."""
@@ -126,28 +127,19 @@ class Attempt:
             return
         try:
             self.child.start(self._order(teachers))
-            self._foresee()
+            if not self.is_light and self.claim.attempt == 1:
+                self.foresight = Foresight(self.worker, self.claim)
             self._listen(self.child)
             settling.settle(self.lease, self.recorder, self._end_of(self.child))
         finally:
             self.lease.close()
 
-    def _foresee(self) -> None:
-        """Write down what the job will take, by those before it: that can be held against what it took."""
-        if self.is_light or self.claim.attempt > 1:
-            return
-        try:
-            with self.worker.db.read() as session:
-                expected = foresee(session, self.claim.spec, self.worker.settings.data_dir)
-        except UNREACHABLE:
-            return
-        except Exception:  # whatever is wrong with it, the job is none the worse
-            log.exception("no_estimate", job=self.claim.job_id)
-            return
-        if expected is not None and expected.total_seconds is not None:
-            self.lease.try_to(lambda: self._expect(expected.told()))
+    def _expect(self) -> None:
+        """Write down what the job will take, once that is known. (An estimate that cannot be written is none.)"""
+        if self.foresight is not None and (expected := self.foresight.take()) is not None:
+            self.lease.try_to(lambda: self._write(expected))
 
-    def _expect(self, estimate: dict[str, Any]) -> None:
+    def _write(self, estimate: dict[str, Any]) -> None:
         with self.worker.db.begin() as session:
             recording.expect(session, self.claim, estimate)
 
@@ -218,6 +210,7 @@ class Attempt:
                 next_beat = now + self.worker.settings.heartbeat_seconds
             if now >= next_flush or (self.recorder.is_urgent and not failing):
                 failing = not self.lease.try_to(self.recorder.flush)
+                self._expect()
                 next_flush = now + (RETRY_SECONDS if failing else FLUSH_SECONDS)
             if now >= next_weighing:
                 self.limit = self.limit or self.limits.check_memory(child.descendants)

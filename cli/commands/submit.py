@@ -102,7 +102,11 @@ def how_long(estimate: "Json") -> str:
         return f"How long it takes is not known: nothing like its {unknown} has run here."
     phases = ", ".join(f"{phase} {numbers.clock(seconds)}" for phase, seconds in estimate["seconds"].items())
     off = f", give or take {estimate['error']:.0%}" if estimate.get("error") is not None else ""
-    memory = f" It needs {numbers.size(estimate['memory_bytes'])} of memory." if estimate.get("memory_bytes") else ""
+    memory = (
+        f" The same models took {numbers.size(estimate['memory_bytes'])} of memory."
+        if estimate.get("memory_bytes")
+        else ""
+    )
     return f"It takes about {numbers.clock(estimate['total_seconds'])}{off}, as jobs before it did: {phases}.{memory}"
 
 

@@ -12,7 +12,7 @@ from cli.shown.console import console, print_json
 from cli.shown.narration import Narration
 from cli.shown.progress import JobProgress, ProgressDisplay, progress_display
 from cli.shown.results import Outcome
-from kd.outputs import weights_of
+from kd.outputs import ONNX_ARCHIVE, weights_of
 
 if TYPE_CHECKING:
     from client import Client
@@ -110,7 +110,7 @@ def show_outcome(client: "Client", job: "Json", narration: Narration) -> None:
     elif job["status"] == "succeeded" and job["mode"] == "evaluate":
         results.show_evaluation(job, to)
     elif job["status"] == "succeeded" and job["mode"] == "export":
-        to.print(f"`kd download {job['resolved_spec']['config']['model']['job']} --as onnx` fetches it.")
+        to.print(f"`kd download {job['id']} --artifact {ONNX_ARCHIVE}` fetches it.")
     elif job["status"] == "succeeded":
         results.show(outcome(client, job, narration), to)
         to.print(f"`kd download {job['id']}` fetches the student.")

@@ -5,6 +5,7 @@ Nothing is known of a model that has never run here, and nothing is said of it. 
 much longer as they have more pixels, unless they are so small that it is not the pixels that take the time.
 """
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Task(NamedTuple):
 class Models(NamedTuple):
     """Who is in memory, and with how much at once."""
 
+    dataset: str
     student: str
     teachers: tuple[str, ...]
     batch_size: int
@@ -147,12 +149,12 @@ def estimate(session: Session, config: TrainConfig | GuideConfig, found: Preflig
 def _past(session: Session, data_dir: Path) -> _Past:
     past = _Past()
     ended = (
-        select(Job.resolved_spec, Job.result, Job.run_seconds, Job.estimate)
+        select(Job.resolved_spec, Job.result, Job.run_seconds, Job.estimate, Job.attempt)
         .where(Job.state == State.SUCCEEDED, Job.kind == Kind.DISTILLATION)
         .order_by(Job.id.desc())
         .limit(JOBS_ASKED)
     )
-    for spec, result, run_seconds, expected in session.execute(ended):
+    for spec, result, run_seconds, expected, attempt in session.execute(ended):
         try:
             config = parse(spec, accepted=True).config
             found = preflight.reckon(config, data_dir, None)
@@ -160,11 +162,14 @@ def _past(session: Session, data_dir: Path) -> _Past:
             models = _models(config, data_dir)
         except UNKNOWN:
             continue
-        _learn(past, tasks, config, result or {}, run_seconds)
-        if isinstance(peak := (result or {}).get("metrics", {}).get(MEMORY), int | float):
-            past.memory[models].append(int(peak))
-        if run_seconds and (total := (expected or {}).get("total_seconds")) is not None:
-            past.errors.append(abs(total - run_seconds) / run_seconds)
+        with contextlib.suppress(TypeError, AttributeError):  # a number that JSON has not, written by another version
+            _learn(past, tasks, config, result or {}, run_seconds)
+            if attempt > 1:
+                continue  # the time was that of several, the memory that of the last one
+            if models.gpus <= 1 and isinstance(peak := (result or {}).get("metrics", {}).get(MEMORY), int | float):
+                past.memory[models].append(int(peak))
+            if run_seconds and (total := (expected or {}).get("total_seconds")) is not None:
+                past.errors.append(abs(total - run_seconds) / run_seconds)
     return past
 
 
@@ -210,7 +215,9 @@ def _tasks(config: TrainConfig | GuideConfig, found: Preflight, data_dir: Path) 
 
 def _models(config: TrainConfig | GuideConfig, data_dir: Path) -> Models:
     teachers = tuple(_whose(teacher) for teacher in teachers_in(config.teacher).values())
-    return Models(config.student.arch, teachers, config.batch_size, _gpus(config), _size(config, data_dir))
+    return Models(
+        config.dataset, config.student.arch, teachers, config.batch_size, _gpus(config), _size(config, data_dir)
+    )
 
 
 def _gpus(config: Config) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from kd.data.packed_facts import Resized
 from kd.models.safetensors.facts import Facts
 
-# Of every file in it: the same export is the same archive, byte for byte.
+# Of every file in it: the same export is the same archive, but for the times in `verify.json`.
 MADE_AT = (1980, 1, 1, 0, 0, 0)
 
 
@@ -36,7 +36,13 @@ def archive(
 
 
 def preprocess(
-    facts: Facts, shape: tuple[int, int, int], resized: Resized | None, seen: Mapping[str, Any], *, within: bool
+    facts: Facts,
+    shape: tuple[int, int, int],
+    resized: Resized | None,
+    seen: Mapping[str, Any],
+    *,
+    batch: int | None,
+    within: bool,
 ) -> dict[str, Any]:
     """How an image becomes what the file takes, in steps. `shape` is that of the data set's images, which the model
     sees as `seen` says (`box` and `size`); `within` the file pixels are normalised, and answers made probabilities."""
@@ -52,9 +58,10 @@ def preprocess(
     return {
         "orientation": "as EXIF says",
         "transparency": "on white",
-        "mode": {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, "RGB"),
+        "mode": "L" if channels == 1 else "RGB",
         "steps": steps,
         "layout": "batch, channels, height, width",
+        "batch": batch,
         "takes": "uint8" if within else "float32",
         "gives": "probabilities" if within else "logits",
         "mean": list(facts.mean),
@@ -76,6 +83,7 @@ def readme(verified: Mapping[str, Any], preprocess: Mapping[str, Any], facts: Fa
             images=f"{verified['images']:,}",
             dataset=verified["dataset"],
             takes=preprocess["takes"],
+            batch=preprocess["batch"] or "any number",
             gives=preprocess["gives"],
             channels=channels,
             height=height,

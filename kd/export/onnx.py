@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,8 @@ class Deployed(nn.Module):
 
 
 def onnx_file(model: nn.Module, facts: Facts, *, preprocessing: bool, says: Mapping[str, str]) -> bytes:
-    """The file of a model with these facts, for any number of images; it `says` of itself what users may ask it.
+    """The file of a model with these facts, for any number of images or, where torch cannot, for one at a time; it
+    `says` of itself what users may ask it.
 
     With `preprocessing` it takes bytes and gives probabilities, else it takes what the model does and gives logits.
     Raises `NotConverted`, and `ModelMissing` where the packages for it are not installed.
@@ -51,15 +53,19 @@ def onnx_file(model: nn.Module, facts: Facts, *, preprocessing: bool, says: Mapp
     images = torch.randint(
         0, 256, (IMAGES, *facts.shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    content = write_onnx(
-        module,
-        images if preprocessing else images.float() / 255,
-        takes="images",
-        gives="probabilities" if preprocessing else "logits",
-    )
+    given = images if preprocessing else images.float() / 255
+    gives = "probabilities" if preprocessing else "logits"
 
     import onnx
 
-    written = onnx.load_from_string(content)
+    written = onnx.load_from_string(write_onnx(module, given, takes="images", gives=gives))
+    if batch_of(written) is not None:  # not for any number: then for one, which everybody has
+        written = onnx.load_from_string(write_onnx(module, given[:1], takes="images", gives=gives, any_number=False))
     onnx.helper.set_model_props(written, {"classes": json.dumps(facts.classes, ensure_ascii=False), **says})
     return bytes(written.SerializeToString())
+
+
+def batch_of(written: Any) -> int | None:
+    """How many images the model takes at once; None: any number."""
+    dim = written.graph.input[0].type.tensor_type.shape.dim[0]
+    return int(dim.dim_value) if dim.HasField("dim_value") else None

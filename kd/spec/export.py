@@ -13,7 +13,7 @@ Format = Literal["onnx"]
 
 
 class Export(Part):
-    """As the options of `kd export`."""
+    """As the fields of `POST /jobs/{id}/exports`."""
 
     format: Format = Field(default="onnx", description="one file for onnxruntime, and for whatever reads ONNX")
     preprocessing: bool = Field(
@@ -37,7 +37,7 @@ class ExportConfig(Export):
 
     model: TeacherOfJob = Field(description="whose model leaves")
     dataset: DatasetName
-    validation_fraction: ValidationFraction
+    validation_fraction: ValidationFraction = 0.1
     input_size: InputSize = None
 
 

@@ -1,5 +1,6 @@
 """POST /jobs/{id}/exports: a job of light work makes a file of a student that runs elsewhere."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -62,6 +63,30 @@ def test_the_job_stays_until_its_student_has_left(
     assert client.delete(finished["urls"]["self"]).status_code == 204
     problem_in(client.post(finished["urls"]["exports"], json={}), 404, "job_not_found")
     problem_in(client.get(finished["urls"]["exports"]), 404, "job_not_found")
+
+
+def test_what_is_made_needs_neither_room_nor_data(
+    client: TestClient, finished: dict[str, Any], problem_in: Any, monkeypatch: Any
+) -> None:
+    made = client.post(finished["urls"]["exports"], json={}).json()
+    monkeypatch.setattr("jobs.files.quota.trouble", lambda settings: "The disk is full.")
+
+    assert client.post(finished["urls"]["exports"], json={}).json()["id"] == made["id"]
+    problem_in(client.post(finished["urls"]["exports"], json={"images": 10}), 507, "no_room")
+    pages = [client.get(finished["urls"]["exports"], params={"limit": 1}).json()]
+    assert (len(pages[0]["data"]), pages[0]["has_more"]) == (1, False)
+
+
+def test_an_export_and_the_end_of_its_job_do_not_wait_for_one_another(
+    client: TestClient, finished: dict[str, Any]
+) -> None:
+    """One of the two comes first, and the other one is told so: neither is a deadlock's victim."""
+    with ThreadPoolExecutor(2) as pool:
+        for images in range(10, 20):
+            export = pool.submit(client.post, finished["urls"]["exports"], json={"images": images})
+            delete = pool.submit(client.delete, finished["urls"]["self"])
+            assert export.result().status_code in (202, 404)
+            assert delete.result().status_code in (204, 404, 409)
 
 
 def test_who_has_no_student_to_give_says_so(

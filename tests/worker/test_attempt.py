@@ -15,7 +15,7 @@ from jobs.states import State
 from jobs.tables import Job
 from tests.support import curves
 from tests.support.databases import ON_ONE_DATABASE, SLOW_ON_POSTGRESQL
-from tests.support.trainers import MIDWAY
+from tests.support.trainers import FINISHED, MIDWAY
 from tests.support.waiting import wait_until
 
 
@@ -40,9 +40,13 @@ def ran_before(db, submit, tiny, TTL, mode) -> Job:
 @SLOW_ON_POSTGRESQL
 @pytest.mark.parametrize("mode", ["train", "guide"])
 def test_a_job_runs_to_a_student_whose_bytes_are_what_the_row_says(
-    ran_before, worker, submit, wait_for, tiny, db, settings, mode
+    ran_before, stage, worker, submit, wait_for, tiny, db, settings, mode
 ):
-    job = wait_for(submit(tiny(mode)))
+    stage.close_gate(FINISHED)
+    job_id = submit(tiny(mode))
+    wait_for(job_id, lambda job: job.estimate is not None)  # it is found out beside the run
+    stage.open_gate(FINISHED)
+    job = wait_for(job_id)
 
     assert job.state == State.SUCCEEDED, job.error
     assert (job.estimate["total_seconds"], job.estimate["jobs"]) == (ran_before.run_seconds, 1)

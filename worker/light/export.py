@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.endings import Code
-from kd.errors import BadModel, BadWeights, DataError, ExportUnfit, KdError, ModelMissing, NotConverted
+from kd.errors import BadModel, BadWeights, DataError, ExportUnfit, GraphLost, KdError, ModelMissing, NotConverted
 from kd.export.export import export
 from kd.spec.export import ExportSpec
 from worker.children.carry_out import GoOn, Say
@@ -18,12 +18,17 @@ KNOWN = (
     Known(
         lambda error: isinstance(error, DataError),
         Code.BAD_DATA,
-        "Put the data set's files where the message says, and ask for the export again.",
+        "Put the data set's files where the message says, or train on those that are there, and ask again.",
     ),
     Known(
         lambda error: isinstance(error, ModelMissing | BadModel),
         Code.NO_PACKAGE,
         "Install where the workers run what the message names, and ask for the export again.",
+    ),
+    Known(
+        lambda error: isinstance(error, GraphLost),
+        Code.OUT_OF_MEMORY,
+        "Give the worker more memory, or ask for fewer images; the file itself may be good.",
     ),
     Known(
         lambda error: isinstance(error, ExportUnfit | NotConverted),
@@ -33,7 +38,7 @@ KNOWN = (
     Known(
         lambda error: isinstance(error, BadWeights),
         Code.BAD_TEACHER,
-        "The student's file is damaged, or its data set was made anew: train it again.",
+        "The student's file is damaged, or its architecture is another one now: train it again.",
     ),
     Known(lambda error: isinstance(error, KdError), Code.BAD_SPEC, "Ask for the export again, as the message says."),
 )

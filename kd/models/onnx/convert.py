@@ -3,6 +3,7 @@ machine, never on a server."""
 
 import importlib.util
 import logging
+import re
 import sys
 import tempfile
 import warnings
@@ -27,6 +28,7 @@ COMPARED = 64
 FIXED_BATCH = 16
 """Of a module that cannot be exported for any number of images."""
 NEARLY = 1e-3
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def load(source: str, weights: Path | None) -> nn.Module:
@@ -74,12 +76,14 @@ def convert(module: nn.Module, shape: tuple[int, int, int]) -> bytes:
     return content
 
 
-def write_onnx(module: nn.Module, images: torch.Tensor, *, takes: str = "images", gives: str = "logits") -> bytes:
-    """One file of the module, traced with these images: for any number of them, or if that does not go, for so many.
-    Raises `NotConverted`."""
+def write_onnx(
+    module: nn.Module, images: torch.Tensor, *, takes: str = "images", gives: str = "logits", any_number: bool = True
+) -> bytes:
+    """One file of the module, traced with these images: for any number of them, or if that is not wanted or does not
+    go, for so many. Raises `NotConverted`."""
     failure = None
     ways: tuple[dict[str, Any], ...] = ({"dynamic_shapes": ({0: torch.export.Dim("batch")},)}, {})
-    for way in ways:
+    for way in ways if any_number else ways[1:]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             try:
@@ -89,7 +93,14 @@ def write_onnx(module: nn.Module, images: torch.Tensor, *, takes: str = "images"
             except Exception as error:  # the exporter's own kinds wrap whatever happened below them
                 failure = failure or error
     assert failure is not None
-    raise NotConverted(f"torch's exporter fails: {type(failure).__name__}: {first_line(failure)}") from failure
+    raise NotConverted(f"torch's exporter fails: {_innermost(failure)}") from failure
+
+
+def _innermost(error: BaseException) -> str:
+    """What was wrong at first: what is around it says where in the exporter that was, in colours of a terminal."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return COLOURS.sub("", f"{type(error).__name__}: {first_line(error)}")
 
 
 def _quietly(do: Callable[[], object]) -> None:

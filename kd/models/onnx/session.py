@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kd.errors import GraphUnfit
+from kd.errors import GraphLost, GraphUnfit
 from kd.machine import child
 from kd.models.onnx.said import Graph
 
@@ -78,12 +78,12 @@ class Session:
                 raise GraphUnfit(said["unfit"])
             return said, self._exactly(said.get("bytes", 0), deadline)
         except TimeoutError:
-            raise GraphUnfit(f"it {what} within {seconds:g} seconds".replace("took for", "had no answer for")) from None
+            raise GraphLost(f"it {what} within {seconds:g} seconds".replace("took for", "had no answer for")) from None
         except (BrokenPipeError, EOFError):
             assert self._process is not None
             code = self._process.wait()
             how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
-            raise GraphUnfit(
+            raise GraphLost(
                 f"the process it ran in {how}, for want of memory perhaps, or by a fault of onnxruntime"
             ) from None
         finally:
