@@ -236,7 +236,7 @@ class Viewing(nn.Module):
         self.layer = nn.Linear(192, classes)
 
     def forward(self, images):
-        return self.layer(images.view(len(images), -1))
+        return self.layer(images.view(images.shape[0], -1))
 
 
 class OneByOne(Viewing):
