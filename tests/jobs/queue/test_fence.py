@@ -32,6 +32,7 @@ WRITES: dict[str, Callable[[Any, Claim], Any]] = {
     ),
     "record progress": lambda session, claim: recording.record(session, claim, safe_fraction=0.5),
     "record nothing": lambda session, claim: recording.record(session, claim),
+    "expect": lambda session, claim: recording.expect(session, claim, {"total_seconds": 60.0}),
     "publish": lambda session, claim: recording.publish(
         session, claim, phase="student", step=9, epoch=1, best=True, metrics={}, fraction=0.1, files=[a_resume(claim)]
     ),
