@@ -7,8 +7,11 @@ before anyone looks into it; what is not named here is passed on as it came, and
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError, from_json
+
+from client.part import Part as Part
+from client.specs import EvaluateSpec, ExportSpec, IngestSpec, ResolvedSpec
 
 Json = dict[str, Any]
 Number = float | Literal["NaN", "Infinity", "-Infinity"] | None
@@ -23,10 +26,6 @@ def _with_its_zone(moment: str) -> str:
 
 
 Moment = Annotated[str, AfterValidator(_with_its_zone)]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class Page(Part):
@@ -74,78 +73,12 @@ class Limits(Part):
     max_stall_seconds: float | None = None
 
 
-class Student(Part):
-    arch: str
-
-
-class Teacher(Part):
-    """One that is trained, here or before, the job that trained it, a committee of such, labels, or a file."""
-
-    arch: str | None = None
-    as_built: str | None = None
-    job: str | None = None
-    role: str | None = None
-    committee: list["Teacher"] | None = None
-    labels: str | None = None
-    upload: str | None = None
-
-    @model_validator(mode="after")
-    def _is_known(self) -> "Teacher":
-        if not any((self.job and self.role, self.arch, self.as_built, self.committee, self.labels, self.upload)):
-            raise PydanticCustomError("teacher", "should have an arch, a job and a role, a committee, labels or a file")
-        return self
-
-
-class Config(Part):
-    dataset: str
-    student: Student
-    teacher: Teacher
-
-
-class ResolvedSpec(Part):
-    config: Config
-
-
-class Ingest(Part):
-    name: str
-
-
-class IngestSpec(Part):
-    mode: Literal["ingest"]
-    config: Ingest
-
-
 class Estimate(Part):
     total_seconds: float | None
     seconds: dict[str, float | None]
     memory_bytes: Size | None = None
     jobs: Size
     error: float | None = None
-
-
-class EvaluateConfig(Part):
-    dataset: str
-    teacher: Teacher
-
-
-class EvaluateSpec(Part):
-    mode: Literal["evaluate"]
-    config: EvaluateConfig
-
-
-class Model(Part):
-    job: str
-    role: str
-
-
-class ExportConfig(Part):
-    format: str
-    model: Model
-
-
-class ExportSpec(Part):
-    mode: Literal["export"]
-    config: ExportConfig
 
 
 class Job(Part):

@@ -44,7 +44,7 @@ class Order:
     """Of light work: the folder of all that the service keeps."""
 
 
-TRAINER, HELPER = "worker.trainer", "worker.helper"
+TRAINER, HELPER = "worker.trainer", "worker.light.helper"
 """Whom there is to start: for distillations, for light work."""
 
 

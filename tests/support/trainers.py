@@ -68,7 +68,7 @@ def fdopen(descriptor, mode="r", *more, **named):
     return Voice(open(descriptor, "wb"), encoding="utf-8", line_buffering=True)
 
 
-if {"worker.trainer", "worker.helper"} & set(sys.orig_argv):
+if {"worker.trainer", "worker.light.helper"} & set(sys.orig_argv):
     write_to_disk, open_descriptor = os.fsync, os.fdopen
     os.fsync, os.fdopen = fsync, fdopen
     if seconds := os.environ.get("LABELS_ARE_KEPT_EVERY_SECONDS"):
@@ -141,10 +141,15 @@ class Stage:
         return (self.folder / "sprung").exists()
 
 
+CHILDREN = (b"worker.trainer", b"worker.light.helper")
+
+
 def _is_a_trainer(pid: int) -> bool:
     """One that still runs: a zombie has no command line."""
     try:
-        return any(each in Path(f"/proc/{pid}/cmdline").read_bytes() for each in (b"worker.trainer", b"worker.helper"))
+        return any(
+            each in Path(f"/proc/{pid}/cmdline").read_bytes() for each in (b"worker.trainer", b"worker.light.helper")
+        )
     except OSError:
         return False
 

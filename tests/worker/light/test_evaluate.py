@@ -21,9 +21,9 @@ from tests.support.databases import ON_ONE_DATABASE
 from tests.support.models.onnx_files import linear
 from tests.support.waiting import HANG_SECONDS, wait_until
 from worker.child import HELPER, Child, Order
-from worker.helper import MODES
+from worker.light.helper import MODES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHOWN = '"event":"step"'
 BROUGHT = '"code":"teacher_brought"'
 
